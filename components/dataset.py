@@ -1,0 +1,92 @@
+"""The artifacts of PolarsExampleGen as arrays: what evaluation and publication read."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+
+import numpy as np
+import polars as pl
+import tensorflow as tf
+
+from components.polars_example_gen.features import FeatureConstants, user_features
+from components.polars_example_gen.split import IS_TRAIN
+from schemas import features as f
+from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """All ratings, sorted by user and time, as positions in the catalogue."""
+
+    catalog: pl.DataFrame
+    """Every movie with its features, sorted by `movie_id`."""
+    ratings: pl.DataFrame
+    """`user_id`, `movie_id`, `rating`, `timestamp`, `is_train`, sorted by user and time."""
+    constants: FeatureConstants
+    """Feature constants of the train ratings."""
+    user: np.ndarray
+    """`[ratings]` int32 position of the user."""
+    movie: np.ndarray
+    """`[ratings]` int32 position in the catalogue."""
+    stars: np.ndarray
+    """`[ratings]` float32."""
+    train: np.ndarray
+    """`[ratings]` bool."""
+
+    @property
+    def num_users(self) -> int:
+        """Number of users."""
+        return int(self.user[-1]) + 1 if len(self.user) else 0
+
+    def user_features(self, users: slice, constants: FeatureConstants | None = None) -> dict[str, np.ndarray]:
+        """Compute the features of a range of users from their train ratings.
+
+        Args:
+          users: Positions of the users.
+          constants: Feature constants; the data set's own by default.
+
+        Returns:
+          Feature name -> `[users, n]` float32.
+        """
+        start, stop, _ = users.indices(self.num_users)
+        rows = slice(*np.searchsorted(self.user, [start, stop]))
+        train = self.train[rows]
+        user, movie = self.user[rows][train], self.movie[rows][train]
+        genres = self.catalog[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy()
+        offsets = np.searchsorted(user, np.arange(start, stop + 1))
+        values = user_features(offsets, genres[movie], self.stars[rows][train], constants or self.constants)
+        return dict(zip(f.USER_FEATURES, values, strict=True))
+
+
+def load(catalog_uri: str, histories_uri: str) -> Dataset:
+    """Load the movie catalogue and the user histories.
+
+    Args:
+      catalog_uri: URI of the MovieCatalog artifact.
+      histories_uri: URI of the UserHistories artifact.
+    """
+    catalog = _read_parquet(os.path.join(catalog_uri, CATALOG_FILE))
+    with tf.io.gfile.GFile(os.path.join(catalog_uri, CONSTANTS_FILE)) as file:
+        constants = json.loads(file.read())
+    paths = sorted(tf.io.gfile.glob(os.path.join(histories_uri, "*.parquet")))
+    ratings = pl.concat([_read_parquet(path) for path in paths]).sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
+    starts = (ratings[f.USER_ID] != ratings[f.USER_ID].shift(1)).fill_null(True)
+    return Dataset(
+        catalog=catalog,
+        ratings=ratings,
+        constants=FeatureConstants(
+            constants["global_mean"], tuple(constants["genre_means"]), constants["pseudo_ratings"]
+        ),
+        user=starts.cum_sum().to_numpy().astype(np.int32) - 1,
+        movie=np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), ratings[f.MOVIE_ID].to_numpy()).astype(np.int32),
+        stars=ratings[f.RATING].to_numpy(),
+        train=ratings[IS_TRAIN].to_numpy(),
+    )
+
+
+def _read_parquet(path: str) -> pl.DataFrame:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return pl.read_parquet(io.BytesIO(file.read()))

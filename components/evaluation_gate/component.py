@@ -1,0 +1,75 @@
+"""EvaluationGate, a TFX component."""
+
+from __future__ import annotations
+
+from pydantic import TypeAdapter
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel, component_spec, standard_artifacts, standard_component_specs
+
+from components import code_hash
+from components.evaluation_gate import executor
+from components.evaluation_gate.config import GateConfig
+from schemas import artifacts
+
+
+class EvaluationGateSpec(component_spec.ComponentSpec):
+    """Parameters and channels of `EvaluationGate`."""
+
+    PARAMETERS = {
+        executor.GATE_CONFIG: component_spec.ExecutionParameter(type=str),
+        executor.SERVING_ROOT: component_spec.ExecutionParameter(type=str),
+        executor.SERVING_ROOT_ID: component_spec.ExecutionParameter(type=str),
+        code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {
+        standard_component_specs.MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        executor.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
+        executor.USER_HISTORIES: component_spec.ChannelParameter(type=artifacts.UserHistories),
+    }
+    OUTPUTS = {
+        standard_component_specs.EVALUATION_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.ModelEvaluation
+        ),
+        standard_component_specs.BLESSING_KEY: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
+
+
+class EvaluationGate(base_component.BaseComponent):
+    """Measures a model on the held-out ratings and blesses it if it is good enough to be served."""
+
+    SPEC_CLASS = EvaluationGateSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        movie_catalog: types.BaseChannel,
+        user_histories: types.BaseChannel,
+        serving_root: str,
+        config: GateConfig | None = None,
+        serving_root_id: str = "",
+    ) -> None:
+        """Create the component.
+
+        Args:
+          model: The trained model.
+          movie_catalog: Every movie with its features.
+          user_histories: Every rating with its split.
+          serving_root: Path or URI of the served versions; the newest is compared with.
+          config: Thresholds.
+          serving_root_id: Identifies the serving root's content; an emptied root gets another, which misses the cache.
+        """
+        super().__init__(
+            EvaluationGateSpec(
+                model=model,
+                movie_catalog=movie_catalog,
+                user_histories=user_histories,
+                gate_config=TypeAdapter(GateConfig).dump_json(config or GateConfig()).decode(),
+                serving_root=serving_root,
+                serving_root_id=serving_root_id,
+                code_hash=code_hash.of("components.evaluation_gate", "components.dataset", "schemas"),
+                evaluation=channel.Channel(type=standard_artifacts.ModelEvaluation),
+                blessing=channel.Channel(type=standard_artifacts.ModelBlessing),
+            )
+        )

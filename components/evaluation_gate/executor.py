@@ -1,0 +1,91 @@
+"""Executor of the evaluation gate."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+from pydantic import TypeAdapter
+from tfx import types
+from tfx.components.evaluator import constants
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils, standard_component_specs
+
+from components import dataset, progress
+from components.evaluation_gate import served
+from components.evaluation_gate.config import GateConfig
+from components.evaluation_gate.evaluate import Embeddings, compare, evaluate
+from components.evaluation_gate.gate import decide
+from components.trainer.embed import Towers
+
+SERVING_ROOT = "serving_root"
+SERVING_ROOT_ID = "serving_root_id"
+GATE_CONFIG = "gate_config"
+MOVIE_CATALOG = "movie_catalog"
+USER_HISTORIES = "user_histories"
+
+EVALUATION_FILE = "evaluation.json"
+"""File of the ModelEvaluation artifact."""
+REASON_PROPERTY = "reason"
+"""Custom property of the ModelBlessing: one line on why it blessed or refused."""
+
+
+class Executor(base_executor.BaseExecutor):
+    """Measures a model and decides whether it may be pushed."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Write the evaluation and the blessing.
+
+        Args:
+          input_dict: `model`, `movie_catalog`, `user_histories`.
+          output_dict: `evaluation`, `blessing`.
+          exec_properties: `gate_config` (JSON), `serving_root`.
+
+        Raises:
+          ValueError: No rating is held out.
+          RuntimeError: The served version is damaged.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        config = TypeAdapter(GateConfig).validate_json(exec_properties[GATE_CONFIG])
+        data = dataset.load(
+            artifact_utils.get_single_uri(input_dict[MOVIE_CATALOG]),
+            artifact_utils.get_single_uri(input_dict[USER_HISTORIES]),
+        )
+        towers = Towers(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY]))
+        model = Embeddings(towers.embed_users(data.user_features(slice(None))), towers.embed_movies(data.catalog))
+        progress.advance("evaluate", int((~data.train).sum()), "ratings")
+        result = evaluate(data, model, config.max_ranking_users)
+
+        now = served.load(exec_properties[SERVING_ROOT], data)
+        comparison = compare(data, model, now[1], config.max_ranking_users) if now else None
+        decision = decide(result, comparison, config)
+        result |= {
+            "served_version": now[0] if now else None,
+            "comparison": comparison,
+            "blessed": decision.blessed,
+            "reason": decision.reason,
+        }
+        evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
+        _write(os.path.join(evaluation.uri, EVALUATION_FILE), json.dumps(result, indent=1))
+        blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
+        name = constants.BLESSED_FILE_NAME if decision.blessed else constants.NOT_BLESSED_FILE_NAME
+        _write(os.path.join(blessing.uri, name), "")
+        blessing.set_int_custom_property(
+            constants.ARTIFACT_PROPERTY_BLESSED_KEY,
+            constants.BLESSED_VALUE if decision.blessed else constants.NOT_BLESSED_VALUE,
+        )
+        blessing.set_string_custom_property(REASON_PROPERTY, decision.reason)
+        logging.info(decision.reason)
+
+
+def _write(path: str, text: str) -> None:
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(text)

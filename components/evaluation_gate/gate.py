@@ -1,0 +1,65 @@
+"""The decision: bless a model or refuse it, with the reason in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from components.evaluation_gate.config import GateConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What the gate decided."""
+
+    blessed: bool
+    reason: str
+    """One line."""
+
+
+def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config: GateConfig) -> Decision:
+    """Hold an evaluation against the thresholds.
+
+    Args:
+      evaluation: Result of `evaluate.evaluate`.
+      comparison: Result of `evaluate.compare` with the served model, or None where nothing is served.
+      config: Thresholds.
+
+    Returns:
+      Blessed if no threshold is missed; the reason lists every one that is.
+    """
+    model, base = evaluation["model"], evaluation["baselines"]
+    rmse, recall = model["rmse"], model["recall@10"]
+    popularity = base["popularity"]["recall@10"]
+    mean_rmse = base["global mean"]["rmse"]
+    misses = []
+    if config.max_rmse is None and not rmse < mean_rmse:
+        misses.append(f"RMSE {rmse:.4f} is not below the global mean's {mean_rmse:.4f}")
+    if config.max_rmse is not None and not rmse <= config.max_rmse:
+        misses.append(f"RMSE {rmse:.4f} is above max_rmse {config.max_rmse:.4f}")
+    if config.min_recall is not None and not recall >= config.min_recall:
+        misses.append(f"recall@10 {recall:.4f} is below min_recall {config.min_recall:.4f}")
+    if not recall >= config.min_recall_vs_popularity * popularity:
+        misses.append(
+            f"recall@10 {recall:.4f} is below {config.min_recall_vs_popularity:g} x the popularity list's {popularity:.4f}"
+        )
+    if comparison:
+        ours, served = comparison["candidate"], comparison["served"]
+        if not ours["rmse"] <= served["rmse"] + config.max_rmse_increase:
+            misses.append(
+                f"RMSE {ours['rmse']:.4f} is more than {config.max_rmse_increase:g} above the served model's "
+                f"{served['rmse']:.4f}"
+            )
+        if not ours["recall@10"] >= served["recall@10"] - config.max_recall_decrease:
+            misses.append(
+                f"recall@10 {ours['recall@10']:.4f} is more than {config.max_recall_decrease:g} below the served "
+                f"model's {served['recall@10']:.4f}"
+            )
+    if misses:
+        return Decision(False, "refused: " + "; ".join(misses))
+    beside = f", served model {comparison['served']['rmse']:.4f}" if comparison else ", nothing served yet"
+    return Decision(
+        True,
+        f"blessed: RMSE {rmse:.4f} (global mean {mean_rmse:.4f}{beside}), recall@10 {recall:.4f} "
+        f"(popularity {popularity:.4f})",
+    )

@@ -1,0 +1,143 @@
+"""Metrics of rating error and of top-N ranking, over arrays, in blocks of users."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from schemas import features as f
+
+TOP_N = 10
+_BLOCK_BYTES = 256 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class RankingTask:
+    """Which users are ranked for, what they have seen and what they liked later."""
+
+    users: np.ndarray
+    """`[users]` positions of the users, ascending, each with at least one relevant movie."""
+    seen: tuple[np.ndarray, np.ndarray]
+    """`[users + 1]` offsets and the movie positions that each user rated in train."""
+    relevant: tuple[np.ndarray, np.ndarray]
+    """`[users + 1]` offsets and the movie positions that each user rated 4 stars or more in eval."""
+    num_movies: int
+    """Size of the catalogue: every unseen movie is a candidate."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """Top-N metrics per user."""
+
+    recall: np.ndarray
+    """`[users]` hits among the top 10 / min(relevant, 10)."""
+    ndcg: np.ndarray
+    """`[users]` sum of 1 / log2(rank + 1) over hits / the same of the best possible list."""
+    coverage: float
+    """Share of the catalogue in at least one top 10."""
+
+    def summary(self, rows: np.ndarray | slice = slice(None)) -> dict[str, float]:
+        """Average over (some of) the users; 0 if there is none."""
+        recall, ndcg = self.recall[rows], self.ndcg[rows]
+        return {
+            "recall@10": float(recall.mean()) if len(recall) else 0.0,
+            "ndcg@10": float(ndcg.mean()) if len(ndcg) else 0.0,
+            "users": len(recall),
+        }
+
+
+def rating_error(predicted: np.ndarray, stars: np.ndarray) -> dict[str, float]:
+    """Compute RMSE and MAE in stars over all rows, predictions clipped to the scale; 0 for no rows."""
+    if not len(stars):
+        return {"rmse": 0.0, "mae": 0.0, "ratings": 0}
+    error = np.clip(predicted, f.RATING_MIN, f.RATING_MAX).astype(np.float64) - stars
+    return {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.abs(error).mean()), "ratings": len(stars)}
+
+
+def ranking_task(
+    user: np.ndarray, movie: np.ndarray, stars: np.ndarray, train: np.ndarray, num_movies: int, max_users: int, seed: int
+) -> RankingTask:
+    """Collect the users with relevant movies, a seeded sample of at most `max_users` of them.
+
+    Args:
+      user: `[ratings]` position of the user, ascending.
+      movie: `[ratings]` position of the movie.
+      stars: `[ratings]` ratings.
+      train: `[ratings]` whether the rating is train.
+      num_movies: Size of the catalogue.
+      max_users: Most users to rank for.
+      seed: Seed of the sample.
+    """
+    liked = ~train & (stars >= f.LIKED_RATING)
+    users = np.unique(user[liked])
+    if len(users) > max_users:
+        users = np.sort(np.random.default_rng(seed).choice(users, max_users, replace=False))
+    chosen = np.zeros(int(user[-1]) + 1 if len(user) else 0, bool)
+    chosen[users] = True
+
+    def by_user(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = rows & chosen[user]
+        counts = np.searchsorted(user[rows], users, "right") - np.searchsorted(user[rows], users)
+        return np.concatenate([[0], np.cumsum(counts)]), movie[rows]
+
+    return RankingTask(users, by_user(train), by_user(liked), num_movies)
+
+
+def rank(task: RankingTask, scores_of) -> Ranking:
+    """Rank all unseen movies for every user of a task.
+
+    Ties are broken by the movie's position, so that the result does not depend on the block size.
+
+    Args:
+      task: The task.
+      scores_of: Function of a slice of the task's users -> `[users, num_movies]` float32 scores.
+    """
+    block = max(1, _BLOCK_BYTES // (4 * task.num_movies))
+    recall, ndcg = np.zeros(len(task.users)), np.zeros(len(task.users))
+    shown = np.zeros(task.num_movies, bool)
+    discounts = 1 / np.log2(np.arange(2, TOP_N + 2))
+    ideal = np.concatenate([[0], np.cumsum(discounts)])
+    for begin in range(0, len(task.users), block):
+        rows = slice(begin, min(begin + block, len(task.users)))
+        scores = np.array(scores_of(rows), np.float32)
+        offsets, seen = task.seen
+        inside = slice(offsets[rows.start], offsets[rows.stop])
+        owner = np.repeat(np.arange(len(scores)), np.diff(offsets[rows.start : rows.stop + 1]))
+        scores[owner, seen[inside]] = -np.inf
+        top = top_n(scores, TOP_N)
+        valid = np.take_along_axis(scores, top, 1) > -np.inf
+        shown[top[valid]] = True
+        hits = _is_relevant(task, rows, top) & valid
+        best = np.minimum(np.diff(task.relevant[0][rows.start : rows.stop + 1]), TOP_N)
+        recall[rows] = hits.sum(1) / best
+        ndcg[rows] = (hits * discounts[: top.shape[1]]).sum(1) / ideal[best]
+    return Ranking(recall, ndcg, float(shown.mean()) if task.num_movies else 0.0)
+
+
+def top_n(scores: np.ndarray, n: int) -> np.ndarray:
+    """Return the columns of each row's n highest scores, best first, ties by column.
+
+    Args:
+      scores: `[rows, columns]`.
+      n: How many; fewer where there are fewer columns.
+    """
+    n = min(n, scores.shape[1])
+    # The n-th highest score decides; everything above it is in, and of its equals those with the lowest columns.
+    threshold = -np.partition(-scores, n - 1, axis=1)[:, n - 1 : n]
+    above = scores > threshold
+    equal = scores == threshold
+    room = n - above.sum(1, keepdims=True)
+    chosen = above | (equal & (np.cumsum(equal, axis=1) <= room))
+    columns = np.nonzero(chosen)[1].reshape(len(scores), n)
+    order = np.argsort(-np.take_along_axis(scores, columns, 1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, 1)
+
+
+def _is_relevant(task: RankingTask, rows: slice, top: np.ndarray) -> np.ndarray:
+    offsets, movies = task.relevant
+    inside = slice(offsets[rows.start], offsets[rows.stop])
+    owner = np.repeat(np.arange(len(top)), np.diff(offsets[rows.start : rows.stop + 1]))
+    keys = np.sort(owner.astype(np.int64) * task.num_movies + movies[inside])
+    wanted = np.arange(len(top))[:, None] * np.int64(task.num_movies) + top
+    return np.isin(wanted, keys)

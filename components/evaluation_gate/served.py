@@ -1,0 +1,41 @@
+"""The model that is served now, as evaluation sees it."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from components.dataset import Dataset
+from components.evaluation_gate.evaluate import Embeddings
+from components.pusher import index, store
+from components.trainer.embed import run_signature
+from schemas import features as f
+from schemas import signatures as s
+from schemas.manifest import EMBEDDING_INDEX
+
+
+def load(serving_root: str, data: Dataset) -> tuple[int, Embeddings] | None:
+    """Embed the data set's users and movies with the served version.
+
+    Args:
+      serving_root: Path or URI of the served versions.
+      data: The data set; the users' features come from its train ratings.
+
+    Returns:
+      The version and its embeddings, or None where nothing is served.
+
+    Raises:
+      RuntimeError: The served index is damaged.
+    """
+    serving = store.ServingStore(serving_root)
+    version = serving.latest()
+    if version is None:
+        return None
+    served = index.read_index(serving.directory(EMBEDDING_INDEX, version))
+    tower = tf.saved_model.load(serving.directory(s.USER_TOWER, version))
+    features = data.user_features(slice(None), served.constants)
+    users = run_signature(tower.signatures[s.EMBED_USER], features, s.USER_EMBEDDING)
+    ids, own = served.movies[f.MOVIE_ID].to_numpy(), data.catalog[f.MOVIE_ID].to_numpy()
+    place = np.minimum(np.searchsorted(ids, own), len(ids) - 1)
+    known = ids[place] == own
+    return version, Embeddings(users, np.where(known[:, None], served.embeddings[place], 0), known)

@@ -1,0 +1,131 @@
+"""Checks of the input, vectorised in Polars, and what happens to rows that fail them.
+
+| problem | what is meant | `fail` | `drop` |
+|---|---|---|---|
+| unreadable | a missing or superfluous field, a value that is no number | reject | count, drop |
+| truncated | the last line has no line end and its timestamp is cut short | reject | count, drop |
+| off_scale | a rating that is not 0.5 to 5 in steps of 0.5 | reject | count, drop |
+| negative_id | a user or movie id below 0, a timestamp below 0 | reject | count, drop |
+| unknown_movie | a rating of a movie that the movies table lacks | reject | count, drop |
+| duplicate | a second rating of one movie by one user | reject | count, keep the latest |
+| unknown_genre | a genre that MovieLens does not know | reject | count, drop the genre |
+| duplicate_movie | a second row with a movie id | reject | count, keep the first |
+
+A missing column and an empty table are always rejected. A byte-order mark, CRLF line ends, quoted titles and UTF-8 are
+read as they are. A missing or absurd year is imputed and flagged in the catalogue under either policy.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable
+
+UNREADABLE = "unreadable"
+TRUNCATED = "truncated"
+OFF_SCALE = "off_scale"
+NEGATIVE_ID = "negative_id"
+UNKNOWN_MOVIE = "unknown_movie"
+DUPLICATE = "duplicate"
+UNKNOWN_GENRE = "unknown_genre"
+DUPLICATE_MOVIE = "duplicate_movie"
+
+_EXPLANATIONS = {
+    UNREADABLE: "is not readable: expected {columns}",
+    TRUNCATED: "is cut short: the file ends in the middle of its last line",
+    OFF_SCALE: "has a rating off the scale: expected 0.5 to 5 in steps of 0.5",
+    NEGATIVE_ID: "has a negative id or timestamp: expected 0 or more",
+    UNKNOWN_MOVIE: "rates a movie that the movies table does not hold",
+    DUPLICATE: "rates a movie that the same user has rated already",
+    UNKNOWN_GENRE: "has a genre that is not one of MovieLens' 20",
+    DUPLICATE_MOVIE: "repeats a movie id",
+}
+_SAMPLES = 5
+
+FAIL = "fail"
+DROP = "drop"
+
+
+@dataclasses.dataclass(frozen=True)
+class BadRow:
+    """One row that failed a check."""
+
+    problem: str
+    file: str
+    line: int
+    """Line of the file counted from 1 (of a Parquet file: row counted from 1)."""
+    value: str
+    """The row as it stands in the file."""
+    columns: str = ""
+    """The columns that were expected."""
+
+    def __str__(self) -> str:
+        unit = "row" if self.file.endswith(".parquet") else "line"
+        explanation = _EXPLANATIONS[self.problem].format(columns=self.columns)
+        return f"{self.file}, {unit} {self.line}: {self.value!r} {explanation}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What the checks found: counts per problem and the first rows of them."""
+
+    rows: int = 0
+    """Rows looked at."""
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Bad rows per problem."""
+    samples: tuple[BadRow, ...] = ()
+    """At most five bad rows, in order of file and line."""
+
+    @property
+    def bad_rows(self) -> int:
+        """All bad rows."""
+        return sum(self.counts.values())
+
+    def to_dict(self) -> dict:
+        """Return plain data for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict) -> Report:
+        """Build a report from `to_dict`."""
+        return cls(data["rows"], dict(data["counts"]), tuple(BadRow(**row) for row in data["samples"]))
+
+
+class BadInputError(ValueError):
+    """The input was rejected; the message names the file, the line, the value and the mend."""
+
+
+def merge_reports(reports: Iterable[Report]) -> Report:
+    """Add reports up."""
+    rows, counts, samples = 0, collections.Counter(), []
+    for report in reports:
+        rows += report.rows
+        counts.update(report.counts)
+        samples.extend(report.samples)
+    samples.sort(key=lambda row: (row.file, row.line))
+    return Report(rows, dict(sorted(counts.items())), tuple(samples[:_SAMPLES]))
+
+
+def enforce(report: Report, policy: str, max_bad_rows: float) -> None:
+    """Reject the input if its bad rows break the policy.
+
+    Args:
+      report: What the checks found.
+      policy: `fail` rejects any bad row, `drop` takes up to a share of them.
+      max_bad_rows: With `drop`, the largest share of bad rows, in [0, 1].
+
+    Raises:
+      BadInputError: The policy is broken.
+    """
+    if not report.bad_rows:
+        return
+    counted = ", ".join(f"{count:,} {problem}" for problem, count in report.counts.items())
+    if policy == FAIL:
+        raise BadInputError(
+            f"{report.samples[0]}. Mend the row, or leave such rows out with --on-bad-rows drop (so far: {counted})"
+        )
+    if report.bad_rows > max_bad_rows * report.rows:
+        raise BadInputError(
+            f"{report.bad_rows:,} of {report.rows:,} rows are bad ({counted}), more than the limit of "
+            f"{max_bad_rows:.2%} (--max-bad-rows). First: {report.samples[0]}"
+        )

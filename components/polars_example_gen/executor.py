@@ -1,0 +1,135 @@
+"""Executor of PolarsExampleGen: artifacts and exec properties in, one Beam graph run, properties out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+from tfx import types
+from tfx.components.example_gen import utils
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_component_specs
+
+from components.polars_example_gen import checks, graph, ratings, shards, source
+from components.polars_example_gen.catalog import YEAR, read_movies
+from components.polars_example_gen.split import SplitConfig
+
+EVAL_FRACTION = "eval_fraction"
+MIN_RATINGS = "min_ratings"
+EVAL_AFTER_S = "eval_after_s"
+ON_BAD_ROWS = "on_bad_rows"
+MAX_BAD_ROWS = "max_bad_rows"
+ROWS_PER_SHARD = "rows_per_shard"
+CHUNK_BYTES = "chunk_bytes"
+SEED = "seed"
+MOVIE_CATALOG = "movie_catalog"
+USER_HISTORIES = "user_histories"
+
+SUMMARY_PROPERTY = "summary"
+"""Custom property of the examples: JSON of the counts and of what the checks found."""
+
+_BYTES_PER_ROW = 30
+"""A line of ratings.csv, to guess the number of rows from the size."""
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Reads a MovieLens data set and writes examples, movie catalogue and user histories."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Write the artifacts.
+
+        Args:
+          input_dict: Empty.
+          output_dict: `examples`, `movie_catalog`, `user_histories`.
+          exec_properties: `input_base`, `eval_fraction`, `min_ratings`, `eval_after_s`, `on_bad_rows`,
+            `max_bad_rows`, `rows_per_shard`, `chunk_bytes`, `seed`.
+
+        Raises:
+          BadInputError: The input breaks the policy on bad rows, or a table is missing, empty or lacks a column.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
+        tmp_dir = self._get_tmp_dir()
+        data = exec_properties[standard_component_specs.INPUT_BASE_KEY]
+        sources = source.find_sources(data, os.path.join(tmp_dir, "unpacked"))
+        catalog, movie_report = read_movies(sources[source.MOVIES])
+        if exec_properties[ON_BAD_ROWS] == checks.FAIL:
+            checks.enforce(movie_report, checks.FAIL, 0.0)
+        job = _job(sources[source.RATINGS], output_dict, exec_properties, tmp_dir)
+        chunks = list(source.chunks(job.source, job.header.length, job.chunk_bytes))
+
+        rejection = None
+        try:
+            with self._make_beam_pipeline() as root:
+                graph.build(root, job, chunks, catalog)
+        except Exception:
+            rejection = graph.read_rejection(tmp_dir)
+            if rejection is None:
+                raise
+        if rejection is not None:
+            checks.enforce(rejection, checks.FAIL, 0.0)
+
+        with tf.io.gfile.GFile(os.path.join(tmp_dir, graph.REPORT_FILE)) as file:
+            results = json.loads(file.read())
+        report = checks.merge_reports([checks.Report.from_dict(results["report"]), movie_report])
+        checks.enforce(report, exec_properties[ON_BAD_ROWS], exec_properties[MAX_BAD_ROWS])
+        summary = {
+            **results["counts"],
+            "movies": catalog.height,
+            "years_imputed": catalog[YEAR].null_count(),
+            "bad_rows": report.counts,
+            "shards": job.partitions,
+        }
+        _publish(examples, summary, exec_properties)
+        logging.info("wrote %s", summary)
+
+
+def _job(
+    table: source.Source,
+    output_dict: dict[str, list[types.Artifact]],
+    exec_properties: dict[str, Any],
+    tmp_dir: str,
+) -> graph.Job:
+    def uri(key: str) -> str:
+        return artifact_utils.get_single_uri(output_dict[key])
+
+    rows = table.size() / (_BYTES_PER_ROW if table.format == "csv" else _BYTES_PER_ROW / 4)
+    return graph.Job(
+        source=table,
+        header=ratings.read_header(table),
+        partitions=max(1, math.ceil(rows / exec_properties[ROWS_PER_SHARD])),
+        chunk_bytes=exec_properties[CHUNK_BYTES],
+        split=SplitConfig(
+            exec_properties[EVAL_FRACTION], exec_properties[MIN_RATINGS], exec_properties.get(EVAL_AFTER_S)
+        ),
+        on_bad_rows=exec_properties[ON_BAD_ROWS],
+        seed=exec_properties[SEED],
+        examples_uri=uri(standard_component_specs.EXAMPLES_KEY),
+        catalog_uri=uri(MOVIE_CATALOG),
+        histories_uri=uri(USER_HISTORIES),
+        tmp_dir=tmp_dir,
+    )
+
+
+def _publish(examples: types.Artifact, summary: dict[str, Any], exec_properties: dict[str, Any]) -> None:
+    examples.splits = [shards.TRAIN, shards.EVAL]
+    examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(examples, "tfrecords_gzip")
+    examples.set_int_custom_property(utils.SPAN_PROPERTY_NAME, exec_properties.get(utils.SPAN_PROPERTY_NAME) or 0)
+    examples.set_string_custom_property(SUMMARY_PROPERTY, json.dumps(summary, sort_keys=True))
+    for key in (shards.TRAIN, shards.EVAL, "users", "movies", "years_imputed"):
+        examples.set_int_custom_property(key, summary[key])
+    examples.set_int_custom_property("bad_rows", sum(summary["bad_rows"].values()))
+
+

@@ -1,0 +1,235 @@
+"""The Beam graph: chunks of ratings to user partitions, their statistics, and the shards of the artifacts.
+
+An element is a whole Polars frame (Arrow IPC bytes), never a row. The graph is the same for one machine and for a
+cluster; a partition of users is the most that a worker holds at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import polars as pl
+import tensorflow as tf
+
+from components import progress
+from components.polars_example_gen import checks, features, ratings, shards
+from components.polars_example_gen.source import Chunk, Source
+from components.polars_example_gen.split import IS_TRAIN, SplitConfig, split_by_time
+from schemas import features as f
+from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, HISTORIES_PREFIX
+
+REPORT_FILE = "report.json"
+REJECTED_DIR = "rejected"
+_REPORTS, _STATISTICS = "reports", "statistics"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Everything that the workers need to know."""
+
+    source: Source
+    header: ratings.Header
+    partitions: int
+    """Number of user partitions, and so of shards."""
+    chunk_bytes: int
+    split: SplitConfig
+    on_bad_rows: str
+    seed: int
+    examples_uri: str
+    catalog_uri: str
+    histories_uri: str
+    tmp_dir: str
+
+    def shard(self, directory: str, prefix: str, partition: int, suffix: str) -> str:
+        """Name a shard as TFX does: prefix-00000-of-00004.suffix."""
+        return os.path.join(directory, f"{prefix}-{partition:05d}-of-{self.partitions:05d}{suffix}")
+
+
+def pack(frame: pl.DataFrame) -> bytes:
+    """Serialise a frame for Beam."""
+    buffer = io.BytesIO()
+    frame.write_ipc(buffer, compression="lz4")
+    return buffer.getvalue()
+
+
+def unpack(data: bytes) -> pl.DataFrame:
+    """Restore a frame from `pack`."""
+    return pl.read_ipc(io.BytesIO(data))
+
+
+def partition_of(user_ids: np.ndarray, partitions: int) -> np.ndarray:
+    """Spread user ids over partitions by a multiplicative hash (Knuth), the same on every machine."""
+    mixed = user_ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return ((mixed >> np.uint64(32)) % np.uint64(partitions)).astype(np.int64)
+
+
+class ReadChunk(beam.DoFn):
+    """Chunk -> (partition, frame of its ratings); bad rows go to the report or reject the input."""
+
+    def __init__(self, job: Job, movie_ids: np.ndarray) -> None:
+        self._job, self._movie_ids = job, movie_ids
+
+    def process(self, chunk: Chunk) -> Iterator:
+        """Read, check and partition one chunk."""
+        frame, report = ratings.read_chunk(chunk, self._job.header, self._movie_ids)
+        reject_if_bad(self._job, report)
+        progress.advance("read", report.rows, "rows")
+        yield beam.pvalue.TaggedOutput(_REPORTS, json.dumps({"report": report.to_dict()}))
+        if frame.height:
+            keyed = frame.with_columns(_partition=partition_of(frame[f.USER_ID].to_numpy(), self._job.partitions))
+            for (partition,), part in keyed.partition_by("_partition", as_dict=True, include_key=False).items():
+                yield partition, pack(part)
+
+
+class SplitPartition(beam.DoFn):
+    """(partition, frames) -> (partition, one frame, sorted and split); statistics of its train ratings."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator:
+        """Join a partition's frames, drop duplicates, split by time."""
+        partition, parts = element
+        frames = [unpack(part) for part in parts]
+        joined, duplicates = ratings.drop_duplicates(pl.concat([pl.DataFrame(schema=ratings.SCHEMA), *frames]))
+        if duplicates.height:
+            user, movie = duplicates.row(0)[:2]
+            job = self._job
+            sample = ratings.locate_duplicate(job.source, job.header, user, movie, job.chunk_bytes)
+            report = checks.Report(0, {checks.DUPLICATE: duplicates.height}, (sample,))
+            reject_if_bad(job, report)
+            yield beam.pvalue.TaggedOutput(_REPORTS, json.dumps({"report": report.to_dict()}))
+        split = split_by_time(joined, self._job.split)
+        statistics = features.movie_statistics(split.filter(IS_TRAIN))
+        yield beam.pvalue.TaggedOutput(_STATISTICS, pack(statistics))
+        yield partition, pack(split)
+
+
+class WritePartition(beam.DoFn):
+    """(partition, frame) -> its shard of each artifact."""
+
+    def __init__(self, job: Job, catalog: pl.DataFrame) -> None:
+        self._job, self._catalog = job, catalog
+
+    def process(self, element: tuple[int, bytes], statistics: bytes) -> Iterator[str]:
+        """Compute features, encode and write."""
+        partition, data = element
+        job, frame = self._job, unpack(data)
+        catalog, constants = featurise_catalog(self._catalog, statistics)
+        counts = {"users": frame[f.USER_ID].n_unique()}
+        for split, values in shards.split_features(frame, catalog, constants).items():
+            rows = len(values[f.RATING])
+            order = shards.shuffled(rows, job.seed, partition)
+            path = job.shard(os.path.join(job.examples_uri, f"Split-{split}"), "data_tfrecord", partition, ".gz")
+            shards.write_examples(shards.encode(values, order), path, job.tmp_dir)
+            counts[split] = rows
+        path = job.shard(job.histories_uri, HISTORIES_PREFIX, partition, ".parquet")
+        shards.write_parquet(frame, path, job.tmp_dir)
+        progress.advance("write", frame.height, "rows")
+        yield json.dumps({"counts": counts})
+
+
+class WriteCatalog(beam.DoFn):
+    """Statistics -> the movie catalogue and the feature constants."""
+
+    def __init__(self, job: Job, catalog: pl.DataFrame) -> None:
+        self._job, self._catalog = job, catalog
+
+    def process(self, _: None, statistics: bytes) -> None:
+        """Write both files."""
+        catalog, constants = featurise_catalog(self._catalog, statistics)
+        shards.write_parquet(catalog, os.path.join(self._job.catalog_uri, CATALOG_FILE), self._job.tmp_dir)
+        with tf.io.gfile.GFile(os.path.join(self._job.catalog_uri, CONSTANTS_FILE), "w") as file:
+            file.write(json.dumps(dataclasses.asdict(constants), indent=1))
+
+
+def featurise_catalog(catalog: pl.DataFrame, statistics: bytes) -> tuple[pl.DataFrame, features.FeatureConstants]:
+    """Add the movies' statistics to the catalogue; return it with the feature constants."""
+    frame = unpack(statistics)
+    constants = features.feature_constants(frame, catalog)
+    return features.movie_features(catalog, frame, constants), constants
+
+
+def reject_if_bad(job: Job, report: checks.Report) -> None:
+    """Reject the input from a worker.
+
+    Beam wraps a worker's exception beyond recognition, so that the message is left in a file for the executor.
+    """
+    if report.bad_rows and job.on_bad_rows == checks.FAIL:
+        directory = os.path.join(job.tmp_dir, REJECTED_DIR)
+        tf.io.gfile.makedirs(directory)
+        name = f"{report.samples[0].line:012d}.json"
+        with tf.io.gfile.GFile(os.path.join(directory, name), "w") as file:
+            file.write(json.dumps(report.to_dict()))
+        checks.enforce(report, job.on_bad_rows, 0.0)
+
+
+def read_rejection(tmp_dir: str) -> checks.Report | None:
+    """Return the report that rejected the input, the earliest line first, or None."""
+    paths = sorted(tf.io.gfile.glob(os.path.join(tmp_dir, REJECTED_DIR, "*.json")))
+    if not paths:
+        return None
+    with tf.io.gfile.GFile(paths[0]) as file:
+        return checks.Report.from_dict(json.loads(file.read()))
+
+
+def _merge_statistics(parts: Iterable[bytes]) -> bytes:
+    frames = [unpack(part) for part in parts]
+    empty = features.movie_statistics(pl.DataFrame(schema=ratings.SCHEMA))
+    return pack(features.merge_statistics([empty, *frames]))
+
+
+def _merge_results(parts: Iterable[str]) -> str:
+    reports, counts = [], {}
+    for part in map(json.loads, parts):
+        if "report" in part:
+            reports.append(checks.Report.from_dict(part["report"]))
+        for key, value in part.get("counts", {}).items():
+            counts[key] = counts.get(key, 0) + value
+    return json.dumps({"report": checks.merge_reports(reports).to_dict(), "counts": counts})
+
+
+def build(root: beam.Pipeline, job: Job, chunk_list: list[Chunk], catalog: pl.DataFrame) -> None:
+    """Add the graph to a Beam pipeline.
+
+    Args:
+      root: The pipeline.
+      job: What to do.
+      chunk_list: Parts of the ratings table.
+      catalog: Movies without statistics, sorted by movie.
+    """
+    read = (
+        root
+        | "Chunks" >> beam.Create(chunk_list)
+        | "SpreadChunks" >> beam.Reshuffle()
+        | "ReadChunk" >> beam.ParDo(ReadChunk(job, catalog[f.MOVIE_ID].to_numpy())).with_outputs(_REPORTS, main="rows")
+    )
+    # An empty frame for each partition, so that no shard is missing where the hash gave it no user.
+    empty = pack(pl.DataFrame(schema=ratings.SCHEMA))
+    every = root | "EveryPartition" >> beam.Create([(i, empty) for i in range(job.partitions)])
+    split = (
+        (read.rows, every)
+        | "JoinPartitions" >> beam.Flatten()
+        | "GroupByPartition" >> beam.GroupByKey()
+        | "SplitPartition" >> beam.ParDo(SplitPartition(job)).with_outputs(_REPORTS, _STATISTICS, main="split")
+    )
+    statistics = beam.pvalue.AsSingleton(split[_STATISTICS] | "Statistics" >> beam.CombineGlobally(_merge_statistics))
+    written = split.split | "WritePartition" >> beam.ParDo(WritePartition(job, catalog), statistics)
+    _ = root | "Once" >> beam.Create([None]) | "WriteCatalog" >> beam.ParDo(WriteCatalog(job, catalog), statistics)
+    _ = (
+        (read[_REPORTS], split[_REPORTS], written)
+        | "Results" >> beam.Flatten()
+        | "MergeResults" >> beam.CombineGlobally(_merge_results)
+        | "WriteReport" >> beam.Map(_write_text, os.path.join(job.tmp_dir, REPORT_FILE))
+    )
+
+
+def _write_text(text: str, path: str) -> None:
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(text)

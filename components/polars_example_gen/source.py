@@ -1,0 +1,167 @@
+"""Where the ratings and movies lie: a directory or a zip, on disk or behind a URI, CSV or Parquet."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+import shutil
+import zipfile
+from collections.abc import Iterator
+
+import fsspec
+import pyarrow.parquet as pq
+
+RATINGS = "ratings"
+MOVIES = "movies"
+_FORMATS = ("csv", "parquet")
+_COPY_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One input table."""
+
+    path: str
+    """Path or URI of the file."""
+    format: str
+    """`csv` or `parquet`."""
+
+    @property
+    def name(self) -> str:
+        """The file's name without its directory, as error messages show it."""
+        return self.path.rsplit("/", 1)[-1]
+
+    def open(self):
+        """Open the file for reading bytes."""
+        return fsspec.open(self.path, "rb").open()
+
+    def size(self) -> int:
+        """The file's size in bytes."""
+        fs, path = fsspec.core.url_to_fs(self.path)
+        return fs.size(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """A part of a table: a byte range of a CSV file, or one row group of a Parquet file."""
+
+    source: Source
+    start: int
+    """First byte, or the row group's position."""
+    end: int
+    """Byte behind the last, or the row group's position + 1. The line that holds this byte belongs to the chunk."""
+
+
+def find_sources(data: str, extract_to: str) -> dict[str, Source]:
+    """Find the ratings and movies tables in a data set.
+
+    Args:
+      data: A directory or a zip archive, local path or URI. The tables may lie one directory down in a zip.
+      extract_to: Directory to unpack a zip into; a byte range of a compressed member cannot be read directly.
+
+    Returns:
+      `{"ratings": Source, "movies": Source}`.
+
+    Raises:
+      ValueError: The data set does not exist, is not a zip, or lacks a table.
+    """
+    fs, root = fsspec.core.url_to_fs(data)
+    if not fs.exists(root):
+        raise ValueError(f"no data at {data!r}; pass a directory, a zip or a URI that holds ratings and movies")
+    if fs.isfile(root):
+        _extract(data, extract_to)
+        return find_sources(extract_to, extract_to)
+    names = {path.rstrip("/").rsplit("/", 1)[-1]: path for path in fs.ls(root, detail=False)}
+    return {table: _table(fs, names, table, data) for table in (RATINGS, MOVIES)}
+
+
+def _table(fs: fsspec.AbstractFileSystem, names: dict[str, str], table: str, data: str) -> Source:
+    for form in _FORMATS:
+        if f"{table}.{form}" in names:
+            return Source(fs.unstrip_protocol(names[f"{table}.{form}"]).removeprefix("file://"), form)
+    raise ValueError(
+        f"{data} holds no {table}.csv or {table}.parquet (found: {', '.join(sorted(names)[:10]) or 'nothing'})"
+    )
+
+
+def _extract(data: str, extract_to: str) -> None:
+    pathlib.Path(extract_to).mkdir(parents=True, exist_ok=True)
+    wanted = {f"{table}.{form}" for table in (RATINGS, MOVIES) for form in _FORMATS}
+    with fsspec.open(data, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"{data} is neither a directory nor a zip archive")
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.namelist():
+                name = member.rsplit("/", 1)[-1]
+                if name in wanted:
+                    with archive.open(member) as source, open(pathlib.Path(extract_to) / name, "wb") as target:
+                        shutil.copyfileobj(source, target, _COPY_BYTES)
+
+
+def fingerprint(data: str) -> str:
+    """Hash the content of a data set's tables, so that a touched file changes nothing and an edited one does.
+
+    Args:
+      data: As in `find_sources`.
+
+    Returns:
+      Hexadecimal SHA-256 over the tables' names and bytes; of a zip, over the archive's bytes.
+    """
+    fs, root = fsspec.core.url_to_fs(data)
+    if fs.exists(root) and fs.isfile(root):
+        sources = [Source(data, "zip")]
+    else:
+        sources = list(find_sources(data, "").values())
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(source.name.encode())
+        with source.open() as file:
+            while block := file.read(_COPY_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def chunks(source: Source, header_bytes: int, chunk_bytes: int) -> Iterator[Chunk]:
+    """Cut a table into chunks.
+
+    Args:
+      source: The table.
+      header_bytes: Length of a CSV file's header line, byte-order mark and line end inside.
+      chunk_bytes: Length of a CSV chunk.
+    """
+    if source.format == "parquet":
+        with source.open() as file:
+            groups = pq.ParquetFile(file).metadata.num_row_groups
+        yield from (Chunk(source, i, i + 1) for i in range(groups))
+    else:
+        size = source.size()
+        yield from (Chunk(source, i, min(i + chunk_bytes, size)) for i in range(header_bytes, size, chunk_bytes))
+
+
+def read_bytes(chunk: Chunk) -> tuple[bytes, int]:
+    """Read the lines that start in a CSV chunk.
+
+    Returns:
+      The whole lines and the offset of the first one in the file.
+    """
+    with chunk.source.open() as file:
+        # A line belongs to the chunk that holds its first byte; the one before the first chunk is the header.
+        file.seek(chunk.start - 1)
+        if file.read(1) != b"\n":
+            file.readline()
+        begin = file.tell()
+        if begin >= chunk.end:
+            return b"", begin
+        data = file.read(chunk.end - begin)
+        return (data if data.endswith(b"\n") else data + file.readline()), begin
+
+
+def count_lines(source: Source, until: int) -> int:
+    """Count the line ends before an offset of a CSV file."""
+    lines = 0
+    with source.open() as file:
+        while until > 0 and (block := file.read(min(_COPY_BYTES, until))):
+            lines += block.count(b"\n")
+            until -= len(block)
+    return lines

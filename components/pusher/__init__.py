@@ -1,0 +1,1 @@
+"""Pusher: publishes a blessed user tower and the embedding index of the same version."""

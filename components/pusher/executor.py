@@ -1,0 +1,79 @@
+"""Executor of the Pusher: TFX's, with a publication of tower and index in place of its copy."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from absl import logging
+from tfx import types
+from tfx.components.pusher import executor as tfx_pusher
+from tfx.types import artifact_utils, standard_component_specs
+
+from components import dataset
+from components.trainer import embed
+from components.pusher.publish import publish
+
+SERVING_ROOT = "serving_root"
+KEEP_VERSIONS = "keep_versions"
+INDEX_FACTORY = "index_factory"
+SERVING_ROOT_ID = "serving_root_id"
+MOVIE_CATALOG = "movie_catalog"
+USER_HISTORIES = "user_histories"
+
+REASON_PROPERTY = "reason"
+"""Custom property of the pushed model: one line on what was done."""
+
+_WARMUP_USERS = 8
+
+
+class Executor(tfx_pusher.Executor):
+    """Publishes the user tower and the index of a blessed model."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Publish the model if it is blessed and not served already.
+
+        Args:
+          input_dict: `model`, `model_blessing`, `movie_catalog`, `user_histories`.
+          output_dict: `pushed_model`; its custom properties `pushed`, `pushed_destination`, `pushed_version` and
+            `reason` say what was done.
+          exec_properties: `serving_root`, `keep_versions`, `index_factory`.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            pushed.set_string_custom_property(REASON_PROPERTY, "not pushed: the model was not blessed")
+            return
+        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        data = dataset.load(
+            artifact_utils.get_single_uri(input_dict[MOVIE_CATALOG]),
+            artifact_utils.get_single_uri(input_dict[USER_HISTORIES]),
+        )
+        towers = embed.Towers(model.uri)
+        serving_root = exec_properties[SERVING_ROOT]
+        published = publish(
+            serving_root,
+            towers.user_tower_dir,
+            towers.embed_movies(data.catalog),
+            data.catalog,
+            data.ratings,
+            data.constants,
+            data.user_features(slice(0, _WARMUP_USERS)),
+            exec_properties[INDEX_FACTORY],
+            exec_properties[KEEP_VERSIONS],
+            os.path.join(self._get_tmp_dir(), "staging"),
+        )
+        if published.pushed:
+            self._MarkPushed(pushed, serving_root, str(published.version))
+            reason = f"pushed as version {published.version}"
+        else:
+            self._MarkNotPushed(pushed)
+            reason = f"not pushed: version {published.version} serves the same model and histories"
+        pushed.set_string_custom_property(REASON_PROPERTY, reason)
+        logging.info("%s; removed versions: %s", reason, published.removed)

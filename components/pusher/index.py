@@ -1,0 +1,160 @@
+"""The embedding index: movie embeddings, catalogue and histories of one version, in one directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import pathlib
+import time
+
+import faiss
+import fsspec
+import numpy as np
+import polars as pl
+
+from components.polars_example_gen.features import FeatureConstants
+from schemas import features as f
+from schemas import manifest as m
+
+EXACT = "Flat"
+"""index_factory of the exact search."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingIndex:
+    """What serving needs beside the user tower."""
+
+    manifest: m.Manifest
+    embeddings: np.ndarray
+    """`[movies, dim]` float32, L2-normalised, in the order of `movies`."""
+    movies: pl.DataFrame
+    """The catalogue, sorted by `movie_id`."""
+    histories: pl.DataFrame
+    """`user_id`, `movie_id`, `rating`, `timestamp`, sorted by user and time."""
+    faiss_index: faiss.Index
+
+    @property
+    def constants(self) -> FeatureConstants:
+        """The constants of the user features."""
+        manifest = self.manifest
+        return FeatureConstants(manifest.global_mean, tuple(manifest.genre_means), manifest.pseudo_ratings)
+
+
+def write_index(
+    directory: str,
+    version: int,
+    embeddings: np.ndarray,
+    movies: pl.DataFrame,
+    histories: pl.DataFrame,
+    constants: FeatureConstants,
+    tower_digest: str,
+    index_factory: str = EXACT,
+    created_s: float | None = None,
+) -> m.Manifest:
+    """Write an index to an empty local directory, the manifest last.
+
+    Args:
+      directory: Where to write; created if missing.
+      version: Version of the index.
+      embeddings: `[movies, dim]` float32, L2-normalised.
+      movies: Catalogue in the order of the embeddings.
+      histories: Every rating.
+      constants: Constants of the user features.
+      tower_digest: SHA-256 of the user tower's weights.
+      index_factory: FAISS index_factory string, such as `Flat` or `HNSW32`.
+      created_s: Unix time of the publication; now by default.
+
+    Returns:
+      The manifest.
+
+    Raises:
+      ValueError: The rows do not match, an embedding is no unit vector, or FAISS does not know the factory string.
+    """
+    if len(embeddings) != movies.height:
+        raise ValueError(f"{len(embeddings)} embeddings for {movies.height} movies")
+    norms = np.linalg.norm(embeddings, axis=1)
+    if not np.allclose(norms, 1, atol=1e-3):
+        raise ValueError(f"movie embeddings must be unit vectors, lengths range from {norms.min()} to {norms.max()}")
+    embeddings = np.ascontiguousarray(embeddings, np.float32)
+    path = pathlib.Path(directory)
+    path.mkdir(parents=True, exist_ok=True)
+    faiss.write_index(build_faiss(embeddings, index_factory), str(path / m.INDEX_FILE))
+    np.save(path / m.EMBEDDINGS_FILE, embeddings)
+    movies.write_parquet(path / m.MOVIES_FILE)
+    histories.write_parquet(path / m.HISTORIES_FILE)
+    files = sorted(entry.name for entry in path.iterdir())
+    manifest = m.Manifest(
+        version=version,
+        created_s=int(time.time() if created_s is None else created_s),
+        dim=embeddings.shape[1],
+        metric="inner_product",
+        index_factory=index_factory,
+        counts={"movies": movies.height, "users": histories[f.USER_ID].n_unique(), "ratings": histories.height},
+        model_digest=hashlib.sha256(tower_digest.encode() + embeddings.tobytes()).hexdigest(),
+        files={name: m.sha256(str(path / name)) for name in files},
+        global_mean=constants.global_mean,
+        genre_means=list(constants.genre_means),
+        pseudo_ratings=constants.pseudo_ratings,
+    )
+    (path / m.MANIFEST_FILE).write_text(manifest.to_json())
+    return manifest
+
+
+def build_faiss(embeddings: np.ndarray, index_factory: str) -> faiss.Index:
+    """Build a FAISS index over unit vectors by inner product."""
+    try:
+        index = faiss.index_factory(embeddings.shape[1], index_factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError:
+        raise ValueError(
+            f"FAISS does not know the index_factory string {index_factory!r}; try 'Flat' or 'HNSW32'"
+        ) from None
+    index.train(embeddings)
+    index.add(embeddings)
+    return index
+
+
+def read_manifest(directory: str) -> m.Manifest:
+    """Read a version's manifest, local or behind a URI.
+
+    Raises:
+      RuntimeError: It is missing or broken.
+    """
+    path = f"{directory}/{m.MANIFEST_FILE}"
+    try:
+        with fsspec.open(path, "rb") as file:
+            return m.Manifest.from_json(file.read())
+    except (FileNotFoundError, ValueError) as error:
+        raise RuntimeError(f"{path} is missing or broken: {error}. Publish the version again") from error
+
+
+def read_index(directory: str) -> EmbeddingIndex:
+    """Load an index and verify its digests.
+
+    Args:
+      directory: A version's directory, local or behind a URI.
+
+    Raises:
+      RuntimeError: The manifest is missing or broken, or a file's digest is not the manifest's.
+    """
+    manifest = read_manifest(directory)
+    blobs = {}
+    for name, expected in manifest.files.items():
+        try:
+            with fsspec.open(f"{directory}/{name}", "rb") as file:
+                blobs[name] = file.read()
+        except FileNotFoundError:
+            raise RuntimeError(f"{directory}/{name} is missing. Publish the version again") from None
+        found = hashlib.sha256(blobs[name]).hexdigest()
+        if found != expected:
+            raise RuntimeError(
+                f"{directory}/{name} is damaged: its SHA-256 is {found[:12]}..., the manifest says "
+                f"{expected[:12]}.... Publish the version again"
+            )
+    return EmbeddingIndex(
+        manifest=manifest,
+        embeddings=np.load(io.BytesIO(blobs[m.EMBEDDINGS_FILE])),
+        movies=pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE])),
+        histories=pl.read_parquet(io.BytesIO(blobs[m.HISTORIES_FILE])),
+        faiss_index=faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8)),
+    )

@@ -1,0 +1,112 @@
+"""Publication: a Model artifact's user tower and the index of its movie embeddings, under one version."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+import tensorflow as tf
+
+from components.polars_example_gen.features import FeatureConstants
+from components.pusher import index, store, warmup
+from schemas import features as f
+from schemas import manifest as m
+from schemas.signatures import USER_TOWER
+
+HISTORY_COLUMNS = (f.USER_ID, f.MOVIE_ID, f.RATING, f.TIMESTAMP)
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What became of a publication."""
+
+    version: int
+    """The version that serves the model now."""
+    pushed: bool
+    """False if an identical version is served already."""
+    removed: tuple[int, ...] = ()
+    """Old versions that were removed."""
+
+
+def weights_digest(saved_model_dir: str) -> str:
+    """Hash a SavedModel's variables; the files around them differ from one save to the next."""
+    reader = tf.train.load_checkpoint(os.path.join(saved_model_dir, "variables", "variables"))
+    digest = hashlib.sha256()
+    for name in sorted(reader.get_variable_to_shape_map()):
+        if not name.startswith("_CHECKPOINTABLE"):
+            value = np.asarray(reader.get_tensor(name))
+            digest.update(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes())
+    return digest.hexdigest()
+
+
+def publish(
+    serving_root: str,
+    tower_dir: str,
+    embeddings: np.ndarray,
+    movies: pl.DataFrame,
+    histories: pl.DataFrame,
+    constants: FeatureConstants,
+    warmup_features: Mapping[str, np.ndarray],
+    index_factory: str,
+    keep_versions: int,
+    work_dir: str,
+) -> Published:
+    """Publish a model unless the same one is served.
+
+    Args:
+      serving_root: Path or URI.
+      tower_dir: SavedModel of the user tower, path or URI.
+      embeddings: `[movies, dim]` float32, L2-normalised.
+      movies: Catalogue in the order of the embeddings.
+      histories: Every rating, sorted by user and time.
+      constants: Constants of the user features.
+      warmup_features: User features of a few users, replayed by TensorFlow Serving when it loads the tower.
+      index_factory: FAISS index_factory string.
+      keep_versions: How many versions stay, at least 1.
+      work_dir: Local directory for staging.
+
+    Returns:
+      What became of it.
+    """
+    serving = store.ServingStore(serving_root)
+    version = serving.next_version(time.time())
+    index_dir, staged_tower = (str(pathlib.Path(work_dir) / name) for name in (m.EMBEDDING_INDEX, USER_TOWER))
+    for directory in (index_dir, staged_tower):
+        shutil.rmtree(directory, ignore_errors=True)
+    manifest = index.write_index(
+        index_dir,
+        version,
+        embeddings,
+        movies,
+        histories.select(HISTORY_COLUMNS),
+        constants,
+        weights_digest(tower_dir),
+        index_factory,
+    )
+    served = serving.latest()
+    if served is not None and _same(manifest, index.read_manifest(serving.directory(m.EMBEDDING_INDEX, served))):
+        return Published(served, False)
+    _copy(tower_dir, staged_tower)
+    warmup.write(staged_tower, USER_TOWER, warmup_features)
+    serving.publish(version, index_dir, staged_tower)
+    return Published(version, True, tuple(serving.prune(keep_versions)))
+
+
+def _same(a: m.Manifest, b: m.Manifest) -> bool:
+    unversioned = {"version": 0, "created_s": 0}
+    return dataclasses.replace(a, **unversioned) == dataclasses.replace(b, **unversioned)
+
+
+def _copy(source: str, target: str) -> None:
+    for directory, _, files in tf.io.gfile.walk(source):
+        relative = os.path.relpath(directory, source)
+        os.makedirs(os.path.join(target, relative), exist_ok=True)
+        for name in files:
+            tf.io.gfile.copy(os.path.join(directory, name), os.path.join(target, relative, name), overwrite=True)

@@ -1,0 +1,1 @@
+"""Schema: imports the curated schema of the examples."""

@@ -1,0 +1,45 @@
+"""CuratedSchemaGen, a TFX component."""
+
+from __future__ import annotations
+
+from tfx.components.schema_gen.import_schema_gen import component as tfx_component
+from tfx.components.schema_gen.import_schema_gen import executor
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel, component_spec, standard_artifacts, standard_component_specs
+
+from components import code_hash
+from schemas.curated import SCHEMA_PATH
+
+
+class CuratedSchemaGenSpec(component_spec.ComponentSpec):
+    """ImportSchemaGen's parameters and the content of the schema, so that an edited schema misses the cache."""
+
+    PARAMETERS = {
+        **standard_component_specs.ImportSchemaGenSpec.PARAMETERS,
+        code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {}
+    OUTPUTS = standard_component_specs.ImportSchemaGenSpec.OUTPUTS
+
+
+class CuratedSchemaGen(tfx_component.ImportSchemaGen):
+    """Imports the curated schema of the examples."""
+
+    SPEC_CLASS = CuratedSchemaGenSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, schema_file: str = SCHEMA_PATH) -> None:
+        """Create the component.
+
+        Args:
+          schema_file: tensorflow_metadata Schema in text format.
+        """
+        # BaseComponent's, not the parent's: ImportSchemaGen builds its own spec.
+        base_component.BaseComponent.__init__(
+            self,
+            spec=CuratedSchemaGenSpec(
+                schema_file=schema_file,
+                code_hash=code_hash.of_file(schema_file),
+                schema=channel.Channel(type=standard_artifacts.Schema),
+            ),
+        )

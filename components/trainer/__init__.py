@@ -1,0 +1,1 @@
+"""Trainer: the two towers, their loss, the input pipeline and the export."""

@@ -1,0 +1,44 @@
+"""Configuration of the Trainer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from schemas.configuration import FROZEN
+
+
+@dataclass(frozen=True, config=FROZEN)
+class TrainerConfig:
+    """The towers, their loss and how they are trained."""
+
+    hidden_units: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
+    """Widths of each tower's hidden layers."""
+    embedding_dim: Annotated[int, Field(ge=2)] = 32
+    """Length of the user and movie embeddings."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of the hidden activations that training drops."""
+    l2: Annotated[float, Field(ge=0)] = 0.0
+    """Factor of the squared kernel weights in the loss."""
+    retrieval_weight: Annotated[float, Field(ge=0)] = 0.02
+    """Factor of the in-batch softmax in the loss; 0 trains on the rating error alone."""
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    """Divides the cosines in the softmax."""
+    liking_power: Annotated[float, Field(ge=0)] = 4.0
+    """How sharply the softmax prefers ratings that are high; 0 counts all alike."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Learning rate of Adam."""
+    batch_size: Annotated[int, Field(ge=2)] = 1024
+    """Rows per step over all replicas; the softmax sees one replica's share."""
+    epochs: Annotated[int, Field(ge=1)] = 40
+    """Passes over the train ratings at most."""
+    patience: Annotated[int, Field(ge=1)] = 4
+    """Epochs without a better eval loss before training stops; the best weights are kept."""
+    seed: int = 0
+    """Seed of weights, shuffling and dropout."""
+    shuffle_rows: Annotated[int, Field(ge=1)] = 100_000
+    """Rows in the shuffle buffer of the training input."""
+    strategy: Literal["none", "mirrored", "multi_worker"] = "none"
+    """tf.distribute strategy: one device, all GPUs of one machine, or the workers of TF_CONFIG."""

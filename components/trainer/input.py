@@ -1,0 +1,65 @@
+"""Training input: shards of tf.Examples to batches of transformed features, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from schemas import features as f
+
+PARSE_SPEC = {
+    **{name: tf.io.FixedLenFeature([1], tf.int64) for name in (f.USER_ID, f.MOVIE_ID)},
+    **{name: tf.io.FixedLenFeature([length], tf.float32) for name, length in f.FLOAT_FEATURES.items()},
+}
+"""What training parses of an example; the time stamp is left out."""
+
+_TOWER_INPUTS = (*f.USER_INPUTS, *f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_LOG_COUNT)
+_INTERLEAVED_SHARDS = 16
+
+Transform = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
+
+
+def batches(
+    file_pattern: Sequence[str], transform: Transform, batch_size: int, shuffle_rows: int = 0, seed: int = 0
+) -> tf.data.Dataset:
+    """Stream batches from gzip TFRecord shards.
+
+    Args:
+      file_pattern: Shard files or patterns.
+      transform: Raw features `[batch, n]` -> transformed features.
+      batch_size: Rows per batch.
+      shuffle_rows: Rows in the shuffle buffer; 0 keeps the order and the last, smaller batch. With shuffling the last
+        batch is dropped, so that the softmax always sees as many negatives.
+      seed: Seed of the order of shards and rows.
+
+    Returns:
+      Dataset of (inputs of the model, label `[batch, 1]`).
+
+    Raises:
+      ValueError: No shard matches.
+    """
+    paths = sorted(path for pattern in file_pattern for path in tf.io.gfile.glob(pattern))
+    if not paths:
+        raise ValueError(f"no examples at {list(file_pattern)}")
+    shards = tf.data.Dataset.from_tensor_slices(paths)
+    if shuffle_rows:
+        shards = shards.shuffle(len(paths), seed=seed)
+    records = shards.interleave(
+        lambda path: tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=1 << 20),
+        cycle_length=_INTERLEAVED_SHARDS,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    if shuffle_rows:
+        records = records.shuffle(shuffle_rows, seed=seed)
+
+    def parse(serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        features = transform(tf.io.parse_example(serialized, PARSE_SPEC))
+        return {name: features[name] for name in _TOWER_INPUTS}, features[f.LABEL]
+
+    return (
+        records.batch(batch_size, drop_remainder=bool(shuffle_rows))
+        .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )

@@ -1,0 +1,132 @@
+"""`run_fn`: what TFX's Trainer calls."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+from pydantic import TypeAdapter
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components import progress
+from components.trainer import export
+from components.trainer.config import TrainerConfig
+from components.trainer.input import batches
+from components.trainer.towers import MovieTower, TwoTower, UserTower
+from schemas import signatures
+
+RUN_FN = f"{__name__}.run_fn"
+CONFIG = "trainer_config"
+"""Key of the configuration's JSON in the Trainer's custom_config."""
+HISTORY_FILE = "history.json"
+"""File of the ModelRun artifact: the losses of every epoch."""
+
+_PROGRESS_STEPS = 20
+
+
+class StepProgress(keras.callbacks.Callback):
+    """Reports steps and losses."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs, self._epoch, self._pending, self._note = epochs, 0, 0, ""
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Remember the epoch."""
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Report every few steps: more would slow the training down."""
+        self._pending += 1
+        if self._pending >= _PROGRESS_STEPS:
+            self._flush()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Report the epoch's losses."""
+        logs = logs or {}
+        self._note = f"epoch {epoch + 1}/{self._epochs}, loss {logs['loss']:.4f}, eval loss {logs['val_loss']:.4f}"
+        self._flush()
+
+    def _flush(self) -> None:
+        progress.advance("train", self._pending, "steps", note=self._note or f"epoch {self._epoch}/{self._epochs}")
+        self._pending = 0
+
+
+def build_model(config: TrainerConfig) -> TwoTower:
+    """Build the untrained model."""
+    sizes = dict(
+        hidden_units=config.hidden_units, embedding_dim=config.embedding_dim, dropout=config.dropout, l2=config.l2
+    )
+    return TwoTower(
+        UserTower(**sizes, name="user_tower"),
+        MovieTower(**sizes, name="movie_tower"),
+        config.retrieval_weight,
+        config.temperature,
+        config.liking_power,
+        name="two_tower",
+    )
+
+
+def get_strategy(name: str) -> tf.distribute.Strategy:
+    """Return the tf.distribute strategy of a configuration."""
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if name == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def train(
+    config: TrainerConfig, train_data: tf.data.Dataset, eval_data: tf.data.Dataset, log_dir: str | None = None
+) -> tuple[TwoTower, dict[str, list[float]]]:
+    """Train a model.
+
+    Args:
+      config: Trainer configuration.
+      train_data: Batches as `components.trainer.input.batches` makes them.
+      eval_data: Batches that early stopping looks at.
+      log_dir: Where TensorBoard's logs go, if TensorBoard is installed.
+
+    Returns:
+      The model with the weights of the best epoch, and the losses per epoch.
+    """
+    keras.utils.set_random_seed(config.seed)
+    with get_strategy(config.strategy).scope():
+        model = build_model(config)
+        model.compile(
+            optimizer=keras.optimizers.Adam(config.learning_rate), metrics=[keras.metrics.MeanSquaredError(name="mse")]
+        )
+    callbacks = [
+        keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True),
+        StepProgress(config.epochs),
+    ]
+    if log_dir and importlib.util.find_spec("tensorboard"):
+        callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
+    history = model.fit(train_data, validation_data=eval_data, epochs=config.epochs, callbacks=callbacks, verbose=0)
+    return model, {name: [float(x) for x in values] for name, values in history.history.items()}
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Train the towers and export them.
+
+    Args:
+      fn_args: TFX's arguments; `custom_config["trainer_config"]` is the JSON of a `TrainerConfig`.
+    """
+    config = TypeAdapter(TrainerConfig).validate_json(fn_args.custom_config[CONFIG])
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    layer = transform.transform_features_layer()
+    model, history = train(
+        config,
+        batches(fn_args.train_files, layer, config.batch_size, config.shuffle_rows, config.seed),
+        batches(fn_args.eval_files, layer, config.batch_size),
+        fn_args.model_run_dir,
+    )
+    export.export_model(model, transform, fn_args.serving_model_dir)
+    user_tower = os.path.join(os.path.dirname(fn_args.serving_model_dir), signatures.USER_TOWER_DIR)
+    export.export_user_tower(model, transform, user_tower)
+    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY_FILE), "w") as file:
+        file.write(json.dumps(history, indent=1))

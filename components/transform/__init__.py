@@ -1,0 +1,1 @@
+"""Transform: the preprocessing function of tf.Transform."""

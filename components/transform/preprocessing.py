@@ -1,0 +1,54 @@
+"""The preprocessing function: standardised features and the scaled label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from schemas import features as f
+
+PREPROCESSING_FN = f"{__name__}.preprocessing_fn"
+
+
+def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any] | None = None) -> dict[str, tf.Tensor]:
+    """Standardise the features and derive those that the towers would otherwise have to learn.
+
+    Args:
+      inputs: The features of an example, each `[batch, n]`.
+      custom_config: Unused; carries the hash of this code into the cache key.
+
+    Returns:
+      The towers' inputs (`schemas.features.USER_INPUTS` and `MOVIE_INPUTS`) as z-scores per element, counts as
+      z-scores of log(1 + n), genres as they are. `movie_id` as it is, `movie_log_count` = log(1 + movie_num_ratings),
+      and `label`, the rating scaled to [-1, 1].
+    """
+    del custom_config
+    movie_log_count = tf.math.log1p(inputs[f.MOVIE_NUM_RATINGS])
+    standardised = _user_inputs(inputs[f.USER_GENRE_RATING], inputs[f.USER_GENRE_COUNT]) | {
+        f.MOVIE_NUM_RATINGS: movie_log_count,
+        f.MOVIE_AVERAGE_RATING: inputs[f.MOVIE_AVERAGE_RATING],
+        f.MOVIE_YEAR: inputs[f.MOVIE_YEAR],
+    }
+    outputs = {name: tft.scale_to_z_score(value, elementwise=True) for name, value in standardised.items()}
+    outputs[f.MOVIE_GENRES] = tf.identity(inputs[f.MOVIE_GENRES])
+    outputs[f.MOVIE_ID] = tf.identity(inputs[f.MOVIE_ID])
+    outputs[f.MOVIE_LOG_COUNT] = tf.identity(movie_log_count)
+    outputs[f.LABEL] = f.to_label(inputs[f.RATING])
+    return outputs
+
+
+def _user_inputs(rating: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
+    total = tf.reduce_sum(count, axis=1, keepdims=True)
+    average = tf.math.divide_no_nan(tf.reduce_sum(rating * count, axis=1, keepdims=True), total)
+    # A user without ratings gets the mean of the smoothed means, which are then the genres' own.
+    average = tf.where(total > 0, average, tf.reduce_mean(rating, axis=1, keepdims=True))
+    return {
+        f.USER_GENRE_RATING: rating,
+        f.USER_GENRE_COUNT: tf.math.log1p(count),
+        f.USER_GENRE_SHARE: tf.math.divide_no_nan(count, total),
+        f.USER_GENRE_PREFERENCE: rating - average,
+        f.USER_ACTIVITY: tf.math.log1p(total),
+        f.USER_AVERAGE_RATING: average,
+    }

@@ -1,0 +1,96 @@
+"""Configuration of a run: one frozen dataclass a part, from YAML and flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from components.evaluation_gate.config import GateConfig
+from components.polars_example_gen.split import SplitConfig
+from components.pusher.config import PusherConfig
+from components.trainer.config import TrainerConfig
+from schemas.configuration import FROZEN
+
+
+@dataclass(frozen=True, config=FROZEN)
+class DataConfig:
+    """How the data set is read."""
+
+    on_bad_rows: Literal["fail", "drop"] = "fail"
+    """What a bad row does: reject the data set, or be counted and left out."""
+    max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """With drop, the largest share of bad rows."""
+    rows_per_shard: Annotated[int, Field(ge=1)] = 500_000
+    """Ratings per user partition, which is the most that a worker holds, and per shard."""
+    chunk_bytes: Annotated[int, Field(ge=1024)] = 32 << 20
+    """Bytes of a CSV file that are read at a time."""
+    beam_args: tuple[str, ...] = ()
+    """Arguments of the Beam runner, such as --runner=FlinkRunner; in this process by default."""
+
+
+@dataclass(frozen=True, config=FROZEN)
+class RunConfig:
+    """Everything that a run can be told, beside where its data and output lie."""
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    """How the data set is read."""
+    split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
+    """How ratings are split into train and eval."""
+    trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
+    """The towers and their training."""
+    gate: GateConfig = dataclasses.field(default_factory=GateConfig)
+    """What a model must reach to be pushed."""
+    pusher: PusherConfig = dataclasses.field(default_factory=PusherConfig)
+    """What is published."""
+
+
+def to_yaml(config: RunConfig) -> str:
+    """Serialise a configuration."""
+    return yaml.safe_dump(TypeAdapter(RunConfig).dump_python(config, mode="json"), sort_keys=False)
+
+
+def load(path: str | None, overrides: dict[str, Any]) -> RunConfig:
+    """Build a configuration from a YAML file and from single fields.
+
+    Args:
+      path: YAML file with the sections of `RunConfig`, or None for the defaults.
+      overrides: Field name -> value; a field's name belongs to one section. None values are skipped.
+
+    Returns:
+      The configuration.
+
+    Raises:
+      ValueError: The file is not there or no YAML, or a value is unknown or out of range; the message names it.
+    """
+    where = path or "the options"
+    try:
+        values = yaml.safe_load(pathlib.Path(path).read_text()) or {} if path else {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"cannot read the configuration {path}: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds no sections; expected {', '.join(sections())}")
+    owners = {name: section for section, cls in sections().items() for name in cls.__pydantic_fields__}
+    for name, value in overrides.items():
+        if value is not None:
+            values.setdefault(owners[name], {})[name] = value
+    try:
+        return TypeAdapter(RunConfig).validate_python(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
+        raise ValueError(f"{where}: {problems}") from None
+
+
+def sections() -> dict[str, type]:
+    """Return the sections of `RunConfig` and their classes."""
+    return {
+        "data": DataConfig,
+        "split": SplitConfig,
+        "trainer": TrainerConfig,
+        "gate": GateConfig,
+        "pusher": PusherConfig,
+    }

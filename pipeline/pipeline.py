@@ -1,0 +1,111 @@
+"""The wiring: one function that every runner calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import TypeAdapter
+from tfx import components as tfx_components
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.proto import trainer_pb2, transform_pb2
+
+from components import code_hash
+from components.evaluation_gate.component import EvaluationGate
+from components.example_validator.component import StrictExampleValidator
+from components.polars_example_gen import shards
+from components.polars_example_gen.component import PolarsExampleGen
+from components.pusher.component import Pusher
+from components.schema_gen.component import CuratedSchemaGen
+from components.trainer import trainer
+from components.trainer.config import TrainerConfig
+from components.transform.preprocessing import PREPROCESSING_FN
+from pipeline.config import RunConfig
+
+PIPELINE_NAME = "matinee"
+
+
+def create_pipeline(
+    config: RunConfig,
+    data: str,
+    pipeline_root: str,
+    serving_root: str,
+    serving_root_id: str = "",
+    metadata_connection_config=None,
+    enable_cache: bool = True,
+    pipeline_name: str = PIPELINE_NAME,
+) -> tfx_pipeline.Pipeline:
+    """Wire the components.
+
+    Args:
+      config: Configuration of the run.
+      data: Directory, zip or URI of the data set.
+      pipeline_root: Path or URI of the artifacts.
+      serving_root: Path or URI of the served versions.
+      serving_root_id: Identifies the serving root's content; see `Pusher`.
+      metadata_connection_config: Where ML Metadata lies; None where the orchestrator knows.
+      enable_cache: Whether unchanged components are skipped.
+      pipeline_name: Name of the pipeline.
+    """
+    example_gen = PolarsExampleGen(
+        input_base=data,
+        split=config.split,
+        on_bad_rows=config.data.on_bad_rows,
+        max_bad_rows=config.data.max_bad_rows,
+        rows_per_shard=config.data.rows_per_shard,
+        chunk_bytes=config.data.chunk_bytes,
+        seed=config.trainer.seed,
+    )
+    examples = example_gen.outputs["examples"]
+    statistics_gen = tfx_components.StatisticsGen(examples=examples)
+    schema_gen = CuratedSchemaGen()
+    schema = schema_gen.outputs["schema"]
+    example_validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
+    transform = tfx_components.Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn=PREPROCESSING_FN,
+        splits_config=transform_pb2.SplitsConfig(analyze=[shards.TRAIN]),
+        materialize=False,
+        disable_statistics=True,
+        custom_config={code_hash.PROPERTY: code_hash.of("components.transform", "schemas.features")},
+    )
+    transform.add_upstream_node(example_validator)
+    model_trainer = tfx_components.Trainer(
+        run_fn=trainer.RUN_FN,
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema,
+        train_args=trainer_pb2.TrainArgs(splits=[shards.TRAIN]),
+        eval_args=trainer_pb2.EvalArgs(splits=[shards.EVAL]),
+        custom_config={
+            trainer.CONFIG: TypeAdapter(TrainerConfig).dump_json(config.trainer).decode(),
+            code_hash.PROPERTY: code_hash.of("components.trainer", "schemas"),
+        },
+    )
+    model_inputs = {
+        "model": model_trainer.outputs["model"],
+        "movie_catalog": example_gen.outputs["movie_catalog"],
+        "user_histories": example_gen.outputs["user_histories"],
+        "serving_root": serving_root,
+        "serving_root_id": serving_root_id,
+    }
+    gate = EvaluationGate(**model_inputs, config=config.gate)
+    pusher = Pusher(**model_inputs, model_blessing=gate.outputs["blessing"], config=config.pusher)
+    nodes: Sequence = [
+        example_gen,
+        statistics_gen,
+        schema_gen,
+        example_validator,
+        transform,
+        model_trainer,
+        gate,
+        pusher,
+    ]
+    return tfx_pipeline.Pipeline(
+        pipeline_name=pipeline_name,
+        pipeline_root=pipeline_root,
+        components=nodes,
+        enable_cache=enable_cache,
+        metadata_connection_config=metadata_connection_config,
+        beam_pipeline_args=list(config.data.beam_args) or ["--direct_running_mode=in_memory"],
+    )

@@ -1,0 +1,1 @@
+"""Names and contracts that cross a boundary between components, or between the pipeline and serving."""

@@ -1,0 +1,18 @@
+"""Artifact types of our own. This module imports tfx; nothing that serves imports it.
+
+Kubeflow Pipelines finds an artifact class by its TYPE_NAME, which therefore is its import path.
+"""
+
+from tfx.types.artifact import Artifact
+
+
+class MovieCatalog(Artifact):
+    """Every movie with its features and title, `movies.parquet`, and the `feature_constants.json`."""
+
+    TYPE_NAME = "schemas.artifacts.MovieCatalog"
+
+
+class UserHistories(Artifact):
+    """Per user the rated movies, ratings, times and the split, `histories-*.parquet`, sorted by user and time."""
+
+    TYPE_NAME = "schemas.artifacts.UserHistories"

@@ -1,0 +1,66 @@
+"""The manifest of a published index: what belongs to a version, and the digests that prove it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import fsspec
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from schemas.configuration import FROZEN
+
+EMBEDDING_INDEX = "embedding_index"
+"""Folder of the index versions under the serving root."""
+MANIFEST_FILE = "manifest.json"
+INDEX_FILE = "index.faiss"
+EMBEDDINGS_FILE = "embeddings.npy"
+MOVIES_FILE = "movies.parquet"
+HISTORIES_FILE = "histories.parquet"
+SAVED_MODEL_FILE = "saved_model.pb"
+
+
+@dataclass(frozen=True, config=FROZEN)
+class Manifest:
+    """What an index version holds."""
+
+    version: int
+    """Version of the index and of the user tower that belongs to it."""
+    created_s: int
+    """Unix time of the publication in seconds."""
+    dim: int
+    """Length of an embedding."""
+    metric: str
+    """`inner_product`: of unit vectors, the cosine."""
+    index_factory: str
+    """FAISS index_factory string."""
+    counts: dict[str, int]
+    """`movies`, `users`, `ratings`."""
+    model_digest: str
+    """SHA-256 over the user tower's weights and the movie embeddings."""
+    files: dict[str, str]
+    """File name -> SHA-256."""
+    global_mean: float
+    """Feature constant: mean of all train ratings, in stars."""
+    genre_means: list[float]
+    """Feature constant: mean of the train ratings per genre, in stars."""
+    pseudo_ratings: float
+    """Feature constant: weight of the prior mean, in ratings."""
+
+    def to_json(self) -> str:
+        """Serialise."""
+        return TypeAdapter(Manifest).dump_json(self, indent=1).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """Parse; raises ValueError if a field is missing or of the wrong type."""
+        return TypeAdapter(cls).validate_json(text)
+
+
+def sha256(path: str) -> str:
+    """Hash a file, local or behind a URI."""
+    digest = hashlib.sha256()
+    with fsspec.open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,64 @@
+"""Packaging of Matinee.
+
+The metadata lives here and not in pyproject.toml because Apache Beam ships the project to its workers with
+`--setup_file setup.py`. A Python release selects its TFX stack by environment markers: TFX 1.16 is the newest that
+runs below glibc 2.38, and it needs Python 3.10.
+"""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+OLD_STACK = 'python_version < "3.11"'
+NEW_STACK = 'python_version >= "3.11"'
+
+CORE = [
+    "filelock",
+    "fsspec",
+    "numpy",
+    "polars>=1.20",
+    "pooch",
+    "pydantic>=2.7",
+    "pyyaml",
+    "rich",
+    "tqdm",
+    "typer",
+]
+SERVING = [
+    "faiss-cpu",
+    f"tensorflow==2.16.2; {OLD_STACK}",
+    f"tensorflow>=2.21,<2.22; {NEW_STACK}",
+]
+PIPELINE = [
+    *SERVING,
+    f"tfx==1.16.0; {OLD_STACK}",
+    f"tfx==1.21.0; {NEW_STACK}",
+    # tfx_bsl imports dill; Beam stopped requiring it in 2.70.
+    "dill",
+    "apache-beam",
+    "tensorflow-transform",
+    "pyarrow",
+    "tensorboard",
+]
+
+setup(
+    name="matinee",
+    version="0.1.0",
+    description="Two-tower movie recommendations, trained on TFX and served from an embedding index",
+    long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=[f"{name}{rest}" for name in ("pipeline", "components", "schemas", "serving")
+                                    for rest in ("", ".*")]),
+    package_data={"schemas": ["*.pbtxt"]},
+    install_requires=CORE,
+    extras_require={
+        "serving": SERVING,
+        "pipeline": PIPELINE,
+        "remote": ["s3fs", "gcsfs"],
+        "dev": ["pytest", "pytest-timeout", "hypothesis", "ruff"],
+    },
+    entry_points={"console_scripts": ["matinee=pipeline.cli:main"]},
+)
