@@ -50,8 +50,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=[f"{name}{rest}" for name in ("pipeline", "components", "schemas", "serving")
-                                    for rest in ("", ".*")]),
+    packages=find_packages(
+        include=[f"{name}{rest}" for name in ("pipeline", "components", "schemas", "serving") for rest in ("", ".*")]
+    ),
     package_data={"schemas": ["*.pbtxt"]},
     install_requires=CORE,
     extras_require={

@@ -62,9 +62,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
         self._on_start, self._on_end = on_start, on_end
         self.results: list[NodeResult] = []
 
-    def run_with_ir(
-        self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None
-    ) -> None:
+    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: pipeline_pb2.RunOptions | None = None) -> None:
         """Run every component in topological order.
 
         Raises:

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from tfx import components as tfx_components
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import trainer_pb2, transform_pb2
+from tfx.types import standard_component_specs
 
 from components import code_hash
 from components.evaluation_gate.component import EvaluationGate
@@ -20,6 +21,7 @@ from components.trainer import trainer
 from components.trainer.config import TrainerConfig
 from components.transform.preprocessing import PREPROCESSING_FN
 from pipeline.config import RunConfig
+from schemas import keys
 
 PIPELINE_NAME = "matinee"
 
@@ -83,11 +85,11 @@ def create_pipeline(
         },
     )
     model_inputs = {
-        "model": model_trainer.outputs["model"],
-        "movie_catalog": example_gen.outputs["movie_catalog"],
-        "user_histories": example_gen.outputs["user_histories"],
-        "serving_root": serving_root,
-        "serving_root_id": serving_root_id,
+        standard_component_specs.MODEL_KEY: model_trainer.outputs["model"],
+        keys.MOVIE_CATALOG: example_gen.outputs[keys.MOVIE_CATALOG],
+        keys.USER_HISTORIES: example_gen.outputs[keys.USER_HISTORIES],
+        keys.SERVING_ROOT: serving_root,
+        keys.SERVING_ROOT_ID: serving_root_id,
     }
     gate = EvaluationGate(**model_inputs, config=config.gate)
     pusher = Pusher(**model_inputs, model_blessing=gate.outputs["blessing"], config=config.pusher)

@@ -72,9 +72,7 @@ class Recommender:
         self._stars = histories[f.RATING].to_numpy()
 
     @classmethod
-    def load(
-        cls, serving_dir: str, version: int | None = None, user_tower: UserTower | None = None
-    ) -> Recommender:
+    def load(cls, serving_dir: str, version: int | None = None, user_tower: UserTower | None = None) -> Recommender:
         """Load a published version and verify its digests.
 
         Args:
@@ -222,7 +220,9 @@ class Recommender:
             raise ValueError("a movie is rated twice; pass each movie once")
         off = ~((stars >= f.RATING_MIN) & (stars <= f.RATING_MAX))
         if off.any():
-            raise ValueError(f"a rating of {stars[off][0]:g} is off the scale, expected {f.RATING_MIN} to {f.RATING_MAX:g}")
+            raise ValueError(
+                f"a rating of {stars[off][0]:g} is off the scale, expected {f.RATING_MIN} to {f.RATING_MAX:g}"
+            )
         return rows, stars
 
     def _slice(self, user_id: int) -> tuple[int, int]:

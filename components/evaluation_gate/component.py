@@ -10,7 +10,7 @@ from tfx.types import channel, component_spec, standard_artifacts, standard_comp
 from components import code_hash
 from components.evaluation_gate import executor
 from components.evaluation_gate.config import GateConfig
-from schemas import artifacts
+from schemas import artifacts, keys
 
 
 class EvaluationGateSpec(component_spec.ComponentSpec):
@@ -18,14 +18,14 @@ class EvaluationGateSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         executor.GATE_CONFIG: component_spec.ExecutionParameter(type=str),
-        executor.SERVING_ROOT: component_spec.ExecutionParameter(type=str),
-        executor.SERVING_ROOT_ID: component_spec.ExecutionParameter(type=str),
+        keys.SERVING_ROOT: component_spec.ExecutionParameter(type=str),
+        keys.SERVING_ROOT_ID: component_spec.ExecutionParameter(type=str),
         code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
         standard_component_specs.MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model),
-        executor.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
-        executor.USER_HISTORIES: component_spec.ChannelParameter(type=artifacts.UserHistories),
+        keys.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
+        keys.USER_HISTORIES: component_spec.ChannelParameter(type=artifacts.UserHistories),
     }
     OUTPUTS = {
         standard_component_specs.EVALUATION_KEY: component_spec.ChannelParameter(

@@ -20,17 +20,9 @@ from components.evaluation_gate.config import GateConfig
 from components.evaluation_gate.evaluate import Embeddings, compare, evaluate
 from components.evaluation_gate.gate import decide
 from components.trainer.embed import Towers
+from schemas import keys
 
-SERVING_ROOT = "serving_root"
-SERVING_ROOT_ID = "serving_root_id"
 GATE_CONFIG = "gate_config"
-MOVIE_CATALOG = "movie_catalog"
-USER_HISTORIES = "user_histories"
-
-EVALUATION_FILE = "evaluation.json"
-"""File of the ModelEvaluation artifact."""
-REASON_PROPERTY = "reason"
-"""Custom property of the ModelBlessing: one line on why it blessed or refused."""
 
 
 class Executor(base_executor.BaseExecutor):
@@ -56,15 +48,15 @@ class Executor(base_executor.BaseExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         config = TypeAdapter(GateConfig).validate_json(exec_properties[GATE_CONFIG])
         data = dataset.load(
-            artifact_utils.get_single_uri(input_dict[MOVIE_CATALOG]),
-            artifact_utils.get_single_uri(input_dict[USER_HISTORIES]),
+            artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
+            artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
         )
         towers = Towers(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY]))
         model = Embeddings(towers.embed_users(data.user_features(slice(None))), towers.embed_movies(data.catalog))
         progress.advance("evaluate", int((~data.train).sum()), "ratings")
         result = evaluate(data, model, config.max_ranking_users)
 
-        now = served.load(exec_properties[SERVING_ROOT], data)
+        now = served.load(exec_properties[keys.SERVING_ROOT], data)
         comparison = compare(data, model, now[1], config.max_ranking_users) if now else None
         decision = decide(result, comparison, config)
         result |= {
@@ -74,7 +66,7 @@ class Executor(base_executor.BaseExecutor):
             "reason": decision.reason,
         }
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
-        _write(os.path.join(evaluation.uri, EVALUATION_FILE), json.dumps(result, indent=1))
+        _write(os.path.join(evaluation.uri, keys.EVALUATION_FILE), json.dumps(result, indent=1))
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         name = constants.BLESSED_FILE_NAME if decision.blessed else constants.NOT_BLESSED_FILE_NAME
         _write(os.path.join(blessing.uri, name), "")
@@ -82,7 +74,7 @@ class Executor(base_executor.BaseExecutor):
             constants.ARTIFACT_PROPERTY_BLESSED_KEY,
             constants.BLESSED_VALUE if decision.blessed else constants.NOT_BLESSED_VALUE,
         )
-        blessing.set_string_custom_property(REASON_PROPERTY, decision.reason)
+        blessing.set_string_custom_property(keys.REASON, decision.reason)
         logging.info(decision.reason)
 
 

@@ -41,7 +41,8 @@ def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config
         misses.append(f"recall@10 {recall:.4f} is below min_recall {config.min_recall:.4f}")
     if not recall >= config.min_recall_vs_popularity * popularity:
         misses.append(
-            f"recall@10 {recall:.4f} is below {config.min_recall_vs_popularity:g} x the popularity list's {popularity:.4f}"
+            f"recall@10 {recall:.4f} is below {config.min_recall_vs_popularity:g} x the popularity list's "
+            f"{popularity:.4f}"
         )
     if comparison:
         ours, served = comparison["candidate"], comparison["served"]

@@ -56,7 +56,13 @@ def rating_error(predicted: np.ndarray, stars: np.ndarray) -> dict[str, float]:
 
 
 def ranking_task(
-    user: np.ndarray, movie: np.ndarray, stars: np.ndarray, train: np.ndarray, num_movies: int, max_users: int, seed: int
+    user: np.ndarray,
+    movie: np.ndarray,
+    stars: np.ndarray,
+    train: np.ndarray,
+    num_movies: int,
+    max_users: int,
+    seed: int,
 ) -> RankingTask:
     """Collect the users with relevant movies, a seeded sample of at most `max_users` of them.
 

@@ -11,7 +11,7 @@ from tfx.types import channel, component_spec, standard_artifacts, standard_comp
 from components import code_hash
 from components.polars_example_gen import checks, driver, executor
 from components.polars_example_gen.split import SplitConfig
-from schemas import artifacts
+from schemas import artifacts, keys
 
 
 class PolarsExampleGenSpec(component_spec.ComponentSpec):
@@ -32,8 +32,8 @@ class PolarsExampleGenSpec(component_spec.ComponentSpec):
     INPUTS = {}
     OUTPUTS = {
         standard_component_specs.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        executor.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
-        executor.USER_HISTORIES: component_spec.ChannelParameter(type=artifacts.UserHistories),
+        keys.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
+        keys.USER_HISTORIES: component_spec.ChannelParameter(type=artifacts.UserHistories),
     }
 
 
@@ -97,5 +97,3 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
                 user_histories=channel.Channel(type=artifacts.UserHistories),
             ),
         )
-
-

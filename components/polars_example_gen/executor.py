@@ -19,6 +19,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from components.polars_example_gen import checks, graph, ratings, shards, source
 from components.polars_example_gen.catalog import YEAR, read_movies
 from components.polars_example_gen.split import SplitConfig
+from schemas import keys
 
 EVAL_FRACTION = "eval_fraction"
 MIN_RATINGS = "min_ratings"
@@ -28,11 +29,6 @@ MAX_BAD_ROWS = "max_bad_rows"
 ROWS_PER_SHARD = "rows_per_shard"
 CHUNK_BYTES = "chunk_bytes"
 SEED = "seed"
-MOVIE_CATALOG = "movie_catalog"
-USER_HISTORIES = "user_histories"
-
-SUMMARY_PROPERTY = "summary"
-"""Custom property of the examples: JSON of the counts and of what the checks found."""
 
 _BYTES_PER_ROW = 30
 """A line of ratings.csv, to guess the number of rows from the size."""
@@ -116,8 +112,8 @@ def _job(
         on_bad_rows=exec_properties[ON_BAD_ROWS],
         seed=exec_properties[SEED],
         examples_uri=uri(standard_component_specs.EXAMPLES_KEY),
-        catalog_uri=uri(MOVIE_CATALOG),
-        histories_uri=uri(USER_HISTORIES),
+        catalog_uri=uri(keys.MOVIE_CATALOG),
+        histories_uri=uri(keys.USER_HISTORIES),
         tmp_dir=tmp_dir,
     )
 
@@ -127,9 +123,7 @@ def _publish(examples: types.Artifact, summary: dict[str, Any], exec_properties:
     examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     examples.set_int_custom_property(utils.SPAN_PROPERTY_NAME, exec_properties.get(utils.SPAN_PROPERTY_NAME) or 0)
-    examples.set_string_custom_property(SUMMARY_PROPERTY, json.dumps(summary, sort_keys=True))
+    examples.set_string_custom_property(keys.EXAMPLES_SUMMARY, json.dumps(summary, sort_keys=True))
     for key in (shards.TRAIN, shards.EVAL, "users", "movies", "years_imputed"):
         examples.set_int_custom_property(key, summary[key])
     examples.set_int_custom_property("bad_rows", sum(summary["bad_rows"].values()))
-
-

@@ -9,15 +9,15 @@ from tfx.types import channel, component_spec, standard_artifacts, standard_comp
 from components import code_hash
 from components.pusher import executor
 from components.pusher.config import PusherConfig
-from schemas import artifacts
+from schemas import artifacts, keys
 
 
 class PusherSpec(component_spec.ComponentSpec):
     """Parameters and channels of `Pusher`."""
 
     PARAMETERS = {
-        executor.SERVING_ROOT: component_spec.ExecutionParameter(type=str),
-        executor.SERVING_ROOT_ID: component_spec.ExecutionParameter(type=str),
+        keys.SERVING_ROOT: component_spec.ExecutionParameter(type=str),
+        keys.SERVING_ROOT_ID: component_spec.ExecutionParameter(type=str),
         executor.KEEP_VERSIONS: component_spec.ExecutionParameter(type=int),
         executor.INDEX_FACTORY: component_spec.ExecutionParameter(type=str),
         code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
@@ -27,8 +27,8 @@ class PusherSpec(component_spec.ComponentSpec):
         standard_component_specs.MODEL_BLESSING_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.ModelBlessing
         ),
-        executor.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
-        executor.USER_HISTORIES: component_spec.ChannelParameter(type=artifacts.UserHistories),
+        keys.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
+        keys.USER_HISTORIES: component_spec.ChannelParameter(type=artifacts.UserHistories),
     }
     OUTPUTS = {
         standard_component_specs.PUSHED_MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.PushedModel)

@@ -11,18 +11,12 @@ from tfx.components.pusher import executor as tfx_pusher
 from tfx.types import artifact_utils, standard_component_specs
 
 from components import dataset
-from components.trainer import embed
 from components.pusher.publish import publish
+from components.trainer import embed
+from schemas import keys
 
-SERVING_ROOT = "serving_root"
 KEEP_VERSIONS = "keep_versions"
 INDEX_FACTORY = "index_factory"
-SERVING_ROOT_ID = "serving_root_id"
-MOVIE_CATALOG = "movie_catalog"
-USER_HISTORIES = "user_histories"
-
-REASON_PROPERTY = "reason"
-"""Custom property of the pushed model: one line on what was done."""
 
 _WARMUP_USERS = 8
 
@@ -48,15 +42,15 @@ class Executor(tfx_pusher.Executor):
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
-            pushed.set_string_custom_property(REASON_PROPERTY, "not pushed: the model was not blessed")
+            pushed.set_string_custom_property(keys.REASON, "not pushed: the model was not blessed")
             return
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
         data = dataset.load(
-            artifact_utils.get_single_uri(input_dict[MOVIE_CATALOG]),
-            artifact_utils.get_single_uri(input_dict[USER_HISTORIES]),
+            artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
+            artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
         )
         towers = embed.Towers(model.uri)
-        serving_root = exec_properties[SERVING_ROOT]
+        serving_root = exec_properties[keys.SERVING_ROOT]
         published = publish(
             serving_root,
             towers.user_tower_dir,
@@ -75,5 +69,5 @@ class Executor(tfx_pusher.Executor):
         else:
             self._MarkNotPushed(pushed)
             reason = f"not pushed: version {published.version} serves the same model and histories"
-        pushed.set_string_custom_property(REASON_PROPERTY, reason)
+        pushed.set_string_custom_property(keys.REASON, reason)
         logging.info("%s; removed versions: %s", reason, published.removed)

@@ -16,7 +16,6 @@ from schemas import features as f
 from schemas import signatures as s
 
 
-
 class _Module(tf.Module):
     """Tracks what the signatures use."""
 

@@ -1,0 +1,197 @@
+"""The command line, `matinee`."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import pathlib
+import warnings
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from pipeline import config as run_config
+from pipeline import options
+from pipeline.data_sample import SampleConfig, write_sample
+
+app = typer.Typer(
+    help="Two-tower movie recommendations: train them with TFX, publish and query them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Make or fetch a data set.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+DEFAULT_OUTPUT = "output"
+_EXIT_FAILED, _EXIT_USAGE, _EXIT_INTERRUPTED = 1, 2, 130
+_PANELS = {
+    "data": "Reading the data",
+    "split": "Train and eval",
+    "trainer": "Towers and training",
+    "gate": "Evaluation gate",
+    "pusher": "Pusher",
+}
+
+
+def main() -> None:
+    """Run the command line."""
+    # Before TensorFlow is imported: its C++ notices would go between the lines of the output.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    warnings.simplefilter("ignore")
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        raise SystemExit(stop.exit_code) from None
+    except (typer.Abort, KeyboardInterrupt):
+        raise SystemExit(_EXIT_INTERRUPTED) from None
+    except Exception as error:
+        if not isinstance(error, ValueError | RuntimeError) and not hasattr(error, "format_message"):
+            raise
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        Console(stderr=True).print(f"[bold red]error[/] {message}", highlight=False, soft_wrap=True)
+        raise SystemExit(_EXIT_USAGE) from None
+
+
+def _run(
+    data: Annotated[
+        str | None,
+        typer.Option(help="Directory, zip or URI with ratings and movies, CSV or Parquet", show_default="a sample"),
+    ] = None,
+    output: Annotated[
+        str, typer.Option(help="Directory of artifacts, metadata, logs and served versions")
+    ] = DEFAULT_OUTPUT,
+    serving_dir: Annotated[
+        str | None, typer.Option(help="Path or URI of the served versions", show_default="OUTPUT/serving")
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="YAML file; options on the command line override it")] = None,
+    user: Annotated[
+        int | None, typer.Option(help="User to recommend to in the summary", show_default="the first")
+    ] = None,
+    cache: Annotated[bool, typer.Option(help="Skip components whose inputs, parameters and code are unchanged")] = True,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the configuration as YAML and exit")
+    ] = False,
+    **overrides: Any,
+) -> None:
+    """Run the pipeline on this machine and publish the model if it is good enough."""
+    settings = run_config.load(config, overrides)
+    if print_config:
+        typer.echo(run_config.to_yaml(settings), nl=False)
+        return
+    if data is None:
+        data = str(pathlib.Path(output) / "sample")
+        if not (pathlib.Path(data) / "ratings.csv").exists():
+            rows = write_sample(data, SampleConfig())
+            typer.echo(f"No --data: made a sample of {rows:,} ratings in {data}")
+    _run_pipeline(settings, data, output, serving_dir or str(pathlib.Path(output) / "serving"), cache, user)
+
+
+app.command("run")(options.with_options(_run, run_config.sections(), _PANELS))
+
+
+def _run_pipeline(settings, data: str, output: str, serving_root: str, cache: bool, user: int | None) -> None:
+    from pipeline.terminal import RunView, redirected_to
+
+    log = pathlib.Path(output) / "logs" / f"run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
+    with redirected_to(log) as console:
+        console.print(f"Data    {data}\nOutput  {output}\nLog     {log}\n", highlight=False, soft_wrap=True)
+        with RunView(console) as view:
+            view.start("Loading TFX")
+            from pipeline import local_runner
+            from pipeline.summary import detail, print_summary
+
+            view.end("done")
+            try:
+                results = local_runner.run(
+                    settings,
+                    data,
+                    output,
+                    serving_root,
+                    cache,
+                    on_start=view.start,
+                    on_end=lambda result: view.end("cached" if result.cached else "done", detail(result)),
+                )
+            except local_runner.ComponentFailed as failure:
+                view.end("failed")
+                console.print(f"\n[bold red]{failure.node} failed[/]: ", end="")
+                console.print(_cause(failure.error), highlight=False, markup=False, soft_wrap=True)
+                console.print(f"Nothing half-written was kept; what was served stays. Log: {log}", soft_wrap=True)
+                raise typer.Exit(_EXIT_FAILED) from None
+            except KeyboardInterrupt:
+                view.end("stopped")
+                console.print(f"\nStopped in {view.node}. Nothing half-written was kept. Log: {log}", soft_wrap=True)
+                raise typer.Exit(_EXIT_INTERRUPTED) from None
+        print_summary(console, results, serving_root, user)
+
+
+def _cause(error: BaseException) -> str:
+    """Word an exception in one line: our own errors speak for themselves, others are named."""
+    text = str(error).strip().splitlines() or [""]
+    return text[0] if isinstance(error, ValueError) else f"{type(error).__name__}: {text[0]}"
+
+
+@app.command()
+def recommend(
+    user: Annotated[int | None, typer.Option(help="A known user's id")] = None,
+    rate: Annotated[str | None, typer.Option(help='A new user\'s ratings, "movie:stars,movie:stars"')] = None,
+    n: Annotated[int, typer.Option("--n", "-n", help="How many movies")] = 10,
+    serving_dir: Annotated[str, typer.Option(help="Path or URI of the served versions")] = f"{DEFAULT_OUTPUT}/serving",
+    version: Annotated[int | None, typer.Option(help="Version to ask", show_default="the newest")] = None,
+) -> None:
+    """Recommend movies to a known user, or to a new one from a few ratings."""
+    if (user is None) == (rate is None):
+        raise ValueError('pass either --user ID or --rate "movie:stars,movie:stars"')
+    ratings = None if rate is None else parse_ratings(rate)
+    from serving.recommender import Recommender
+    from serving.tables import print_recommendations
+
+    recommender = Recommender.load(serving_dir, version)
+    print_recommendations(Console(), recommender, user, ratings, n)
+
+
+def parse_ratings(text: str) -> list[tuple[int, float]]:
+    """Parse "movie:stars,movie:stars"; an empty text is no ratings.
+
+    Raises:
+      ValueError: A part is not of this form.
+    """
+    pairs = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        movie, _, stars = part.partition(":")
+        try:
+            pairs.append((int(movie), float(stars)))
+        except ValueError:
+            raise ValueError(f'--rate: {part!r} is not of the form movie:stars, such as "1:5,260:4.5"') from None
+    return pairs
+
+
+def _sample(
+    output: Annotated[str, typer.Option(help="Directory to write ratings.csv and movies.csv to")] = "sample",
+    **overrides: Any,
+) -> None:
+    """Write a synthetic data set in MovieLens format, the same bytes for the same seed."""
+    settings = SampleConfig(**{name: value for name, value in overrides.items() if value is not None})
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("ratings", total=settings.ratings)
+        rows = write_sample(output, settings, lambda rows: progress.advance(task, rows))
+        progress.update(task, total=rows)
+    typer.echo(f"{rows:,} ratings of {settings.movies:,} movies by {settings.users:,} users in {output}")
+
+
+data_app.command("sample")(options.with_options(_sample, {"sample": SampleConfig}, {"sample": "Size"}))
+
+
+@data_app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="ml-latest-small, ml-20m, ml-25m or ml-32m")],
+    output: Annotated[str, typer.Option(help="Directory to keep the archive in")] = "data",
+) -> None:
+    """Fetch a MovieLens archive from GroupLens and check its digest."""
+    from pipeline import data_download
+
+    typer.echo(data_download.LICENCE)
+    path = data_download.download(name, output)
+    typer.echo(f"{path}: {data_download.ARCHIVES[name].ratings:,} ratings. Next: matinee run --data {path}")

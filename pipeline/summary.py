@@ -1,0 +1,77 @@
+"""The summary of a run: data, metrics beside the baselines, what was pushed, recommendations for one user."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.local_runner import NodeResult
+from schemas import keys
+from serving import Recommender
+from serving.tables import print_recommendations
+
+_GATE, _PUSHER, _EXAMPLE_GEN = "EvaluationGate", "Pusher", "PolarsExampleGen"
+
+
+def detail(result: NodeResult) -> str:
+    """Return what a component's line says beside its counts, or an empty string."""
+    for artifact in result.artifacts.values():
+        if reason := artifact.custom_properties[keys.REASON].string_value:
+            return reason
+    return ""
+
+
+def print_summary(console: Console, results: dict[str, NodeResult], serving_root: str, user_id: int | None) -> None:
+    """Print the summary of a finished run.
+
+    Args:
+      console: Where to print.
+      results: Component name -> result.
+      serving_root: Path or URI of the served versions.
+      user_id: The user to recommend to; the first known one by default.
+    """
+    properties = results[_EXAMPLE_GEN].artifacts["examples"].custom_properties
+    _print_data(console, json.loads(properties[keys.EXAMPLES_SUMMARY].string_value))
+    evaluation_uri = results[_GATE].artifacts["evaluation"].uri
+    evaluation = json.loads((pathlib.Path(evaluation_uri) / keys.EVALUATION_FILE).read_text())
+    console.print(metrics_table(evaluation))
+    console.print(f"Gate    {evaluation['reason']}", highlight=False)
+    pushed = results[_PUSHER]
+    reason = detail(pushed)
+    console.print(f"Pusher  {'nothing to do; last time: ' if pushed.cached else ''}{reason}", highlight=False)
+    try:
+        recommender = Recommender.load(serving_root)
+    except ValueError as error:  # Nothing was ever pushed: the first model was refused.
+        console.print(str(error))
+        return
+    console.print(f"Serving version {recommender.model_version} under {serving_root}", highlight=False)
+    print_recommendations(console, recommender, user_id=user_id)
+
+
+def _print_data(console: Console, data: dict[str, Any]) -> None:
+    console.print(
+        f"\nData    {data['train'] + data['eval']:,} ratings ({data['train']:,} train, {data['eval']:,} eval), "
+        f"{data['users']:,} users, {data['movies']:,} movies, {data['years_imputed']:,} years imputed",
+        highlight=False,
+    )
+    bad = ", ".join(f"{count:,} {problem}" for problem, count in data["bad_rows"].items())
+    console.print(f"        bad rows dropped: {bad or 'none'}", highlight=False)
+
+
+def metrics_table(evaluation: dict[str, Any]) -> Table:
+    """Lay the model's metrics beside the baselines' and the served model's."""
+    rows = {"this model": evaluation["model"], **evaluation["baselines"]}
+    if evaluation["comparison"]:
+        rows[f"served {evaluation['served_version']}"] = evaluation["comparison"]["served"]
+    table = Table(title="Held-out ratings", title_justify="left")
+    table.add_column("")
+    columns = {"rmse": "RMSE", "mae": "MAE", "recall@10": "recall@10", "ndcg@10": "NDCG@10", "coverage": "coverage"}
+    for title in columns.values():
+        table.add_column(title, justify="right")
+    for name, values in rows.items():
+        table.add_row(name, *(f"{values[key]:.4f}" if key in values else "-" for key in columns))
+    return table

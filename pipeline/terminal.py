@@ -1,0 +1,121 @@
+"""The terminal during a run: one line a component, everything else in a log file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pathlib
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.status import Status
+
+from components.progress import LOGGER
+
+_STATE_STYLES = {"done": "green", "cached": "cyan", "failed": "bold red", "stopped": "yellow"}
+
+
+@contextlib.contextmanager
+def redirected_to(log: pathlib.Path) -> Iterator[Console]:
+    """Send standard output and error, those of C++ code as well, to a log file.
+
+    Args:
+      log: File to append to.
+
+    Yields:
+      A console on the terminal as it was.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    terminal, error = os.dup(1), os.dup(2)
+    with open(log, "ab", buffering=0) as file, os.fdopen(os.dup(terminal), "w") as stream:
+        handler = logging.FileHandler(log)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root, level = logging.getLogger(), logging.getLogger().level
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            with warnings.catch_warnings():
+                yield Console(file=stream)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(terminal, 1)
+            os.dup2(error, 2)
+            os.close(terminal)
+            os.close(error)
+            root.removeHandler(handler)
+            root.setLevel(level)
+
+
+class RunView(logging.Handler):
+    """Shows a run: the component at work with its progress, then a line with its result."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console, self._status = console, None
+        self._node, self._begin = "", 0.0
+        self._done: dict[tuple[str, str], int] = {}
+        self._note = ""
+
+    def __enter__(self) -> RunView:
+        """Listen to progress."""
+        LOGGER.setLevel(logging.INFO)
+        LOGGER.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop listening."""
+        LOGGER.removeHandler(self)
+        self._stop()
+
+    @property
+    def node(self) -> str:
+        """The component at work, or the last one."""
+        return self._node
+
+    def start(self, node: str) -> None:
+        """A component begins."""
+        self._node, self._begin, self._done, self._note = node, time.perf_counter(), {}, ""
+        self._status = Status(self._live(), console=self._console)
+        self._status.start()
+
+    def end(self, state: str, detail: str = "") -> None:
+        """A component ended in a state: done, cached, failed or stopped."""
+        self._stop()
+        seconds = time.perf_counter() - self._begin
+        style = _STATE_STYLES[state]
+        self._console.print(
+            f"  {self._node:<24}[{style}]{state:<8}[/]{seconds:>7.1f} s   {detail or self._counts()}", highlight=False
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a progress record."""
+        key = (record.stage, record.unit)
+        self._done[key] = self._done.get(key, 0) + record.amount
+        self._note = record.note
+        if self._status:
+            self._status.update(self._live())
+
+    def _stop(self) -> None:
+        if self._status:
+            self._status.stop()
+            self._status = None
+
+    def _counts(self) -> str:
+        return ", ".join(f"{stage} {done:,} {unit}" for (stage, unit), done in self._done.items())
+
+    def _live(self) -> str:
+        seconds = time.perf_counter() - self._begin
+        rates = ", ".join(
+            f"{stage} {done:,} {unit} ({done / max(seconds, 1e-3):,.0f}/s)"
+            for (stage, unit), done in self._done.items()
+        )
+        return f"{self._node}  {rates}  {self._note}"

@@ -1,0 +1,12 @@
+"""Keys of artifacts and exec properties that several components share."""
+
+MOVIE_CATALOG = "movie_catalog"
+USER_HISTORIES = "user_histories"
+SERVING_ROOT = "serving_root"
+SERVING_ROOT_ID = "serving_root_id"
+REASON = "reason"
+"""Custom property of gate's and Pusher's artifacts: one line on what was decided."""
+EVALUATION_FILE = "evaluation.json"
+"""File of the ModelEvaluation artifact."""
+EXAMPLES_SUMMARY = "summary"
+"""Custom property of the examples: JSON of the counts and of what the checks found."""

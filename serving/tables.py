@@ -1,0 +1,43 @@
+"""Recommendations as tables for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from serving.recommender import Recommendation, Recommender
+
+
+def print_recommendations(
+    console: Console,
+    recommender: Recommender,
+    user_id: int | None = None,
+    ratings: list[tuple[int, float]] | None = None,
+    n: int = 10,
+) -> None:
+    """Print recommendations, for a known user with his favourites beside them."""
+    if ratings is not None:
+        console.print(recommendation_table(recommender.recommend(ratings=ratings, n=n), "Recommendations"))
+        return
+    user_id = int(recommender.user_ids[0]) if user_id is None else user_id
+    recommendations = recommender.recommend(user_id=user_id, n=n)
+    favourites = recommender.history(user_id).sort("rating", "timestamp", descending=True).head(n)
+    liked = [f"{row['title']}  {row['rating']:g}" for row in favourites.iter_rows(named=True)]
+    console.print(recommendation_table(recommendations, f"Recommendations for user {user_id}", liked))
+
+
+def recommendation_table(
+    recommendations: list[Recommendation], title: str, favourites: list[str] | None = None
+) -> Table:
+    """Lay recommendations out as a table, with a user's favourites in a last column."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("movie id", justify="right")
+    table.add_column("title")
+    table.add_column("genres", style="dim")
+    table.add_column("stars", justify="right")
+    if favourites:
+        table.add_column("rated highest so far", style="dim")
+    for i, r in enumerate(recommendations):
+        last = [favourites[i] if i < len(favourites) else ""] if favourites else []
+        table.add_row(str(r.movie_id), r.title, ", ".join(r.genres), f"{r.predicted_rating:.2f}", *last)
+    return table
