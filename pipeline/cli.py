@@ -146,10 +146,10 @@ def recommend(
         raise ValueError('pass either --user ID or --rate "movie:stars,movie:stars"')
     ratings = None if rate is None else parse_ratings(rate)
     from serving.recommender import Recommender
-    from serving.tables import print_recommendations
+    from serving.tables import print_recommendations, terminal_console
 
     recommender = Recommender.load(serving_dir, version)
-    print_recommendations(Console(), recommender, user, ratings, n)
+    print_recommendations(terminal_console(), recommender, user, ratings, n)
 
 
 def parse_ratings(text: str) -> list[tuple[int, float]]:

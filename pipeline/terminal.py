@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.status import Status
 
 from components.progress import LOGGER
+from serving.tables import terminal_console
 
 _STATE_STYLES = {"done": "green", "cached": "cyan", "failed": "bold red", "stopped": "yellow"}
 
@@ -43,7 +44,7 @@ def redirected_to(log: pathlib.Path) -> Iterator[Console]:
         os.dup2(file.fileno(), 2)
         try:
             with warnings.catch_warnings():
-                yield Console(file=stream)
+                yield terminal_console(stream)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

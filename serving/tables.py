@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TextIO
+
 from rich.console import Console
 from rich.table import Table
 
 from serving.recommender import Recommendation, Recommender
+
+_PLAIN_WIDTH = 120
+
+
+def terminal_console(file: TextIO | None = None) -> Console:
+    """Return a console on a stream, standard output by default; wide where it is no terminal."""
+    console = Console(file=file)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    return console
 
 
 def print_recommendations(

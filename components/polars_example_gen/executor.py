@@ -60,8 +60,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         data = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         sources = source.find_sources(data, os.path.join(tmp_dir, "unpacked"))
         catalog, movie_report = read_movies(sources[source.MOVIES])
-        if exec_properties[ON_BAD_ROWS] == checks.FAIL:
-            checks.enforce(movie_report, checks.FAIL, 0.0)
+        policy = exec_properties[ON_BAD_ROWS], exec_properties[MAX_BAD_ROWS]
+        checks.enforce(movie_report, *policy)
         job = _job(sources[source.RATINGS], output_dict, exec_properties, tmp_dir)
         chunks = list(source.chunks(job.source, job.header.length, job.chunk_bytes))
 
@@ -78,8 +78,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         with tf.io.gfile.GFile(os.path.join(tmp_dir, graph.REPORT_FILE)) as file:
             results = json.loads(file.read())
-        report = checks.merge_reports([checks.Report.from_dict(results["report"]), movie_report])
-        checks.enforce(report, exec_properties[ON_BAD_ROWS], exec_properties[MAX_BAD_ROWS])
+        rating_report = checks.Report.from_dict(results["report"])
+        checks.enforce(rating_report, *policy)
+        report = checks.merge_reports([rating_report, movie_report])
         summary = {
             **results["counts"],
             "movies": catalog.height,

@@ -136,7 +136,9 @@ def chunks(source: Source, header_bytes: int, chunk_bytes: int) -> Iterator[Chun
         yield from (Chunk(source, i, i + 1) for i in range(groups))
     else:
         size = source.size()
-        yield from (Chunk(source, i, min(i + chunk_bytes, size)) for i in range(header_bytes, size, chunk_bytes))
+        # The last chunk takes the rest, up to twice the length: a cut-off last line is told by the lines before it.
+        starts = list(range(header_bytes, max(size - chunk_bytes + 1, header_bytes + 1), chunk_bytes))
+        yield from (Chunk(source, start, end) for start, end in zip(starts, [*starts[1:], size], strict=True))
 
 
 def read_bytes(chunk: Chunk) -> tuple[bytes, int]:

@@ -9,10 +9,10 @@ import tensorflow as tf
 from schemas import features as f
 
 PARSE_SPEC = {
-    **{name: tf.io.FixedLenFeature([1], tf.int64) for name in (f.USER_ID, f.MOVIE_ID)},
+    f.MOVIE_ID: tf.io.FixedLenFeature([1], tf.int64),
     **{name: tf.io.FixedLenFeature([length], tf.float32) for name, length in f.FLOAT_FEATURES.items()},
 }
-"""What training parses of an example; the time stamp is left out."""
+"""What training parses of an example; user and time stamp are left out."""
 
 _TOWER_INPUTS = (*f.USER_INPUTS, *f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_LOG_COUNT)
 _INTERLEAVED_SHARDS = 16

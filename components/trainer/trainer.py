@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -15,7 +16,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components import progress
 from components.trainer import export
 from components.trainer.config import TrainerConfig
-from components.trainer.input import batches
+from components.trainer.input import Transform, batches
 from components.trainer.towers import MovieTower, TwoTower, UserTower
 from schemas import signatures
 
@@ -81,20 +82,28 @@ def get_strategy(name: str) -> tf.distribute.Strategy:
 
 
 def train(
-    config: TrainerConfig, train_data: tf.data.Dataset, eval_data: tf.data.Dataset, log_dir: str | None = None
+    config: TrainerConfig,
+    train_files: Sequence[str],
+    eval_files: Sequence[str],
+    transform: Transform,
+    log_dir: str | None = None,
 ) -> tuple[TwoTower, dict[str, list[float]]]:
     """Train a model.
 
     Args:
       config: Trainer configuration.
-      train_data: Batches as `components.trainer.input.batches` makes them.
-      eval_data: Batches that early stopping looks at.
+      train_files: Shards, or patterns of them, to train on.
+      eval_files: Shards that early stopping looks at.
+      transform: Raw features -> transformed features.
       log_dir: Where TensorBoard's logs go, if TensorBoard is installed.
 
     Returns:
       The model with the weights of the best epoch, and the losses per epoch.
     """
+    # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
+    train_data = batches(train_files, transform, config.batch_size, config.shuffle_rows, config.seed)
+    eval_data = batches(eval_files, transform, config.batch_size)
     with get_strategy(config.strategy).scope():
         model = build_model(config)
         model.compile(
@@ -118,12 +127,8 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     config = TypeAdapter(TrainerConfig).validate_json(fn_args.custom_config[CONFIG])
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    layer = transform.transform_features_layer()
     model, history = train(
-        config,
-        batches(fn_args.train_files, layer, config.batch_size, config.shuffle_rows, config.seed),
-        batches(fn_args.eval_files, layer, config.batch_size),
-        fn_args.model_run_dir,
+        config, fn_args.train_files, fn_args.eval_files, transform.transform_features_layer(), fn_args.model_run_dir
     )
     export.export_model(model, transform, fn_args.serving_model_dir)
     user_tower = os.path.join(os.path.dirname(fn_args.serving_model_dir), signatures.USER_TOWER_DIR)

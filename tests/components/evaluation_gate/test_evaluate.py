@@ -1,0 +1,60 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from components.dataset import Dataset
+from components.evaluation_gate.evaluate import Embeddings, compare, evaluate
+from components.polars_example_gen.features import FeatureConstants
+from schemas import features as f
+
+
+def dataset(train):
+    """Three users, four movies; user u rated movies 0 to 3."""
+    genres = np.zeros((4, 20), np.float32)
+    genres[:, 5] = 1
+    catalog = pl.DataFrame({f.MOVIE_ID: [10, 20, 30, 40]}).with_columns(
+        pl.Series(f.MOVIE_GENRES, genres).cast(pl.List(pl.Float32))
+    )
+    user, movie = np.divmod(np.arange(12), 4)
+    stars = np.array([5, 3, 4, 2] * 3, np.float32)
+    return Dataset(
+        catalog, pl.DataFrame(), FeatureConstants(3.5, (3.5,) * 20), user.astype(np.int32), movie, stars, train
+    )
+
+
+HALF = np.array([True, True, False, False] * 3)
+
+
+def unit(rows):
+    rows = np.array(rows, np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_metrics_beside_baselines_and_slices():
+    data = dataset(HALF)
+    model = Embeddings(unit([[1, 0]] * 3), unit([[1, 0], [1, 0], [1, 1], [0, 1]]))
+    result = evaluate(data, model, 100)
+    predicted = np.array([2.75 + 2.25 / np.sqrt(2), 2.75] * 3)
+    expected = np.sqrt(np.mean((predicted - np.array([4, 2] * 3)) ** 2))
+    assert result["model"]["rmse"] == pytest.approx(expected, rel=1e-5)
+    assert result["model"]["recall@10"] == 1
+    assert result["model"]["ratings"] == 6
+    assert result["baselines"]["global mean"]["rmse"] == pytest.approx(np.sqrt(2))
+    assert result["slices"]["genre"]["Comedy"]["ratings"] == 6
+    assert result["slices"]["genre"]["War"]["ratings"] == 0
+    assert result["slices"]["movie popularity (train ratings)"]["0"]["ratings"] == 6
+    assert result["slices"]["user activity (train ratings)"]["0-19"]["users"] == 3
+
+
+def test_nothing_held_out_is_an_error():
+    with pytest.raises(ValueError, match="no rating is held out"):
+        evaluate(dataset(np.ones(12, bool)), Embeddings(unit([[1, 0]] * 3), unit([[1, 0]] * 4)), 100)
+
+
+def test_the_served_model_is_compared_on_the_movies_that_it_has():
+    data = dataset(HALF)
+    model = Embeddings(unit([[1, 0]] * 3), unit([[1, 0]] * 4))
+    served = Embeddings(model.users, model.movies, known=np.array([True, True, True, False]))
+    result = compare(data, model, served, 100)
+    assert result["candidate"]["ratings"] == result["served"]["ratings"] == 3
+    assert result["served"]["rmse"] == pytest.approx(1.0), "5 stars predicted for movies of 4"

@@ -1,0 +1,189 @@
+"""The executor on real artifacts in a temporary directory, through Beam's direct runner."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+import tensorflow as tf
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import standard_artifacts
+
+from components.polars_example_gen import checks, executor, features, graph
+from components.polars_example_gen.split import IS_TRAIN
+from components.trainer.input import PARSE_SPEC
+from schemas import artifacts, keys
+from schemas import features as f
+
+DEFAULTS = {
+    "eval_fraction": 0.1,
+    "min_ratings": 5,
+    "on_bad_rows": checks.FAIL,
+    "max_bad_rows": 0.01,
+    "rows_per_shard": 500_000,
+    "chunk_bytes": 1 << 25,
+    "seed": 0,
+}
+
+
+def run(data: pathlib.Path, root: pathlib.Path, **properties) -> dict:
+    """Run the executor; return the output artifacts."""
+    types = {
+        "examples": standard_artifacts.Examples,
+        keys.MOVIE_CATALOG: artifacts.MovieCatalog,
+        keys.USER_HISTORIES: artifacts.UserHistories,
+    }
+    outputs = {}
+    for key, cls in types.items():
+        artifact = cls()
+        artifact.uri = str(root / key)
+        pathlib.Path(artifact.uri).mkdir(parents=True)
+        outputs[key] = [artifact]
+    context = base_beam_executor.BaseBeamExecutor.Context(
+        beam_pipeline_args=["--direct_running_mode=in_memory"], tmp_dir=str(root / "tmp"), unique_id="1"
+    )
+    executor.Executor(context).Do({}, outputs, {**DEFAULTS, "input_base": str(data), **properties})
+    return {key: artifact[0] for key, artifact in outputs.items()}
+
+
+def examples(artifact, split: str) -> pl.DataFrame:
+    """Parse a split, in the order of its files."""
+    paths = sorted(str(path) for path in pathlib.Path(artifact.uri).glob(f"Split-{split}/*"))
+    records = list(tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator())
+    spec = {**PARSE_SPEC, **{name: tf.io.FixedLenFeature([1], tf.int64) for name in f.IDS}}
+    values = tf.io.parse_example(records, spec)
+    return pl.DataFrame({name: np.squeeze(value.numpy()) for name, value in values.items()})
+
+
+@pytest.fixture(scope="module")
+def ingested(sample, tmp_path_factory):
+    """The sample, in three shards."""
+    return run(sample, tmp_path_factory.mktemp("ingested"), rows_per_shard=2_000)
+
+
+def test_the_artifacts_follow_the_contract(ingested, sample):
+    ratings = pl.read_csv(sample / "ratings.csv")
+    artifact = ingested["examples"]
+    summary = json.loads(artifact.get_string_custom_property(keys.EXAMPLES_SUMMARY))
+    assert json.loads(artifact.split_names) == ["train", "eval"]
+    assert artifact.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
+    assert artifact.get_string_custom_property("file_format") == "tfrecords_gzip"
+    assert summary["train"] + summary["eval"] == ratings.height
+    assert (summary["users"], summary["movies"], summary["bad_rows"]) == (ratings["userId"].n_unique(), 300, {})
+    shards = summary["shards"]
+    assert shards > 1
+    for split in ("train", "eval"):
+        names = sorted(path.name for path in pathlib.Path(artifact.uri, f"Split-{split}").iterdir())
+        assert names == [f"data_tfrecord-{i:05d}-of-{shards:05d}.gz" for i in range(shards)]
+
+
+def test_examples_equal_the_formula(ingested, sample):
+    """Every feature, worked out again from the CSV files by joins and loops."""
+    history = pl.concat([pl.read_parquet(p) for p in pathlib.Path(ingested[keys.USER_HISTORIES].uri).glob("*.parquet")])
+    assert history.height == pl.read_csv(sample / "ratings.csv").height
+    catalog = pl.read_parquet(pathlib.Path(ingested[keys.MOVIE_CATALOG].uri, "movies.parquet"))
+    train = history.filter(IS_TRAIN)
+    mean = train[f.RATING].mean()
+    genres = {row[0]: np.array(row[1]) for row in catalog.select(f.MOVIE_ID, f.MOVIE_GENRES).iter_rows()}
+    of_genre = np.stack([genres[m] for m in train[f.MOVIE_ID]])
+    genre_means = (of_genre * train[f.RATING].to_numpy()[:, None]).sum(0) / np.maximum(of_genre.sum(0), 1)
+    genre_means = np.where(of_genre.sum(0) > 0, genre_means, mean)
+    k = features.PSEUDO_RATINGS
+    for split in ("train", "eval"):
+        for row in examples(ingested["examples"], split).sample(40, seed=1).iter_rows(named=True):
+            known = train.filter(
+                (pl.col(f.USER_ID) == row[f.USER_ID]) & ~((pl.col(f.MOVIE_ID) == row[f.MOVIE_ID]) & (split == "train"))
+            )
+            own = np.stack([genres[m] for m in known[f.MOVIE_ID]])
+            count = own.sum(0)
+            average = ((own * known[f.RATING].to_numpy()[:, None]).sum(0) + k * genre_means) / (count + k)
+            np.testing.assert_allclose(row[f.USER_GENRE_RATING], average, atol=1e-4)
+            np.testing.assert_array_equal(row[f.USER_GENRE_COUNT], count)
+            others = train.filter(
+                (pl.col(f.MOVIE_ID) == row[f.MOVIE_ID]) & ~((pl.col(f.USER_ID) == row[f.USER_ID]) & (split == "train"))
+            )
+            assert row[f.MOVIE_NUM_RATINGS] == others.height
+            assert row[f.MOVIE_AVERAGE_RATING] == pytest.approx(
+                ((others[f.RATING].sum() or 0) + k * mean) / (others.height + k), abs=1e-4
+            )
+            np.testing.assert_array_equal(row[f.MOVIE_GENRES], genres[row[f.MOVIE_ID]])
+
+
+def test_neither_chunks_nor_partitions_change_the_examples(ingested, sample, tmp_path):
+    order = [f.USER_ID, f.MOVIE_ID]
+    expected = {split: examples(ingested["examples"], split).sort(order) for split in ("train", "eval")}
+    other = run(sample, tmp_path / "other", rows_per_shard=900, chunk_bytes=1024)
+    for split, frame in expected.items():
+        assert examples(other["examples"], split).sort(order).equals(frame)
+
+
+def test_shards_are_shuffled_by_seed(ingested, sample, tmp_path):
+    first = examples(ingested["examples"], "train")
+    head = first[f.USER_ID].head(50)
+    assert head.n_unique() > 15, "a batch must not be one user"
+    again = run(sample, tmp_path / "again", rows_per_shard=2_000)
+    assert examples(again["examples"], "train").equals(first)
+    seeded = run(sample, tmp_path / "seeded", rows_per_shard=2_000, seed=1)
+    assert not examples(seeded["examples"], "train")[f.MOVIE_ID].equals(first[f.MOVIE_ID])
+
+
+def test_a_zip_and_parquet_give_the_same_examples(ingested, sample, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "data"), "zip", sample)
+    parquet = tmp_path / "parquet"
+    parquet.mkdir()
+    for name in ("ratings", "movies"):
+        pl.read_csv(sample / f"{name}.csv").write_parquet(parquet / f"{name}.parquet", row_group_size=1_000)
+    order = [f.USER_ID, f.MOVIE_ID]
+    expected = examples(ingested["examples"], "train").sort(order)
+    for i, data in enumerate((archive, parquet)):
+        assert examples(run(data, tmp_path / str(i))["examples"], "train").sort(order).equals(expected)
+
+
+BAD = "userId,movieId,rating,timestamp\n" + "".join(f"1,{m},3.5,10{m}\n" for m in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("2,1,7,100\n", "ratings.csv, line 10: '2,1,7,100' has a rating off the scale"),
+        ("1,3,4,100\n", "ratings.csv, line 10: '1,3,4,100' rates a movie that the same user has rated already"),
+    ],
+)
+def test_a_bad_row_rejects_the_input(write_data, tmp_path, extra, message):
+    with pytest.raises(checks.BadInputError) as error:
+        run(write_data(BAD + extra), tmp_path / "out")
+    assert str(error.value).startswith(message)
+    assert "Beam" not in str(error.value)
+
+
+def test_drop_counts_and_leaves_out(write_data, tmp_path):
+    data = write_data(BAD + "2,1,7,100\n1,3,4,200\n2,2,2,x\n3,1,4.5,7\n")
+    outputs = run(data, tmp_path / "out", on_bad_rows=checks.DROP, max_bad_rows=0.5)
+    summary = json.loads(outputs["examples"].get_string_custom_property(keys.EXAMPLES_SUMMARY))
+    assert summary["bad_rows"] == {checks.DUPLICATE: 1, checks.OFF_SCALE: 1, checks.UNREADABLE: 1}
+    assert outputs["examples"].get_int_custom_property("bad_rows") == 3
+    frame = examples(outputs["examples"], "train")
+    assert frame.height == 9
+    assert frame.filter((pl.col(f.USER_ID) == 1) & (pl.col(f.MOVIE_ID) == 3))[f.RATING].item() == 4, "the latest stays"
+    with pytest.raises(checks.BadInputError, match="3 of 12 rows are bad"):
+        run(data, tmp_path / "limit", on_bad_rows=checks.DROP, max_bad_rows=0.2)
+
+
+def test_partitions_are_even_and_stable():
+    places = graph.partition_of(np.arange(100_000), 16)
+    counts = np.bincount(places, minlength=16)
+    assert counts.min() > 0.9 * counts.mean()
+    assert graph.partition_of(np.array([1, 2, 3, 2**40]), 7).tolist() == [6, 1, 1, 0]
+
+
+def test_values_out_of_range_stop_the_construction():
+    from components.polars_example_gen.component import PolarsExampleGen
+
+    with pytest.raises(ValueError, match="on_bad_rows is 'ignore'"):
+        PolarsExampleGen("data", on_bad_rows="ignore")
+    with pytest.raises(ValueError, match=r"max_bad_rows in \[0, 1\]"):
+        PolarsExampleGen("data", max_bad_rows=2.0)
+    component = PolarsExampleGen("data")
+    assert set(component.outputs) == {"examples", keys.MOVIE_CATALOG, keys.USER_HISTORIES}

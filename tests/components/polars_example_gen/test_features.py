@@ -1,0 +1,97 @@
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.polars_example_gen import features
+from schemas import features as f
+
+GENRES = len(f.GENRES)
+CONSTANTS = features.FeatureConstants(3.4, tuple(3.0 + 0.05 * i for i in range(GENRES)))
+
+
+def brute_force_user(genres, ratings, constants, leave_out=None):
+    """The design's formula, one rating and one genre at a time."""
+    average, count = np.zeros(GENRES), np.zeros(GENRES)
+    for g in range(GENRES):
+        rows = [i for i in range(len(ratings)) if genres[i, g] and i != leave_out]
+        k = constants.pseudo_ratings
+        average[g] = (sum(ratings[i] for i in rows) + k * constants.genre_means[g]) / (len(rows) + k)
+        count[g] = len(rows)
+    return average, count
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(1, 10), st.integers(0, 2**GENRES - 1)), min_size=1, max_size=30)
+)
+@settings(deadline=None, max_examples=60)
+def test_user_features_equal_the_formula_and_leave_each_rating_out(rows):
+    rows.sort(key=lambda row: row[0])
+    user = np.array([row[0] for row in rows])
+    ratings = np.array([row[1] / 2 for row in rows], np.float32)
+    genres = np.array([[row[2] >> g & 1 for g in range(GENRES)] for row in rows], np.float32)
+    offsets = np.searchsorted(user, np.arange(6))
+
+    average, count = features.user_features(offsets, genres, ratings, CONSTANTS)
+    loo_average, loo_count = features.leave_one_out_user_features(
+        average[user], count[user], genres, ratings, CONSTANTS
+    )
+
+    for u in range(5):
+        own = slice(offsets[u], offsets[u + 1])
+        expected = brute_force_user(genres[own], ratings[own], CONSTANTS)
+        np.testing.assert_allclose(average[u], expected[0], atol=1e-5)
+        np.testing.assert_array_equal(count[u], expected[1])
+    for i, u in enumerate(user):
+        own = slice(offsets[u], offsets[u + 1])
+        expected = brute_force_user(genres[own], ratings[own], CONSTANTS, leave_out=i - offsets[u])
+        np.testing.assert_allclose(loo_average[i], expected[0], atol=1e-4)
+        np.testing.assert_array_equal(loo_count[i], expected[1])
+
+
+def test_a_user_without_ratings_gets_the_genre_means():
+    average, count = features.user_features(
+        np.array([0, 0]), np.zeros((0, GENRES), np.float32), np.zeros(0, np.float32), CONSTANTS
+    )
+    np.testing.assert_allclose(average[0], CONSTANTS.genre_means, rtol=1e-6)
+    assert not count.any()
+
+
+def test_movie_features_leave_one_out():
+    ratings = pl.DataFrame({f.MOVIE_ID: [1, 1, 1, 2], f.RATING: [5.0, 4.0, 3.0, 1.0]})
+    catalog = pl.DataFrame(
+        {f.MOVIE_ID: [1, 2, 3], f.MOVIE_GENRES: np.eye(3, GENRES, dtype=np.float32)},
+        schema_overrides={f.MOVIE_GENRES: pl.Array(pl.Float32, GENRES)},
+    ).cast({f.MOVIE_GENRES: pl.List(pl.Float32)})
+    statistics = features.movie_statistics(ratings)
+    constants = features.feature_constants(statistics, catalog)
+    assert constants.global_mean == pytest.approx(13 / 4)
+    assert constants.genre_means[:3] == pytest.approx((4.0, 1.0, 13 / 4))
+
+    frame = features.movie_features(catalog, statistics, constants)
+    assert frame[f.MOVIE_NUM_RATINGS].to_list() == [3, 1, 0]
+    assert frame[f.MOVIE_AVERAGE_RATING].to_list() == pytest.approx([(12 + 16.25) / 8, (1 + 16.25) / 6, 3.25])
+
+    count, average = features.leave_one_out_movie_features(
+        np.array([3.0]), np.array([(12 + 16.25) / 8]), np.array([5.0]), constants
+    )
+    assert count[0] == 2
+    assert average[0] == pytest.approx((7 + 16.25) / 7)
+
+
+def test_partial_statistics_add_up():
+    ratings = pl.DataFrame({f.MOVIE_ID: [1, 2, 1, 3, 2, 1], f.RATING: [5.0, 4.5, 3.0, 1.0, 0.5, 2.0]})
+    parts = [features.movie_statistics(ratings[:2]), features.movie_statistics(ratings[2:])]
+    assert features.merge_statistics(parts).equals(features.movie_statistics(ratings))
+
+
+def test_no_train_rating_is_an_error():
+    empty = features.movie_statistics(pl.DataFrame(schema={f.MOVIE_ID: pl.Int64, f.RATING: pl.Float32}))
+    with pytest.raises(ValueError, match="no rating is left for training"):
+        features.feature_constants(empty, pl.DataFrame())
+
+
+def test_constants_need_every_genre():
+    with pytest.raises(ValueError, match="genre_means has 2 values, expected 20"):
+        features.FeatureConstants(3.0, (1.0, 2.0))

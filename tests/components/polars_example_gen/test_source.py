@@ -1,0 +1,67 @@
+import os
+import zipfile
+
+import fsspec
+import pytest
+
+from components.polars_example_gen import source
+
+
+def zipped(directory, path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("ratings.csv", "movies.csv"):
+            archive.write(directory / name, f"ml-test/{name}")
+    return path
+
+
+def test_a_zip_is_unpacked(sample, tmp_path):
+    archive = zipped(sample, tmp_path / "data.zip")
+    found = source.find_sources(str(archive), str(tmp_path / "unpacked"))
+    with found[source.RATINGS].open() as file:
+        assert file.read() == (sample / "ratings.csv").read_bytes()
+
+
+def test_a_uri_is_read_in_ranges(sample):
+    """fsspec's memory file system stands for every remote one."""
+    fs = fsspec.filesystem("memory")
+    for name in ("ratings.csv", "movies.csv"):
+        fs.pipe(f"/lens/{name}", (sample / name).read_bytes())
+    table = source.find_sources("memory://lens", "")[source.RATINGS]
+    assert table.path == "memory:///lens/ratings.csv"
+    header = len(b"userId,movieId,rating,timestamp\n")
+    data = b"".join(source.read_bytes(chunk)[0] for chunk in source.chunks(table, header, 1000))
+    assert data == (sample / "ratings.csv").read_bytes()[header:]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "no data at"),
+        ("empty", "holds no ratings.csv or ratings.parquet"),
+        ("text.zip", "nor a zip archive"),
+    ],
+)
+def test_unusable_data_sets(tmp_path, name, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.zip").write_text("not a zip")
+    with pytest.raises(ValueError, match=message):
+        source.find_sources(str(tmp_path / name), str(tmp_path / "unpacked"))
+
+
+def test_the_fingerprint_is_of_the_content(write_data, tmp_path):
+    directory = write_data("userId,movieId,rating,timestamp\n1,1,3.0,5\n")
+    before = source.fingerprint(str(directory))
+    os.utime(directory / "ratings.csv", (1e9, 1e9))
+    assert source.fingerprint(str(directory)) == before
+    status = os.stat(directory / "ratings.csv")
+    (directory / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,1,4.0,5\n")
+    os.utime(directory / "ratings.csv", (status.st_atime, status.st_mtime))
+    assert source.fingerprint(str(directory)) != before, "same size and time, other content"
+    archive = zipped(directory, tmp_path / "data.zip")
+    assert source.fingerprint(str(archive)) == source.fingerprint(str(archive))
+
+
+def test_lines_are_counted_up_to_an_offset(write_data):
+    directory = write_data("userId,movieId,rating,timestamp\n1,1,3.0,5\n1,2,3.0,5\n")
+    table = source.find_sources(str(directory), "")[source.RATINGS]
+    assert [source.count_lines(table, offset) for offset in (0, 31, 32, 42, 52)] == [0, 0, 1, 2, 3]

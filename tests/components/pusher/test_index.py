@@ -1,0 +1,84 @@
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from components.polars_example_gen.features import FeatureConstants
+from components.pusher import index
+from schemas import features as f
+from schemas import manifest as m
+
+CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(20)))
+
+
+def unit(rows, dim, seed=0):
+    vectors = np.random.default_rng(seed).normal(size=(rows, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def write(directory, embeddings=None, **kwargs):
+    embeddings = unit(50, 8) if embeddings is None else embeddings
+    movies = pl.DataFrame({f.MOVIE_ID: np.arange(50) * 3})
+    histories = pl.DataFrame({f.USER_ID: [1, 1, 2], f.MOVIE_ID: [0, 3, 6], f.RATING: [4.0, 3.0, 5.0]})
+    return index.write_index(
+        str(directory), 12, embeddings, movies, histories, CONSTANTS, "tower", created_s=5, **kwargs
+    )
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW32"])
+def test_an_index_round_trips(tmp_path, factory):
+    manifest = write(tmp_path, index_factory=factory)
+    loaded = index.read_index(str(tmp_path))
+    assert loaded.manifest == manifest
+    assert loaded.constants == CONSTANTS
+    assert manifest.counts == {"movies": 50, "users": 2, "ratings": 3}
+    np.testing.assert_array_equal(loaded.embeddings, unit(50, 8))
+    _, rows = loaded.faiss_index.search(unit(5, 8, seed=9), 10)
+    expected = np.argsort(-unit(5, 8, seed=9) @ unit(50, 8).T, axis=1)[:, :10]
+    if factory == "Flat":
+        np.testing.assert_array_equal(rows, expected)
+    else:
+        assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows, expected, strict=True)]) > 0.9
+
+
+@pytest.mark.parametrize("name", [m.INDEX_FILE, m.EMBEDDINGS_FILE, m.MOVIES_FILE, m.HISTORIES_FILE])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_file_is_refused(tmp_path, name, damage):
+    write(tmp_path)
+    path = tmp_path / name
+    data = path.read_bytes()
+    if damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-7] if damage == "truncate" else data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(RuntimeError, match=f"{name} is {'missing' if damage == 'remove' else 'damaged'}"):
+        index.read_index(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [None, "{", json.dumps({"version": 1})])
+def test_a_broken_manifest_is_refused(tmp_path, content):
+    write(tmp_path)
+    path = tmp_path / m.MANIFEST_FILE
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(RuntimeError, match="manifest.json is missing or broken"):
+        index.read_index(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "factory", "message"),
+    [
+        (unit(49, 8), "Flat", "49 embeddings for 50 movies"),
+        (unit(50, 8) * 2, "Flat", "must be unit vectors"),
+        (unit(50, 8), "Nonsense", "FAISS does not know the index_factory string 'Nonsense'"),
+    ],
+)
+def test_impossible_indexes(tmp_path, embeddings, factory, message):
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path, embeddings, index_factory=factory)
+
+
+def test_the_model_digest_is_of_weights_and_embeddings(tmp_path):
+    first = write(tmp_path / "a").model_digest
+    assert write(tmp_path / "b").model_digest == first
+    assert write(tmp_path / "c", unit(50, 8, seed=1)).model_digest != first

@@ -1,0 +1,78 @@
+"""A transform graph and examples, made once."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+
+from components.transform.preprocessing import preprocessing_fn
+from schemas import features as f
+
+ROWS = 600
+
+
+def raw_rows(seed=0):
+    rng = np.random.default_rng(seed)
+    taste = rng.uniform(0.5, 5, (ROWS, 20)).astype(np.float32)
+    genres = (rng.random((ROWS, 20)) < 0.15).astype(np.float32)
+    liking = (taste * genres).sum(1) / np.maximum(genres.sum(1), 1)
+    return {
+        f.USER_ID: rng.integers(0, 60, (ROWS, 1)),
+        f.MOVIE_ID: rng.integers(0, 80, (ROWS, 1)),
+        f.RATING: np.clip(np.round(np.where(liking, liking, 3) * 2) / 2, 0.5, 5)[:, None].astype(np.float32),
+        f.USER_GENRE_RATING: taste,
+        f.USER_GENRE_COUNT: rng.integers(0, 40, (ROWS, 20)).astype(np.float32),
+        f.MOVIE_GENRES: genres,
+        f.MOVIE_NUM_RATINGS: rng.integers(0, 300, (ROWS, 1)).astype(np.float32),
+        f.MOVIE_AVERAGE_RATING: rng.uniform(2, 4.5, (ROWS, 1)).astype(np.float32),
+        f.MOVIE_YEAR: rng.integers(1920, 2020, (ROWS, 1)).astype(np.float32),
+    }
+
+
+def example(row):
+    features = {
+        name: tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+        if value.dtype.kind == "i"
+        else tf.train.Feature(float_list=tf.train.FloatList(value=value))
+        for name, value in row.items()
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def serialize():
+    """Row of features -> serialized tf.Example."""
+    return example
+
+
+@pytest.fixture(scope="session")
+def raw():
+    return raw_rows()
+
+
+@pytest.fixture(scope="session")
+def transform(raw, tmp_path_factory):
+    spec = {name: tf.io.FixedLenFeature([n], tf.float32) for name, n in f.FLOAT_FEATURES.items()}
+    spec[f.MOVIE_ID] = tf.io.FixedLenFeature([1], tf.int64)
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
+    rows = [{name: raw[name][i] for name in spec} for i in range(ROWS)]
+    output = str(tmp_path_factory.mktemp("transform"))
+    with tft_beam.Context(temp_dir=str(tmp_path_factory.mktemp("tmp"))):
+        graph = (rows, metadata) | tft_beam.AnalyzeDataset(preprocessing_fn)
+    graph | tft_beam.WriteTransformFn(output)
+    return tft.TFTransformOutput(output)
+
+
+@pytest.fixture(scope="session")
+def shards(raw, tmp_path_factory):
+    """Three gzip shards of 200 rows each."""
+    directory = tmp_path_factory.mktemp("shards")
+    options = tf.io.TFRecordOptions(compression_type="GZIP")
+    for shard in range(3):
+        path = directory / f"data_tfrecord-{shard:05d}-of-00003.gz"
+        with tf.io.TFRecordWriter(str(path), options) as writer:
+            for i in range(shard * 200, shard * 200 + 200):
+                writer.write(example({name: value[i] for name, value in raw.items()}))
+    return str(directory / "*.gz")

@@ -1,0 +1,93 @@
+import dataclasses
+import logging
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from components.progress import LOGGER
+from components.trainer.config import TrainerConfig
+from components.trainer.input import batches
+from components.trainer.trainer import train
+
+CONFIG = TrainerConfig(hidden_units=(16,), embedding_dim=8, batch_size=100, epochs=4, patience=4, shuffle_rows=600)
+
+
+def fit(config, shards, transform, log_dir=None):
+    return train(config, [shards], [shards], transform.transform_features_layer(), log_dir)
+
+
+def weights(model):
+    return np.concatenate([np.asarray(w).ravel() for w in model.trainable_variables])
+
+
+def test_training_learns_and_the_seed_repeats(shards, transform):
+    first, history = fit(CONFIG, shards, transform)
+    assert history["val_loss"][-1] < history["val_loss"][0]
+    again, _ = fit(CONFIG, shards, transform)
+    np.testing.assert_allclose(weights(first), weights(again), atol=1e-6)
+    other, _ = fit(dataclasses.replace(CONFIG, seed=1), shards, transform)
+    assert not np.allclose(weights(first), weights(other), atol=1e-2)
+
+
+def test_the_best_epoch_is_kept(shards, transform):
+    config = dataclasses.replace(CONFIG, learning_rate=0.3, epochs=6, patience=6, retrieval_weight=0.0, dropout=0.0)
+    model, history = fit(config, shards, transform)
+    data = batches([shards], transform.transform_features_layer(), 100)
+    assert model.evaluate(data, verbose=0, return_dict=True)["loss"] == pytest.approx(
+        min(history["val_loss"]), rel=1e-3
+    )
+
+
+def test_progress_and_tensorboard_logs(shards, transform, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, LOGGER.name):
+        fit(dataclasses.replace(CONFIG, epochs=2), shards, transform, str(tmp_path))
+    records = [record for record in caplog.records if record.name == LOGGER.name]
+    assert sum(record.amount for record in records) == 2 * 6, "6 batches an epoch"
+    assert "epoch 2/2, loss" in records[-1].note
+    assert list(tmp_path.rglob("events.out.tfevents.*"))
+
+
+TWO_REPLICAS = """
+import numpy as np, tensorflow as tf, keras
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from components.trainer import trainer
+from components.trainer.config import TrainerConfig
+from schemas import features as f
+
+def step(strategy):
+    keras.utils.set_random_seed(2)
+    with strategy.scope():
+        model = trainer.build_model(TrainerConfig(hidden_units=(8,), embedding_dim=4, dropout=0, retrieval_weight=0))
+        model.compile(optimizer=keras.optimizers.SGD(0.5))
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.normal(size=(16, 3)).astype(np.float32) for name in f.USER_INPUTS + f.MOVIE_INPUTS}
+    label = rng.uniform(-1, 1, (16, 1)).astype(np.float32)
+    history = model.fit(tf.data.Dataset.from_tensor_slices((inputs, label)).batch(16), verbose=0)
+    return history.history["loss"][0], np.concatenate([np.asarray(w).ravel() for w in model.trainable_variables])
+
+two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert two.num_replicas_in_sync == 2
+one_loss, one_weights = step(trainer.get_strategy("none"))
+two_loss, two_weights = step(two)
+np.testing.assert_allclose(two_loss, one_loss, rtol=1e-5)
+np.testing.assert_allclose(two_weights, one_weights, atol=1e-5)
+"""
+
+
+def test_two_replicas_compute_what_one_does():
+    """One step of plain gradient descent on one global batch, in a process with two logical devices."""
+    root = pathlib.Path(__file__).parents[3]
+    subprocess.run([sys.executable, "-c", TWO_REPLICAS], cwd=root, check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    "values", [{"dropout": 1.0}, {"embedding_dim": 1}, {"epochs": 0}, {"temperature": 0.0}, {"strategy": "tpu"}]
+)
+def test_values_out_of_range(values):
+    with pytest.raises(ValueError, match=next(iter(values))):
+        TrainerConfig(**values)

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+
+from components.transform.preprocessing import preprocessing_fn
+from schemas import features as f
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(200):
+        row = {name: rng.uniform(0.5, 5, n).astype(np.float32) for name, n in f.FLOAT_FEATURES.items()}
+        row[f.USER_GENRE_COUNT] = rng.integers(0, 50, 20).astype(np.float32) * (i > 0)
+        row[f.MOVIE_NUM_RATINGS] = rng.integers(0, 300, 1).astype(np.float32)
+        row[f.MOVIE_GENRES] = (rng.random(20) < 0.2).astype(np.float32)
+        row[f.MOVIE_ID] = np.array([i])
+        rows.append(row)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def transformed(rows, tmp_path_factory):
+    spec = {name: tf.io.FixedLenFeature([n], tf.float32) for name, n in f.FLOAT_FEATURES.items()}
+    spec[f.MOVIE_ID] = tf.io.FixedLenFeature([1], tf.int64)
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
+    output = str(tmp_path_factory.mktemp("transform"))
+    with tft_beam.Context(temp_dir=str(tmp_path_factory.mktemp("tmp"))):
+        graph = (rows, metadata) | tft_beam.AnalyzeDataset(preprocessing_fn)
+    graph | tft_beam.WriteTransformFn(output)
+    layer = tft.TFTransformOutput(output).transform_features_layer()
+    raw = {name: tf.constant(np.stack([row[name] for row in rows])) for name in spec}
+    return {name: value.numpy() for name, value in layer(raw).items()}
+
+
+def test_the_label_is_the_rating_scaled_to_one(rows, transformed):
+    stars = np.stack([row[f.RATING] for row in rows])
+    np.testing.assert_allclose(transformed[f.LABEL], (stars - 2.75) / 2.25, rtol=1e-5)
+    assert f.to_label(0.5) == -1
+    assert f.to_label(5.0) == 1
+    assert f.to_stars(f.to_label(3.5)) == 3.5
+
+
+def z(values):
+    return (values - values.mean(0)) / values.std(0)
+
+
+def test_means_and_years_are_z_scores_and_counts_of_logarithms(rows, transformed):
+    stacked = {name: np.stack([row[name] for row in rows]) for name in f.FLOAT_FEATURES}
+    for name in (f.USER_GENRE_RATING, f.MOVIE_AVERAGE_RATING, f.MOVIE_YEAR):
+        np.testing.assert_allclose(transformed[name], z(stacked[name]), atol=1e-3)
+    for name in (f.USER_GENRE_COUNT, f.MOVIE_NUM_RATINGS):
+        np.testing.assert_allclose(transformed[name], z(np.log1p(stacked[name])), atol=1e-3)
+    np.testing.assert_array_equal(transformed[f.MOVIE_GENRES], stacked[f.MOVIE_GENRES])
+    np.testing.assert_allclose(transformed[f.MOVIE_LOG_COUNT], np.log1p(stacked[f.MOVIE_NUM_RATINGS]), rtol=1e-5)
+
+
+def test_derived_user_inputs(rows, transformed):
+    rating = np.stack([row[f.USER_GENRE_RATING] for row in rows])
+    count = np.stack([row[f.USER_GENRE_COUNT] for row in rows])
+    total = count.sum(1, keepdims=True)
+    average = (rating * count).sum(1, keepdims=True) / np.maximum(total, 1)
+    average[0] = rating[0].mean()  # The first user has rated nothing.
+    np.testing.assert_allclose(transformed[f.USER_GENRE_SHARE], z(count / np.maximum(total, 1)), atol=1e-3)
+    np.testing.assert_allclose(transformed[f.USER_AVERAGE_RATING], z(average), atol=1e-3)
+    np.testing.assert_allclose(transformed[f.USER_GENRE_PREFERENCE], z(rating - average), atol=1e-3)
+    np.testing.assert_allclose(transformed[f.USER_ACTIVITY], z(np.log1p(total)), atol=1e-3)
+    assert all(np.isfinite(value).all() for value in transformed.values())

@@ -1,0 +1,37 @@
+"""Fixtures that several tests share."""
+
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest
+
+from pipeline.data_sample import SampleConfig, write_sample
+
+RATINGS_HEADER = "userId,movieId,rating,timestamp\n"
+MOVIES_HEADER = "movieId,title,genres\n"
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A small synthetic data set; tests read it and never write to it."""
+    directory = tmp_path_factory.mktemp("sample")
+    write_sample(str(directory), SampleConfig(users=120, movies=300, ratings=6_000, seed=3))
+    return directory
+
+
+@pytest.fixture
+def write_data(tmp_path: pathlib.Path):
+    """Write a data set from the lines of its tables."""
+
+    def write(ratings: str | bytes, movies: str | bytes | None = None) -> pathlib.Path:
+        directory = tmp_path / "data"
+        directory.mkdir(exist_ok=True)
+        if movies is None:
+            movies = "".join([MOVIES_HEADER, *(f"{i},Movie {i} (19{90 + i}),Comedy|Drama\n" for i in range(1, 9))])
+        for name, content in (("ratings.csv", ratings), ("movies.csv", movies)):
+            (directory / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return directory
+
+    return write

@@ -1,0 +1,150 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from components.polars_example_gen.features import FeatureConstants
+from components.pusher import index
+from schemas import features as f
+from serving.recommender import PERSONAL, POPULAR, Recommender
+
+MOVIES, DIM = 40, 6
+CONSTANTS = FeatureConstants(3.5, (3.5,) * 20)
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+class FixedProjectionTower:
+    """A user tower that is a random projection of the features: enough to rank by, and easy to repeat."""
+
+    projection = np.random.default_rng(4).normal(size=(40, DIM)).astype(np.float32)
+
+    def embed(self, features):
+        return unit(np.concatenate([features[name] for name in f.USER_FEATURES], axis=1) @ self.projection)
+
+
+@pytest.fixture(scope="module")
+def recommender(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    genres = (rng.random((MOVIES, 20)) < 0.2).astype(np.float32)
+    movies = pl.DataFrame(
+        {
+            f.MOVIE_ID: np.arange(MOVIES) * 10 + 5,
+            "title": [f"Movie {i}" for i in range(MOVIES)],
+            "genres": [["Drama"]] * MOVIES,
+            "year": pl.Series([1990] * (MOVIES - 1) + [None], dtype=pl.Int32),
+            f.MOVIE_NUM_RATINGS: rng.integers(0, 9, MOVIES).astype(np.float32),
+            f.MOVIE_AVERAGE_RATING: rng.uniform(2, 4, MOVIES).astype(np.float32),
+        }
+    ).with_columns(pl.Series(f.MOVIE_GENRES, genres).cast(pl.List(pl.Float32)))
+    rows = [(1, 5, 4.0, 1), (1, 25, 2.0, 2), (7, 15, 5.0, 1)]
+    rows += [(9, i * 10 + 5, 3.5, i) for i in range(MOVIES - 3)] + [(11, i * 10 + 5, 3.0, i) for i in range(MOVIES)]
+    histories = pl.DataFrame(rows, schema=[f.USER_ID, f.MOVIE_ID, f.RATING, f.TIMESTAMP], orient="row").cast(
+        {f.RATING: pl.Float32}
+    )
+    directory = str(tmp_path_factory.mktemp("index"))
+    index.write_index(
+        directory, 3, unit(rng.normal(size=(MOVIES, DIM)).astype(np.float32)), movies, histories, CONSTANTS, "tower"
+    )
+    return Recommender(index.read_index(directory), FixedProjectionTower())
+
+
+def expected_scores(recommender, user_id):
+    embedding = FixedProjectionTower().embed(recommender.user_features(user_id))[0]
+    return recommender._index.embeddings @ embedding
+
+
+def test_top_n_equals_a_plain_argsort(recommender):
+    scores = expected_scores(recommender, 1)
+    seen = {5, 25}
+    order = [i for i in np.argsort(-scores, kind="stable") if i * 10 + 5 not in seen][:10]
+    answer = recommender.recommend(user_id=1)
+    assert [r.movie_id for r in answer] == [i * 10 + 5 for i in order]
+    assert [r.score for r in answer] == pytest.approx([scores[i] for i in order])
+    assert [r.predicted_rating for r in answer] == pytest.approx([2.75 + 2.25 * scores[i] for i in order], rel=1e-5)
+    assert {r.source for r in answer} == {PERSONAL}
+    assert answer[0].title == f"Movie {order[0]}"
+
+
+def test_ties_go_to_the_lower_movie_id(recommender, monkeypatch):
+    monkeypatch.setattr(recommender, "_scores", lambda *_: np.round(expected_scores(recommender, 1), 1))
+    scores = np.round(expected_scores(recommender, 1), 1)
+    answer = [r.movie_id for r in recommender.recommend(user_id=1, n=38)]
+    order = [i * 10 + 5 for i in np.argsort(-scores, kind="stable")]
+    assert answer == [movie for movie in order if movie not in (5, 25)]
+
+
+def test_a_user_who_rated_nearly_everything_gets_what_is_left(recommender):
+    assert {r.movie_id for r in recommender.recommend(user_id=9)} == {375, 385, 395}
+    assert recommender.recommend(user_id=11) == []
+
+
+def test_excluded_movies_are_left_out(recommender):
+    first = recommender.recommend(user_id=1, n=3)
+    rest = recommender.recommend(user_id=1, n=3, exclude_movie_ids=[first[0].movie_id])
+    assert [r.movie_id for r in rest[:2]] == [r.movie_id for r in first[1:]]
+
+
+def test_a_new_user_with_the_same_ratings_gets_the_same_answer(recommender):
+    assert recommender.recommend(ratings=[(5, 4.0), (25, 2.0)]) == recommender.recommend(user_id=1)
+
+
+def test_no_ratings_give_the_popularity_list(recommender):
+    answer = recommender.recommend(ratings=[], n=5)
+    counts = recommender.movies[f.MOVIE_NUM_RATINGS].to_numpy()
+    assert [r.movie_id for r in answer] == [i * 10 + 5 for i in np.argsort(-counts, kind="stable")[:5]]
+    assert {r.source for r in answer} == {POPULAR}
+
+
+def test_predicted_ratings_are_clipped_stars(recommender):
+    scores = expected_scores(recommender, 7)
+    predicted = recommender.predict_ratings(user_id=7, movie_ids=[395, 5])
+    np.testing.assert_allclose(predicted, np.clip(2.75 + 2.25 * scores[[39, 0]], 0.5, 5), rtol=1e-5)
+    np.testing.assert_allclose(
+        recommender.predict_ratings(ratings=[], movie_ids=[5]), recommender.movies[f.MOVIE_AVERAGE_RATING][0]
+    )
+
+
+def test_similar_movies_are_the_nearest_others(recommender):
+    embeddings = recommender._index.embeddings
+    order = [i for i in np.argsort(-(embeddings @ embeddings[3]), kind="stable") if i != 3][:4]
+    assert [s.movie_id for s in recommender.similar_movies(35, n=4)] == [i * 10 + 5 for i in order]
+
+
+def test_the_history_is_in_order_of_time(recommender):
+    assert recommender.history(1).rows() == [(5, "Movie 0", 4.0, 1), (25, "Movie 2", 2.0, 2)]
+    assert recommender.user_ids.tolist() == [1, 7, 9, 11]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"user_id": 2}, r"user 2 is unknown to version 3 \(4 users\)"),
+        ({"user_id": 99}, "user 99 is unknown"),
+        ({"ratings": [(6, 4.0)]}, r"movie 6 is unknown to version 3 \(40 movies\)"),
+        ({"ratings": [(5, 5.5)]}, "a rating of 5.5 is off the scale"),
+        ({"ratings": [(5, float("nan"))]}, "a rating of nan is off the scale"),
+        ({"ratings": [(5, 5), (5, 4)]}, "a movie is rated twice"),
+        ({"user_id": 1, "n": 0}, "n is 0, expected 1 to 40"),
+        ({"user_id": 1, "n": 41}, "n is 41, expected 1 to 40"),
+        ({"user_id": 1, "exclude_movie_ids": [4]}, "movie 4 is unknown"),
+        ({}, "pass either user_id or ratings"),
+        ({"user_id": 1, "ratings": []}, "pass either user_id or ratings"),
+    ],
+)
+def test_wrong_requests(recommender, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        recommender.recommend(**arguments)
+
+
+def test_wrong_requests_for_similar_movies(recommender):
+    with pytest.raises(ValueError, match="movie 4 is unknown"):
+        recommender.similar_movies(4)
+    with pytest.raises(ValueError, match="n is 40, expected 1 to 39"):
+        recommender.similar_movies(5, n=40)
+
+
+def test_nothing_published(tmp_path):
+    with pytest.raises(ValueError, match=r"no model is published under .*; run the pipeline first"):
+        Recommender.load(str(tmp_path))
