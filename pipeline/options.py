@@ -52,13 +52,8 @@ def with_options(command: Callable, sections: dict[str, type], helps: dict[str, 
     Returns:
       A function with the options in its signature.
     """
-    signature = inspect.signature(command)
-    hints = typing.get_type_hints(command, include_extras=True)
-    own = [
-        p.replace(annotation=hints[p.name])
-        for p in signature.parameters.values()
-        if p.kind is not inspect.Parameter.VAR_KEYWORD
-    ]
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     extra = [p for name, cls in sections.items() for p in options_of(helps[name], cls)]
     tuples = {
         name

@@ -1,0 +1,63 @@
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import cli, config
+
+
+def run(*arguments, code=None):
+    """Run `matinee` as its users do; return exit status, output and errors."""
+    program = code or "from pipeline.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_help_explains_every_option_with_its_default():
+    code, out, _ = run("run", "--help")
+    assert code == 0
+    for cls in config.sections().values():
+        for name in cls.__pydantic_fields__:
+            assert f"--{name.replace('_', '-')}" in out
+    assert "[default: (1024)]" in out
+
+
+def test_print_config_is_a_config_file(tmp_path):
+    code, out, _ = run("run", "--print-config", "--epochs", 3, "--hidden-units", "64,32")
+    assert code == 0
+    path = tmp_path / "run.yaml"
+    path.write_text(out)
+    assert config.load(str(path), {}) == config.load(None, {"epochs": 3, "hidden_units": [64, 32]})
+
+
+def test_sample_says_what_it_wrote(tmp_path):
+    code, out, _ = run("data", "sample", "--output", tmp_path, "--users", 100, "--ratings", 3000, "--movies", 200)
+    assert code == 0
+    assert "ratings of 200 movies by 100 users" in out
+    assert (tmp_path / "ratings.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--epochs", "0"], "the options: trainer.epochs = 0"),
+        (["run", "--epochs", "many"], "Invalid value for '--epochs'"),
+        (["run", "--nonsense"], "No such option: --nonsense"),
+        (["recommend"], "pass either --user ID or --rate"),
+        (["recommend", "--rate", "1=5"], "--rate: '1=5' is not of the form movie:stars"),
+        (["recommend", "--user", "1", "--serving-dir", "nowhere"], "no model is published under nowhere"),
+        (["data", "download", "ml-1b"], "no archive 'ml-1b'"),
+    ],
+)
+def test_wrong_calls_give_one_line_and_exit_2(arguments, message):
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_ratings_are_parsed():
+    assert cli.parse_ratings("1:5, 260:4.5,") == [(1, 5.0), (260, 4.5)]
+    assert cli.parse_ratings("") == []
