@@ -64,7 +64,10 @@ class _Movies:
     factors: np.ndarray
     quality: np.ndarray
     year: np.ndarray
-    cumulative: np.ndarray
+    proposal: np.ndarray
+    """Cumulative probability of being proposed to a user: popularity, mixed with a uniform draw."""
+    correction: np.ndarray
+    """Log of popularity over proposal."""
 
 
 def write_sample(directory: str, config: SampleConfig, on_rows: Callable[[int], None] = lambda rows: None) -> int:
@@ -103,8 +106,15 @@ def write_sample(directory: str, config: SampleConfig, on_rows: Callable[[int], 
 def _activity(rng: np.random.Generator, config: SampleConfig) -> np.ndarray:
     """Draw the number of ratings of each user: 20 and a log-normal rest, as skewed as MovieLens'."""
     weights = rng.lognormal(0, 1.3, config.users)
-    rest = rng.multinomial(config.ratings - _MIN_RATINGS * config.users, weights / weights.sum())
-    return np.minimum(_MIN_RATINGS + rest, config.movies // 2)
+    limit = config.movies // 2
+    activity = np.full(config.users, _MIN_RATINGS)
+    rest = config.ratings - activity.sum()
+    while rest and (room := activity < limit).any():
+        share = weights * room
+        activity += rng.multinomial(rest, share / share.sum())
+        rest = np.maximum(activity - limit, 0).sum()  # What is over a user's limit goes to the others.
+        activity = np.minimum(activity, limit)
+    return activity
 
 
 def _make_movies(rng: np.random.Generator, count: int) -> tuple[_Movies, pl.DataFrame]:
@@ -121,7 +131,10 @@ def _make_movies(rng: np.random.Generator, count: int) -> tuple[_Movies, pl.Data
     quality = rng.normal(0, 0.45, count)
     year = np.clip(2023 - rng.gamma(1.6, 14, count), 1915, 2023).astype(int)
     popularity = (1 + rng.permutation(count)) ** -0.95 * np.exp(0.9 * quality)
-    movies = _Movies(genres, factors, quality, year, np.cumsum(popularity) / popularity.sum())
+    popularity /= popularity.sum()
+    # The uniform part leaves enough to choose from to users who have nearly exhausted the popular movies.
+    proposal = 0.6 * popularity + 0.4 / count
+    movies = _Movies(genres, factors, quality, year, np.cumsum(proposal), np.log(popularity / proposal))
     return movies, _movie_table(rng, genres, year)
 
 
@@ -145,11 +158,11 @@ def _rate(rng: np.random.Generator, movies: _Movies, activity: np.ndarray, first
     generosity = rng.lognormal(0, 0.25, users)
     begin = rng.integers(_FIRST_S, _LAST_S, users)
     drawn = np.repeat(np.arange(users), activity * _CANDIDATES)
-    candidate = np.minimum(np.searchsorted(movies.cumulative, rng.random(len(drawn))), len(movies.year) - 1)
+    candidate = np.searchsorted(movies.proposal, rng.random(len(drawn))).clip(max=len(movies.year) - 1)
     pairs = np.unique(drawn * np.int64(len(movies.year)) + candidate)
     user, movie = np.divmod(pairs, len(movies.year))
     affinity = np.einsum("ij,ij->i", taste[user], movies.factors[movie]) / np.sqrt(_FACTORS)
-    wish = 1.2 * affinity + 0.5 * movies.quality[movie] + rng.gumbel(size=len(pairs))
+    wish = 1.2 * affinity + 0.5 * movies.quality[movie] + movies.correction[movie] + rng.gumbel(size=len(pairs))
     order = np.lexsort((-wish, user))
     user, movie, affinity = user[order], movie[order], affinity[order]
     rank = np.arange(len(user)) - np.searchsorted(user, user)
