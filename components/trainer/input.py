@@ -16,6 +16,8 @@ PARSE_SPEC = {
 
 _TOWER_INPUTS = (*f.USER_INPUTS, *f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_LOG_COUNT)
 _INTERLEAVED_SHARDS = 16
+_BLOCK_RECORDS = 256
+"""Records that are taken of a shard at a time; one by one, switching would cost more than parsing."""
 
 Transform = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 
@@ -48,6 +50,7 @@ def batches(
     records = shards.interleave(
         lambda path: tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=1 << 20),
         cycle_length=_INTERLEAVED_SHARDS,
+        block_length=_BLOCK_RECORDS,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )

@@ -1,0 +1,307 @@
+"""The whole pipeline: what it makes, what it skips, and what a crash leaves."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import filelock
+import numpy as np
+import polars as pl
+import pytest
+import tensorflow as tf
+
+from components.polars_example_gen.split import IS_TRAIN
+from components.pusher.store import ServingStore
+from components.pusher.warmup import to_examples
+from components.trainer.input import PARSE_SPEC
+from schemas import features as f
+from schemas import signatures as s
+from schemas.manifest import EMBEDDING_INDEX
+from serving import Recommender
+
+pytestmark = pytest.mark.e2e
+
+COMPONENTS = [
+    "CuratedSchemaGen",
+    "PolarsExampleGen",
+    "StatisticsGen",
+    "StrictExampleValidator",
+    "Transform",
+    "Trainer",
+    "EvaluationGate",
+    "Pusher",
+]
+
+
+def snapshot(workspace):
+    """Every file under the serving root with its time and size."""
+    return {
+        str(path): (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in workspace.serving.rglob("*")
+        if path.is_file()
+    }
+
+
+def versions(workspace):
+    return ServingStore(str(workspace.serving)).versions()
+
+
+def test_a_run_ends_with_the_summary_and_ten_recommendations(finished):
+    workspace, out = finished
+    assert workspace.lines(out) == dict.fromkeys(COMPONENTS, "done")
+    assert "6,000 ratings" in out
+    assert "bad rows dropped: none" in out
+    for name in ("this model", "global mean", "biases", "popularity"):
+        assert name in out
+    assert "Gate    blessed: RMSE" in out
+    (version,) = versions(workspace)
+    assert f"pushed as version {version}" in out
+    table = out[out.index("Recommendations for user 1") :]
+    assert len([line for line in table.splitlines() if line.startswith("│")]) >= 10
+    (log,) = (workspace.output / "logs").iterdir()
+    assert "PolarsExampleGen" in log.read_text(), "the full log is in a file"
+    assert "WARNING" not in out
+
+
+def test_nothing_changed_hits_the_cache_everywhere(workspace):
+    before = snapshot(workspace)
+    os.utime(workspace.data / "ratings.csv", (1e9, 1e9))
+    done = workspace.run()
+    assert done.returncode == 0, done.stdout
+    assert workspace.lines(done.stdout) == dict.fromkeys(COMPONENTS, "cached")
+    assert snapshot(workspace) == before
+
+
+def test_an_appended_rating_runs_again_and_is_compared_with_the_served_model(workspace):
+    (first,) = versions(workspace)
+    with open(workspace.data / "ratings.csv", "a") as file:
+        file.write("1,299,4.5,1690000000\n")
+    done = workspace.run("--max-rmse-increase", "1", "--max-recall-decrease", "1")
+    assert done.returncode == 0, done.stdout
+    states = workspace.lines(done.stdout)
+    assert states.pop("CuratedSchemaGen") == "cached"
+    assert set(states.values()) == {"done"}
+    assert "6,001 ratings" in done.stdout
+    assert f"served {first}" in done.stdout
+    assert len(versions(workspace)) == 2
+    assert 299 in Recommender.load(str(workspace.serving)).history(1)[f.MOVIE_ID].to_list()
+
+
+def test_an_identical_model_is_not_pushed_twice(workspace):
+    before = snapshot(workspace)
+    done = workspace.run("--no-cache", "--max-rmse-increase", "0")
+    assert done.returncode == 0, done.stdout
+    assert set(workspace.lines(done.stdout).values()) == {"done"}
+    assert "serves the same model and histories" in done.stdout
+    assert snapshot(workspace) == before
+
+
+def test_a_deleted_serving_root_is_filled_again(workspace):
+    shutil.rmtree(workspace.serving)
+    done = workspace.run()
+    assert done.returncode == 0, done.stdout
+    states = workspace.lines(done.stdout)
+    assert (states["Trainer"], states["EvaluationGate"], states["Pusher"]) == ("cached", "done", "done")
+    assert len(versions(workspace)) == 1
+
+
+def test_a_refused_model_is_not_pushed(workspace):
+    before = snapshot(workspace)
+    done = workspace.run("--max-rmse", "0.1")
+    assert done.returncode == 0, done.stdout
+    assert "refused: RMSE" in done.stdout
+    assert "not pushed: the model was not blessed" in done.stdout
+    assert snapshot(workspace) == before
+
+
+KILLS = {
+    "PolarsExampleGen": """
+from components.polars_example_gen import shards
+shards.write_parquet = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+""",
+    "Trainer": """
+from components.trainer import export
+export.export_user_tower = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+""",
+    "Pusher, between index and model": """
+from components.pusher.store import ServingStore
+put = ServingStore._put
+def _put(self, source, kind, version):
+    if kind == "user_tower":
+        os.kill(os.getpid(), signal.SIGKILL)
+    put(self, source, kind, version)
+ServingStore._put = _put
+""",
+}
+
+
+@pytest.mark.parametrize("where", KILLS)
+def test_a_killed_run_leaves_what_is_served_and_the_next_succeeds(workspace, where):
+    (first,) = versions(workspace)
+    before = Recommender.load(str(workspace.serving)).recommend(user_id=1)
+    options = ("--seed", "9", "--max-rmse-increase", "1", "--max-recall-decrease", "1")
+    killed = workspace.run(*options, before=f"import os, signal\n{KILLS[where]}")
+    assert killed.returncode == -signal.SIGKILL, killed.stdout
+    assert versions(workspace) == [first]
+    assert Recommender.load(str(workspace.serving)).recommend(user_id=1) == before
+    done = workspace.run(*options)
+    assert done.returncode == 0, done.stdout
+    served = versions(workspace)
+    assert len(served) == 2
+    assert Recommender.load(str(workspace.serving)).model_version == served[-1]
+    unfinished = unpublished_directories(workspace)
+    assert unfinished == [], "the killed run's half-written artifacts are gone"
+
+
+def unpublished_directories(workspace):
+    """Artifact directories of executions that did not finish."""
+    with sqlite3.connect(workspace.output / "metadata.sqlite") as db:
+        complete = {row[0] for row in db.execute("select id from Execution where last_known_state = 3")}
+    paths = (workspace.output / "artifacts").glob("*/*/*")
+    return [str(path) for path in paths if path.name.isdigit() and int(path.name) not in complete]
+
+
+def test_ctrl_c_names_the_component_and_leaves_nothing(workspace):
+    before = snapshot(workspace)
+    process = workspace.run(
+        "--seed",
+        "5",
+        before="import time\nfrom components.trainer import export\n"
+        "export.export_model = lambda *a, **k: (print('REACHED', flush=True), time.sleep(60))",
+        wait=False,
+    )
+    log = None
+    deadline = time.time() + 240
+    while time.time() < deadline:
+        logs = sorted((workspace.output / "logs").iterdir(), key=lambda path: path.stat().st_mtime)
+        log = logs[-1]
+        if len(logs) > 1 and "REACHED" in log.read_text():
+            break
+        time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, out
+    assert "Stopped in Trainer. Nothing half-written was kept." in out
+    assert unpublished_directories(workspace) == []
+    assert snapshot(workspace) == before
+
+
+def test_bad_input_names_component_line_and_mend(workspace):
+    before = snapshot(workspace)
+    with open(workspace.data / "ratings.csv", "a") as file:
+        file.write("1,298,9,1690000000\n")
+    done = workspace.run()
+    assert done.returncode == 1
+    assert "PolarsExampleGen failed: ratings.csv, line 6002: '1,298,9,1690000000' has a rating off" in done.stdout
+    assert "--on-bad-rows drop" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert snapshot(workspace) == before
+    dropped = workspace.run("--on-bad-rows", "drop", "--max-rmse-increase", "1", "--max-recall-decrease", "1")
+    assert dropped.returncode == 0, dropped.stdout
+    assert "bad rows dropped: 1 off_scale" in dropped.stdout
+
+
+def test_an_anomaly_stops_the_run_before_training(workspace):
+    """A bug in the features would show as values outside the schema."""
+    fault = """
+from components.polars_example_gen import features
+original = features.leave_one_out_user_features
+def wrong(*args):
+    rating, count = original(*args)
+    return rating + 9, count
+features.leave_one_out_user_features = wrong
+"""
+    done = workspace.run("--seed", "7", before=fault)
+    assert done.returncode == 1
+    assert "StrictExampleValidator failed: the examples break the schema. split train, feature user_genre_rating" in (
+        done.stdout
+    )
+    assert "Trainer" not in workspace.lines(done.stdout)
+
+
+def test_two_runs_do_not_share_an_output(workspace):
+    with filelock.FileLock(workspace.output / ".lock"):
+        done = workspace.run()
+    assert done.returncode == 2
+    assert "another run is using" in done.stdout
+
+
+def test_pushed_signatures_equal_the_trained_model(finished):
+    """What was pushed answers through the session loader as the Model artifact does."""
+    workspace, _ = finished
+    (version,) = versions(workspace)
+    recommender = Recommender.load(str(workspace.serving))
+    users = recommender.user_ids[:64]
+    features = {
+        name: np.concatenate([recommender.user_features(int(user))[name] for user in users]) for name in f.USER_FEATURES
+    }
+    (model_dir,) = (workspace.output / "artifacts" / "Trainer" / "model").glob("*/Format-Serving")
+    expected = session_run(model_dir, s.EMBED_USER, features)[s.USER_EMBEDDING]
+    tower = workspace.serving / s.USER_TOWER / str(version)
+    np.testing.assert_allclose(session_run(tower, s.EMBED_USER, features)[s.USER_EMBEDDING], expected, atol=1e-5)
+    examples = {s.EXAMPLES: np.array(to_examples(features), object)}
+    np.testing.assert_allclose(session_run(tower, s.SERVING_DEFAULT, examples)[s.USER_EMBEDDING], expected, atol=1e-5)
+    assert (tower / "assets.extra" / "tf_serving_warmup_requests").exists()
+
+    movies = recommender.movies
+    inputs = {name: movies[name].to_numpy()[:, None] for name, n in f.MOVIE_FEATURES.items() if n == 1}
+    inputs[f.MOVIE_GENRES] = np.stack(movies[f.MOVIE_GENRES].to_numpy())
+    embeddings = session_run(model_dir, s.EMBED_MOVIE, inputs)[s.MOVIE_EMBEDDING]
+    index = workspace.serving / EMBEDDING_INDEX / str(version)
+    np.testing.assert_allclose(np.load(index / "embeddings.npy"), embeddings, atol=1e-5)
+    assert json.loads((index / "manifest.json").read_text())["version"] == version
+
+
+def session_run(directory, signature, inputs):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(directory))
+        definition = meta.signature_def[signature]
+        feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
+        return session.run({name: info.name for name, info in definition.outputs.items()}, feeds)
+
+
+def test_served_features_equal_the_pipelines(finished):
+    """The features of eval examples are what serving computes from the same user's train ratings."""
+    workspace, _ = finished
+    recommender = Recommender.load(str(workspace.serving))
+    artifacts = workspace.output / "artifacts" / "PolarsExampleGen"
+    histories = pl.concat([pl.read_parquet(path) for path in artifacts.glob("user_histories/*/*.parquet")])
+    paths = [str(path) for path in artifacts.glob("examples/*/Split-eval/*.gz")]
+    spec = {**PARSE_SPEC, f.USER_ID: tf.io.FixedLenFeature([1], tf.int64)}
+    records = list(tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator())
+    values = {name: value.numpy() for name, value in tf.io.parse_example(records, spec).items()}
+    users = np.unique(values[f.USER_ID], return_index=True)
+    assert len(users[0]) > 100
+    for user, row in zip(*users, strict=True):
+        train = histories.filter((pl.col(f.USER_ID) == user) & pl.col(IS_TRAIN))
+        ratings = list(train.select(f.MOVIE_ID, f.RATING).iter_rows())
+        served = recommender._features(*recommender._ratings_of(None, ratings))
+        for name in f.USER_FEATURES:
+            np.testing.assert_array_equal(served[name][0], values[name][row])
+
+
+def test_no_user_is_recommended_a_rated_movie(finished):
+    workspace, _ = finished
+    recommender = Recommender.load(str(workspace.serving))
+    for user in recommender.user_ids.tolist():
+        answer = [r.movie_id for r in recommender.recommend(user_id=user, n=20)]
+        assert len(answer) == len(set(answer)) == 20
+        assert not set(answer) & set(recommender.history(user)[f.MOVIE_ID].to_list())
+
+
+def test_the_command_line_recommends(finished):
+    workspace, _ = finished
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "recommend"]
+    command += ["--serving-dir", str(workspace.serving), "-n", "5"]
+    for who in (["--user", "42"], ["--rate", "1:5,260:4.5"]):
+        done = subprocess.run([*command, *who], capture_output=True, text=True, check=True, timeout=120)
+        assert len([line for line in done.stdout.splitlines() if line.startswith("│")]) == 5
+        assert done.stderr == ""
+    unknown = subprocess.run([*command, "--user", "4242"], capture_output=True, text=True, timeout=120)
+    assert unknown.returncode == 2
+    assert "user 4242 is unknown" in unknown.stderr
