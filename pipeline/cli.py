@@ -39,12 +39,11 @@ _PANELS = {
 def main() -> None:
     """Run the command line."""
     # Before TensorFlow is imported: its C++ notices would go between the lines of the output.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        raise SystemExit(stop.exit_code) from None
+        # Without standalone mode an exit status is returned, not raised.
+        raise SystemExit(app(standalone_mode=False))
     except (typer.Abort, KeyboardInterrupt):
         raise SystemExit(_EXIT_INTERRUPTED) from None
     except Exception as error:

@@ -22,7 +22,7 @@ class TrainerConfig:
     """Share of the hidden activations that training drops."""
     l2: Annotated[float, Field(ge=0)] = 0.0
     """Factor of the squared kernel weights in the loss."""
-    retrieval_weight: Annotated[float, Field(ge=0)] = 0.02
+    retrieval_weight: Annotated[float, Field(ge=0)] = 0.025
     """Factor of the in-batch softmax in the loss; 0 trains on the rating error alone."""
     temperature: Annotated[float, Field(gt=0)] = 0.05
     """Divides the cosines in the softmax."""

@@ -1,17 +1,40 @@
-"""Runs of the whole pipeline, as processes, on the small sample."""
+"""Runs of the whole pipeline on the small sample."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
+from pipeline import cli
+
 ROOT = pathlib.Path(__file__).parents[2]
 FAST = ("--epochs", "2", "--hidden-units", "32", "--batch-size", "256", "--min-recall-vs-popularity", "0")
-MAIN = "from pipeline.cli import main; main()"
+
+
+@contextlib.contextmanager
+def captured():
+    """Send the file descriptors of output and errors to a file, which is yielded."""
+    with tempfile.TemporaryFile("w+") as file:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        kept = os.dup(1), os.dup(2)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+                yield file
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for descriptor, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, descriptor)
+                os.close(copy)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,31 +49,36 @@ class Workspace:
         """The serving root."""
         return self.output / "serving"
 
-    def run(self, *options: str, before: str = "", wait: bool = True):
-        """Run `matinee run` with a fast configuration.
+    def arguments(self, *options: str) -> list[str]:
+        """Arguments of `matinee` with a fast configuration."""
+        return ["run", "--data", str(self.data), "--output", str(self.output), *FAST, *options]
 
-        Args:
-          *options: Further options.
-          before: Python that is executed before the command, such as a fault to inject.
-          wait: Whether to wait for the end.
-        """
-        command = [sys.executable, "-c", f"{before}\n{MAIN}", "run", "--data", str(self.data)]
-        command += ["--output", str(self.output), *FAST, *options]
-        process = subprocess.Popen(
-            command,
+    def run(self, *options: str) -> subprocess.CompletedProcess:
+        """Run `matinee run` in this process, where TFX is imported already."""
+        arguments, code = self.arguments(*options), 0
+        with pytest.MonkeyPatch.context() as patch, captured() as file:
+            patch.setattr(sys, "argv", ["matinee", *arguments])
+            try:
+                cli.main()
+            except SystemExit as stop:
+                code = stop.code or 0
+            file.flush()
+            file.seek(0)
+            out = file.read()
+        return subprocess.CompletedProcess(arguments, code, out)
+
+    def start(self, *options: str, fault: str) -> subprocess.Popen:
+        """Start `matinee run` as a process of its own, with a fault injected by Python code."""
+        return subprocess.Popen(
+            [sys.executable, "-c", f"{fault}\nfrom pipeline.cli import main\nmain()", *self.arguments(*options)],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
-        if not wait:
-            return process
-        out, _ = process.communicate(timeout=600)
-        return subprocess.CompletedProcess(command, process.returncode, out)
 
-    def lines(self, out: str) -> dict[str, str]:
+    def states(self, out: str) -> dict[str, str]:
         """Return component name -> state of a run's output."""
         parts = (line.split() for line in out.splitlines())
         return {part[0]: part[1] for part in parts if len(part) > 2 and part[1] in ("done", "cached", "failed")}
@@ -58,7 +86,7 @@ class Workspace:
 
 @pytest.fixture(scope="session")
 def finished(sample, tmp_path_factory):
-    """A finished run; tests copy it before they change anything. Returns the workspace and the output."""
+    """A finished run; tests that change it take `workspace`. Returns the workspace and the output."""
     root = tmp_path_factory.mktemp("finished")
     shutil.copytree(sample, root / "data")
     workspace = Workspace(root / "data", root / "output")
@@ -71,7 +99,7 @@ def finished(sample, tmp_path_factory):
 def workspace(finished, tmp_path):
     """The finished run under the same paths, put back after the test."""
     original, _ = finished
-    shutil.copytree(original.data.parent, tmp_path / "kept", symlinks=True)
+    shutil.copytree(original.data.parent, tmp_path / "kept")
     yield original
     shutil.rmtree(original.data.parent)
-    shutil.copytree(tmp_path / "kept", original.data.parent, symlinks=True)
+    shutil.copytree(tmp_path / "kept", original.data.parent)

@@ -53,7 +53,7 @@ def versions(workspace):
 
 def test_a_run_ends_with_the_summary_and_ten_recommendations(finished):
     workspace, out = finished
-    assert workspace.lines(out) == dict.fromkeys(COMPONENTS, "done")
+    assert workspace.states(out) == dict.fromkeys(COMPONENTS, "done")
     assert "6,000 ratings" in out
     assert "bad rows dropped: none" in out
     for name in ("this model", "global mean", "biases", "popularity"):
@@ -73,7 +73,7 @@ def test_nothing_changed_hits_the_cache_everywhere(workspace):
     os.utime(workspace.data / "ratings.csv", (1e9, 1e9))
     done = workspace.run()
     assert done.returncode == 0, done.stdout
-    assert workspace.lines(done.stdout) == dict.fromkeys(COMPONENTS, "cached")
+    assert workspace.states(done.stdout) == dict.fromkeys(COMPONENTS, "cached")
     assert snapshot(workspace) == before
 
 
@@ -83,7 +83,7 @@ def test_an_appended_rating_runs_again_and_is_compared_with_the_served_model(wor
         file.write("1,299,4.5,1690000000\n")
     done = workspace.run("--max-rmse-increase", "1", "--max-recall-decrease", "1")
     assert done.returncode == 0, done.stdout
-    states = workspace.lines(done.stdout)
+    states = workspace.states(done.stdout)
     assert states.pop("CuratedSchemaGen") == "cached"
     assert set(states.values()) == {"done"}
     assert "6,001 ratings" in done.stdout
@@ -96,7 +96,7 @@ def test_an_identical_model_is_not_pushed_twice(workspace):
     before = snapshot(workspace)
     done = workspace.run("--no-cache", "--max-rmse-increase", "0")
     assert done.returncode == 0, done.stdout
-    assert set(workspace.lines(done.stdout).values()) == {"done"}
+    assert set(workspace.states(done.stdout).values()) == {"done"}
     assert "serves the same model and histories" in done.stdout
     assert snapshot(workspace) == before
 
@@ -105,7 +105,7 @@ def test_a_deleted_serving_root_is_filled_again(workspace):
     shutil.rmtree(workspace.serving)
     done = workspace.run()
     assert done.returncode == 0, done.stdout
-    states = workspace.lines(done.stdout)
+    states = workspace.states(done.stdout)
     assert (states["Trainer"], states["EvaluationGate"], states["Pusher"]) == ("cached", "done", "done")
     assert len(versions(workspace)) == 1
 
@@ -145,8 +145,9 @@ def test_a_killed_run_leaves_what_is_served_and_the_next_succeeds(workspace, whe
     (first,) = versions(workspace)
     before = Recommender.load(str(workspace.serving)).recommend(user_id=1)
     options = ("--seed", "9", "--max-rmse-increase", "1", "--max-recall-decrease", "1")
-    killed = workspace.run(*options, before=f"import os, signal\n{KILLS[where]}")
-    assert killed.returncode == -signal.SIGKILL, killed.stdout
+    killed = workspace.start(*options, fault=f"import os, signal\n{KILLS[where]}")
+    out, _ = killed.communicate(timeout=300)
+    assert killed.returncode == -signal.SIGKILL, out
     assert versions(workspace) == [first]
     assert Recommender.load(str(workspace.serving)).recommend(user_id=1) == before
     done = workspace.run(*options)
@@ -168,20 +169,14 @@ def unpublished_directories(workspace):
 
 def test_ctrl_c_names_the_component_and_leaves_nothing(workspace):
     before = snapshot(workspace)
-    process = workspace.run(
+    process = workspace.start(
         "--seed",
         "5",
-        before="import time\nfrom components.trainer import export\n"
+        fault="import time\nfrom components.trainer import export\n"
         "export.export_model = lambda *a, **k: (print('REACHED', flush=True), time.sleep(60))",
-        wait=False,
     )
-    log = None
     deadline = time.time() + 240
-    while time.time() < deadline:
-        logs = sorted((workspace.output / "logs").iterdir(), key=lambda path: path.stat().st_mtime)
-        log = logs[-1]
-        if len(logs) > 1 and "REACHED" in log.read_text():
-            break
+    while time.time() < deadline and not any("REACHED" in p.read_text() for p in (workspace.output / "logs").iterdir()):
         time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=120)
@@ -216,12 +211,11 @@ def wrong(*args):
     return rating + 9, count
 features.leave_one_out_user_features = wrong
 """
-    done = workspace.run("--seed", "7", before=fault)
-    assert done.returncode == 1
-    assert "StrictExampleValidator failed: the examples break the schema. split train, feature user_genre_rating" in (
-        done.stdout
-    )
-    assert "Trainer" not in workspace.lines(done.stdout)
+    process = workspace.start("--seed", "7", fault=fault)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, out
+    assert "StrictExampleValidator failed: the examples break the schema. split train, feature user_genre_rating" in out
+    assert "Trainer" not in workspace.states(out)
 
 
 def test_two_runs_do_not_share_an_output(workspace):
