@@ -97,9 +97,7 @@ def main(
     for name, (_, _, values) in contenders.items():
         seconds = statistics.median(seconds for seconds, _ in runs[name])
         megabytes = f"{runs[name][0][1] / 1e6:.1f}"
-        table.add_row(
-            name, str(values), f"{seconds:.1f}", f"{rows / seconds:,.0f}", megabytes, f"{base / seconds:.1f}"
-        )
+        table.add_row(name, str(values), f"{seconds:.1f}", f"{rows / seconds:,.0f}", megabytes, f"{base / seconds:.1f}")
     Console(width=100).print(table)
 
 

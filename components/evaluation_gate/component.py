@@ -12,6 +12,16 @@ from components.evaluation_gate import executor
 from components.evaluation_gate.config import GateConfig
 from schemas import artifacts, keys
 
+_CODE = (
+    "components.evaluation_gate",
+    "components.dataset",
+    "components.polars_example_gen.features",
+    "components.pusher",
+    "components.trainer.embed",
+    "schemas",
+)
+"""What the executor runs."""
+
 
 class EvaluationGateSpec(component_spec.ComponentSpec):
     """Parameters and channels of `EvaluationGate`."""
@@ -68,7 +78,7 @@ class EvaluationGate(base_component.BaseComponent):
                 gate_config=TypeAdapter(GateConfig).dump_json(config or GateConfig()).decode(),
                 serving_root=serving_root,
                 serving_root_id=serving_root_id,
-                code_hash=code_hash.of("components.evaluation_gate", "components.dataset", "schemas"),
+                code_hash=code_hash.of(*_CODE),
                 evaluation=channel.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=channel.Channel(type=standard_artifacts.ModelBlessing),
             )

@@ -11,6 +11,15 @@ from components.pusher import executor
 from components.pusher.config import PusherConfig
 from schemas import artifacts, keys
 
+_CODE = (
+    "components.pusher",
+    "components.dataset",
+    "components.polars_example_gen.features",
+    "components.trainer.embed",
+    "schemas",
+)
+"""What the executor runs."""
+
 
 class PusherSpec(component_spec.ComponentSpec):
     """Parameters and channels of `Pusher`."""
@@ -73,7 +82,7 @@ class Pusher(base_component.BaseComponent):
                 serving_root_id=serving_root_id,
                 keep_versions=config.keep_versions,
                 index_factory=config.index_factory,
-                code_hash=code_hash.of("components.pusher", "schemas"),
+                code_hash=code_hash.of(*_CODE),
                 pushed_model=channel.Channel(type=standard_artifacts.PushedModel),
             )
         )

@@ -74,5 +74,5 @@ def test_a_larger_sample_is_written_block_by_block(tmp_path, monkeypatch):
     "values", [{"users": 0}, {"movies": 5}, {"users": 100, "ratings": 1_999}], ids=["users", "movies", "ratings"]
 )
 def test_impossible_sizes(values):
-    with pytest.raises(ValueError, match="users|movies"):
+    with pytest.raises(ValueError, match=r"users|movies"):
         SampleConfig(**values)

@@ -6,9 +6,11 @@ import sys
 BLOCKED = """
 import sys
 
+BLOCKED = ("tfx", "tfx_bsl", "apache_beam", "tensorflow_transform", "ml_metadata", "pyarrow")
+
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("tfx", "tfx_bsl", "apache_beam", "tensorflow_transform", "ml_metadata", "pyarrow"):
+        if name.partition(".")[0] in BLOCKED:
             raise ModuleNotFoundError(f"{name} is not installed", name=name)
 
 sys.meta_path.insert(0, Block())

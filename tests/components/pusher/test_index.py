@@ -61,7 +61,7 @@ def test_a_broken_manifest_is_refused(tmp_path, content):
     write(tmp_path)
     path = tmp_path / m.MANIFEST_FILE
     path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(RuntimeError, match="manifest.json is missing or broken"):
+    with pytest.raises(RuntimeError, match=r"manifest\.json is missing or broken"):
         index.read_index(str(tmp_path))
 
 
