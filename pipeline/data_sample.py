@@ -127,10 +127,10 @@ def _make_movies(rng: np.random.Generator, count: int) -> tuple[_Movies, pl.Data
     bare = rng.random(count) < 0.003
     genres[bare] = np.eye(len(f.GENRES), dtype=np.float32)[0]
     mixing = rng.normal(0, 1, (len(f.GENRES), _FACTORS))
-    factors = genres @ mixing * 0.35 + rng.normal(0, 0.55, (count, _FACTORS))
+    factors = genres @ mixing * 0.7 + rng.normal(0, 0.4, (count, _FACTORS))
     quality = rng.normal(0, 0.45, count)
     year = np.clip(2023 - rng.gamma(1.6, 14, count), 1915, 2023).astype(int)
-    popularity = (1 + rng.permutation(count)) ** -0.95 * np.exp(0.9 * quality)
+    popularity = (1 + rng.permutation(count)) ** -0.75 * np.exp(0.9 * quality)
     popularity /= popularity.sum()
     # The uniform part leaves enough to choose from to users who have nearly exhausted the popular movies.
     proposal = 0.6 * popularity + 0.4 / count
@@ -162,14 +162,14 @@ def _rate(rng: np.random.Generator, movies: _Movies, activity: np.ndarray, first
     pairs = np.unique(drawn * np.int64(len(movies.year)) + candidate)
     user, movie = np.divmod(pairs, len(movies.year))
     affinity = np.einsum("ij,ij->i", taste[user], movies.factors[movie]) / np.sqrt(_FACTORS)
-    wish = 1.2 * affinity + 0.5 * movies.quality[movie] + movies.correction[movie] + rng.gumbel(size=len(pairs))
+    wish = 2.0 * affinity + 0.5 * movies.quality[movie] + movies.correction[movie] + rng.gumbel(size=len(pairs))
     order = np.lexsort((-wish, user))
     user, movie, affinity = user[order], movie[order], affinity[order]
     rank = np.arange(len(user)) - np.searchsorted(user, user)
     keep = rank < activity[user]
     user, movie, affinity = user[keep], movie[keep], affinity[keep]
     noise = rng.normal(0, 0.65, len(user))
-    stars = 3.35 + bias[user] + movies.quality[movie] + 0.55 * generosity[user] * affinity + noise
+    stars = 3.1 + bias[user] + movies.quality[movie] + 0.45 * generosity[user] * affinity + noise
     stars = np.clip(np.round(stars * 2) / 2, f.RATING_MIN, f.RATING_MAX)
     frame = pl.DataFrame({"userId": user + first + 1, "movieId": movie + 1, "rating": stars})
     frame = frame.with_columns(timestamp=_timestamps(rng, user, begin))

@@ -22,7 +22,7 @@ class TrainerConfig:
     """Share of the hidden activations that training drops."""
     l2: Annotated[float, Field(ge=0)] = 0.0
     """Factor of the squared kernel weights in the loss."""
-    retrieval_weight: Annotated[float, Field(ge=0)] = 0.025
+    retrieval_weight: Annotated[float, Field(ge=0)] = 0.022
     """Factor of the in-batch softmax in the loss; 0 trains on the rating error alone."""
     temperature: Annotated[float, Field(gt=0)] = 0.05
     """Divides the cosines in the softmax."""
@@ -30,6 +30,8 @@ class TrainerConfig:
     """How sharply the softmax prefers ratings that are high; 0 counts all alike."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of Adam."""
+    ema_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Momentum of the moving average of the weights that is evaluated and exported; 0 takes the last weights."""
     batch_size: Annotated[int, Field(ge=2)] = 1024
     """Rows per step over all replicas; the softmax sees one replica's share."""
     epochs: Annotated[int, Field(ge=1)] = 40

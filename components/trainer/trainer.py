@@ -106,10 +106,14 @@ def train(
     eval_data = batches(eval_files, transform, config.batch_size)
     with get_strategy(config.strategy).scope():
         model = build_model(config)
-        model.compile(
-            optimizer=keras.optimizers.Adam(config.learning_rate), metrics=[keras.metrics.MeanSquaredError(name="mse")]
+        optimizer = keras.optimizers.Adam(
+            config.learning_rate, use_ema=bool(config.ema_momentum), ema_momentum=config.ema_momentum or None
         )
+        model.compile(optimizer=optimizer, metrics=[keras.metrics.MeanSquaredError(name="mse")])
+    # First, so that the others see the averaged weights at the end of an epoch.
+    averaging = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []
     callbacks = [
+        *averaging,
         keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True),
         StepProgress(config.epochs),
     ]

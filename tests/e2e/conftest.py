@@ -14,7 +14,8 @@ import pytest
 from pipeline import cli
 
 ROOT = pathlib.Path(__file__).parents[2]
-FAST = ("--epochs", "2", "--hidden-units", "32", "--batch-size", "256", "--min-recall-vs-popularity", "0")
+FAST = ("--epochs", "2", "--hidden-units", "32", "--batch-size", "256", "--ema-momentum", "0")
+FAST += ("--min-recall-vs-popularity", "0")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,9 @@ from components.trainer.config import TrainerConfig
 from components.trainer.input import batches
 from components.trainer.trainer import train
 
-CONFIG = TrainerConfig(hidden_units=(16,), embedding_dim=8, batch_size=100, epochs=4, patience=4, shuffle_rows=600)
+CONFIG = TrainerConfig(
+    hidden_units=(16,), embedding_dim=8, batch_size=100, epochs=4, patience=4, shuffle_rows=600, ema_momentum=0.9
+)
 
 
 def fit(config, shards, transform, log_dir=None):
@@ -32,8 +34,17 @@ def test_training_learns_and_the_seed_repeats(shards, transform):
     assert not np.allclose(weights(first), weights(other), atol=1e-2)
 
 
-def test_the_best_epoch_is_kept(shards, transform):
-    config = dataclasses.replace(CONFIG, learning_rate=0.3, epochs=6, patience=6, retrieval_weight=0.0, dropout=0.0)
+@pytest.mark.parametrize("ema_momentum", [0.0, 0.5])
+def test_the_best_epoch_is_kept(shards, transform, ema_momentum):
+    config = dataclasses.replace(
+        CONFIG,
+        learning_rate=0.3,
+        epochs=6,
+        patience=6,
+        retrieval_weight=0.0,
+        dropout=0.0,
+        ema_momentum=ema_momentum,
+    )
     model, history = fit(config, shards, transform)
     data = batches([shards], transform.transform_features_layer(), 100)
     assert model.evaluate(data, verbose=0, return_dict=True)["loss"] == pytest.approx(
