@@ -48,7 +48,6 @@ setup(
     description="Two-tower movie recommendations, trained on TFX and served from an embedding index",
     long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(
         include=[f"{name}{rest}" for name in ("pipeline", "components", "schemas", "serving") for rest in ("", ".*")]

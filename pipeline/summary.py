@@ -39,7 +39,7 @@ def print_summary(console: Console, results: dict[str, NodeResult], serving_root
     evaluation_uri = results[_GATE].artifacts["evaluation"].uri
     evaluation = json.loads((pathlib.Path(evaluation_uri) / keys.EVALUATION_FILE).read_text())
     console.print(metrics_table(evaluation))
-    console.print(f"Gate    {evaluation['reason']}", highlight=False)
+    console.print(f"Gate    {evaluation['reason']}", highlight=False, soft_wrap=True)
     pushed = results[_PUSHER]
     reason = detail(pushed)
     console.print(f"Pusher  {'nothing to do; last time: ' if pushed.cached else ''}{reason}", highlight=False)

@@ -94,7 +94,9 @@ class RunView(logging.Handler):
         seconds = time.perf_counter() - self._begin
         style = _STATE_STYLES[state]
         self._console.print(
-            f"  {self._node:<24}[{style}]{state:<8}[/]{seconds:>7.1f} s   {detail or self._counts()}", highlight=False
+            f"  {self._node:<24}[{style}]{state:<8}[/]{seconds:>7.1f} s   {detail or self._counts()}",
+            highlight=False,
+            soft_wrap=True,
         )
 
     def emit(self, record: logging.LogRecord) -> None:

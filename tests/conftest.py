@@ -6,6 +6,7 @@ import pathlib
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+import tensorflow as tf
 
 from pipeline.data_sample import SampleConfig, write_sample
 
@@ -35,3 +36,18 @@ def write_data(tmp_path: pathlib.Path):
         return directory
 
     return write
+
+
+@pytest.fixture(scope="session")
+def session_run():
+    """Run one signature of a SavedModel through the session loader, which is what TensorFlow Serving's does."""
+
+    def run(directory, signature, inputs):
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            meta = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(directory))
+            definition = meta.signature_def[signature]
+            assert set(definition.inputs) == set(inputs)
+            feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
+            return session.run({name: info.name for name, info in definition.outputs.items()}, feeds)
+
+    return run

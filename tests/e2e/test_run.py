@@ -225,7 +225,7 @@ def test_two_runs_do_not_share_an_output(workspace):
     assert "another run is using" in done.stdout
 
 
-def test_pushed_signatures_equal_the_trained_model(finished):
+def test_pushed_signatures_equal_the_trained_model(finished, session_run):
     """What was pushed answers through the session loader as the Model artifact does."""
     workspace, _ = finished
     (version,) = versions(workspace)
@@ -249,14 +249,6 @@ def test_pushed_signatures_equal_the_trained_model(finished):
     index = workspace.serving / EMBEDDING_INDEX / str(version)
     np.testing.assert_allclose(np.load(index / "embeddings.npy"), embeddings, atol=1e-5)
     assert json.loads((index / "manifest.json").read_text())["version"] == version
-
-
-def session_run(directory, signature, inputs):
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        meta = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(directory))
-        definition = meta.signature_def[signature]
-        feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
-        return session.run({name: info.name for name, info in definition.outputs.items()}, feeds)
 
 
 def test_served_features_equal_the_pipelines(finished):

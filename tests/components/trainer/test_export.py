@@ -26,17 +26,7 @@ def exported(transform, raw, tmp_path_factory):
     return root, {name: value.numpy() for name, value in expected.items()}
 
 
-def session_run(directory, signature, inputs):
-    """Load into a fresh session and run one signature."""
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        meta = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(directory))
-        definition = meta.signature_def[signature]
-        assert set(definition.inputs) == set(inputs)
-        feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
-        return session.run({name: info.name for name, info in definition.outputs.items()}, feeds)
-
-
-def test_the_models_four_signatures(exported, raw, serialize):
+def test_the_models_four_signatures(exported, raw, serialize, session_run):
     root, expected = exported
     user = {name: raw[name] for name in f.USER_FEATURES}
     movie = {name: raw[name] for name in f.MOVIE_FEATURES}
@@ -55,7 +45,7 @@ def test_the_models_four_signatures(exported, raw, serialize):
             np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=f"{signature} {name}")
 
 
-def test_the_user_towers_signatures(exported, raw):
+def test_the_user_towers_signatures(exported, raw, session_run):
     root, expected = exported
     user = {name: raw[name] for name in f.USER_FEATURES}
     examples = np.array(warmup.to_examples(user), object)
@@ -78,7 +68,7 @@ def test_only_weights_are_saved(exported):
     assert sizes == {"model": user + movie, "tower": user}
 
 
-def test_warm_up_requests_are_answered(exported, raw, tmp_path):
+def test_warm_up_requests_are_answered(exported, raw, tmp_path, session_run):
     """TensorFlow Serving refuses to load a version whose warm-up requests fail."""
     from tensorflow_serving.apis import prediction_log_pb2
 
