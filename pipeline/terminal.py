@@ -8,7 +8,6 @@ import os
 import pathlib
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -43,8 +42,7 @@ def redirected_to(log: pathlib.Path) -> Iterator[Console]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
-            with warnings.catch_warnings():
-                yield terminal_console(stream)
+            yield terminal_console(stream)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

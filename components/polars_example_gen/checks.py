@@ -125,7 +125,8 @@ def enforce(report: Report, policy: str, max_bad_rows: float) -> None:
             f"{report.samples[0]}. Mend the row, or leave such rows out with --on-bad-rows drop (so far: {counted})"
         )
     if report.bad_rows > max_bad_rows * report.rows:
+        first = f". First: {report.samples[0]}" if report.samples else ""
         raise BadInputError(
             f"{report.bad_rows:,} of {report.rows:,} rows are bad ({counted}), more than the limit of "
-            f"{max_bad_rows:.2%} (--max-bad-rows). First: {report.samples[0]}"
+            f"{max_bad_rows:.2%} (--max-bad-rows){first}"
         )

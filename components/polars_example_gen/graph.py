@@ -99,16 +99,20 @@ class SplitPartition(beam.DoFn):
         frames = [unpack(part) for part in parts]
         joined, duplicates = ratings.drop_duplicates(pl.concat([pl.DataFrame(schema=ratings.SCHEMA), *frames]))
         if duplicates.height:
-            user, movie = duplicates.row(0)[:2]
-            job = self._job
-            sample = ratings.locate_duplicate(job.source, job.header, user, movie, job.chunk_bytes)
-            report = checks.Report(0, {checks.DUPLICATE: duplicates.height}, (sample,))
-            reject_if_bad(job, report)
+            report = self._report(duplicates)
+            reject_if_bad(self._job, report)
             yield beam.pvalue.TaggedOutput(_REPORTS, json.dumps({"report": report.to_dict()}))
         split = split_by_time(joined, self._job.split)
         statistics = features.movie_statistics(split.filter(IS_TRAIN))
         yield beam.pvalue.TaggedOutput(_STATISTICS, pack(statistics))
         yield partition, pack(split)
+
+    def _report(self, duplicates: pl.DataFrame) -> checks.Report:
+        samples, job = (), self._job
+        if job.on_bad_rows == checks.FAIL:  # To find the line the whole table is read again: only for an error.
+            user, movie = duplicates.row(0)[:2]
+            samples = (ratings.locate_duplicate(job.source, job.header, user, movie, job.chunk_bytes),)
+        return checks.Report(0, {checks.DUPLICATE: duplicates.height}, samples)
 
 
 class WritePartition(beam.DoFn):
