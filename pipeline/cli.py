@@ -144,11 +144,13 @@ def recommend(
     if (user is None) == (rate is None):
         raise ValueError('pass either --user ID or --rate "movie:stars,movie:stars"')
     ratings = None if rate is None else parse_ratings(rate)
+    from pipeline.terminal import silenced
     from serving.recommender import Recommender
     from serving.tables import print_recommendations, terminal_console
 
-    recommender = Recommender.load(serving_dir, version)
-    print_recommendations(terminal_console(), recommender, user, ratings, n)
+    with silenced():
+        recommender = Recommender.load(serving_dir, version)
+        print_recommendations(terminal_console(), recommender, user, ratings, n)
 
 
 def parse_ratings(text: str) -> list[tuple[int, float]]:

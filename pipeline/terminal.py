@@ -54,6 +54,24 @@ def redirected_to(log: pathlib.Path) -> Iterator[Console]:
             root.setLevel(level)
 
 
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Drop what C++ code writes to standard error: TensorFlow 2.21's start-up notices heed no variable.
+
+    Python's exceptions are not affected.
+    """
+    sys.stderr.flush()
+    error = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(error, 2)
+        os.close(error)
+
+
 class RunView(logging.Handler):
     """Shows a run: the component at work with its progress, then a line with its result."""
 
