@@ -119,13 +119,14 @@ class WritePartition(beam.DoFn):
     """(partition, frame) -> its shard of each artifact."""
 
     def __init__(self, job: Job, catalog: pl.DataFrame) -> None:
-        self._job, self._catalog = job, catalog
+        # Packed: Beam pickles and compresses a DoFn many times over.
+        self._job, self._catalog = job, pack(catalog)
 
     def process(self, element: tuple[int, bytes], statistics: bytes) -> Iterator[str]:
         """Compute features, encode and write."""
         partition, data = element
         job, frame = self._job, unpack(data)
-        catalog, constants = featurise_catalog(self._catalog, statistics)
+        catalog, constants = featurise_catalog(unpack(self._catalog), statistics)
         counts = {"users": frame[f.USER_ID].n_unique()}
         for split, values in shards.split_features(frame, catalog, constants).items():
             rows = len(values[f.RATING])
@@ -143,11 +144,12 @@ class WriteCatalog(beam.DoFn):
     """Statistics -> the movie catalogue and the feature constants."""
 
     def __init__(self, job: Job, catalog: pl.DataFrame) -> None:
-        self._job, self._catalog = job, catalog
+        # Packed: Beam pickles and compresses a DoFn many times over.
+        self._job, self._catalog = job, pack(catalog)
 
     def process(self, _: None, statistics: bytes) -> None:
         """Write both files."""
-        catalog, constants = featurise_catalog(self._catalog, statistics)
+        catalog, constants = featurise_catalog(unpack(self._catalog), statistics)
         shards.write_parquet(catalog, os.path.join(self._job.catalog_uri, CATALOG_FILE), self._job.tmp_dir)
         with tf.io.gfile.GFile(os.path.join(self._job.catalog_uri, CONSTANTS_FILE), "w") as file:
             file.write(json.dumps(dataclasses.asdict(constants), indent=1))
