@@ -25,13 +25,29 @@ CORE = [
     "tqdm",
     "typer",
 ]
-SERVING = [
+# The service and its index, beside a TensorFlow Serving that holds the user tower.
+SERVICE = [
+    "circuitbreaker",
     "faiss-cpu",
+    "fastapi",
+    "httptools",
+    "httpx",
+    "prometheus-client",
+    "structlog",
+    "tenacity",
+    "uvicorn",
+    "uvloop",
+]
+# The same with the user tower in the process.
+SERVING = [
+    *SERVICE,
     f"tensorflow==2.16.2; {OLD_STACK}",
     f"tensorflow>=2.21,<2.22; {NEW_STACK}",
 ]
+GRPC = ["grpcio", "tensorflow-serving-api"]
 PIPELINE = [
     *SERVING,
+    *GRPC,
     f"tfx==1.16.0; {OLD_STACK}",
     f"tfx==1.21.0; {NEW_STACK}",
     # tfx_bsl imports dill; Beam stopped requiring it in 2.70.
@@ -55,10 +71,21 @@ setup(
     package_data={"schemas": ["*.pbtxt"]},
     install_requires=CORE,
     extras_require={
+        "service": SERVICE,
         "serving": SERVING,
+        "grpc": GRPC,
         "pipeline": PIPELINE,
         "remote": ["s3fs", "gcsfs"],
-        "dev": ["pytest", "pytest-timeout", "hypothesis", "ruff"],
+        "dev": [
+            "check-jsonschema",
+            "hypothesis",
+            "kubernetes-validate",
+            "playwright",
+            "pytest",
+            "pytest-timeout",
+            "ruff",
+            "schemathesis",
+        ],
     },
     entry_points={"console_scripts": ["matinee=pipeline.cli:main"]},
 )

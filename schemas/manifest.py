@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import fsspec
@@ -18,6 +19,8 @@ EMBEDDINGS_FILE = "embeddings.npy"
 MOVIES_FILE = "movies.parquet"
 HISTORIES_FILE = "histories.parquet"
 SAVED_MODEL_FILE = "saved_model.pb"
+MOVIE_TOWER = "movie_tower"
+"""Folder of an index version with the movie tower's SavedModel."""
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -46,6 +49,8 @@ class Manifest:
     """Feature constant: mean of the train ratings per genre, in stars."""
     pseudo_ratings: float
     """Feature constant: weight of the prior mean, in ratings."""
+    probe: list[float] = dataclasses.field(default_factory=list)
+    """`[dim]` what this version's user tower answers for a user without ratings, to tell it from any other tower."""
 
     def to_json(self) -> str:
         """Serialise."""

@@ -1,5 +1,6 @@
 """Serving: everything that runs after the push. Imports no tfx and no Beam."""
 
-from serving.recommender import Recommendation, Recommender
+from serving.records import MovieFilter, Recommendation, UnknownIdError
+from serving.recommender import Recommender
 
-__all__ = ["Recommendation", "Recommender"]
+__all__ = ["MovieFilter", "Recommendation", "Recommender", "UnknownIdError"]

@@ -7,7 +7,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-from serving.recommender import Recommendation, Recommender
+from serving.records import Recommendation
+from serving.recommender import Recommender
 
 _PLAIN_WIDTH = 120
 

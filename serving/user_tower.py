@@ -1,28 +1,110 @@
-"""Where user embeddings come from: a small protocol, and the tower in this process."""
+"""Where user embeddings come from: small protocols, the tower in this process, and what can go wrong with any."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
+from anyio import to_thread
+from anyio.from_thread import start_blocking_portal
 
+from components.pusher.store import ServingStore
 from schemas import signatures as s
+
+Features = Mapping[str, np.ndarray]
+"""Feature name -> `[batch, n]` float32: `user_genre_rating` and `user_genre_count`, 20 each."""
+
+_PROBE_TOLERANCE = 1e-3
+_UNIT_TOLERANCE = 1e-2
 
 
 class UserTower(Protocol):
     """Embeds raw user features with one version of the user tower."""
 
-    def embed(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Embed users.
+    def embed(self, features: Features) -> np.ndarray:
+        """Embed users: `[batch, dim]` float32, L2-normalised."""
+        ...
 
-        Args:
-          features: `user_genre_rating` and `user_genre_count`, `[batch, 20]` float32 each.
 
-        Returns:
-          `[batch, dim]` float32, L2-normalised.
+class AsyncUserTower(Protocol):
+    """The same for a service, which does not wait idly for a tower behind a network."""
+
+    async def embed(self, features: Features) -> np.ndarray:
+        """Embed users: `[batch, dim]` float32, L2-normalised.
+
+        Raises:
+          TowerError: There is no answer, or none that can be used.
         """
         ...
+
+
+class UserTowers(Protocol):
+    """A place where user towers of several versions live."""
+
+    async def open(self, version: int) -> AsyncUserTower:
+        """Return the tower of a version, pinned to it.
+
+        Raises:
+          TowerError: The version is not there, or not yet.
+        """
+        ...
+
+    @property
+    def retry_after_s(self) -> float:
+        """Seconds until a tower that fails is asked again; 0 while nothing fails."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+class TowerError(RuntimeError):
+    """The user tower gave no answer that can be used."""
+
+    def __init__(self, message: str, kind: str, retry_after_s: float = 1.0, transient: bool = False) -> None:
+        """Describe the failure.
+
+        Args:
+          message: What happened, where, and what to do.
+          kind: One of `connection`, `timeout`, `circuit_open`, `not_loaded`, `refused`, `answer`: a metric's label.
+          retry_after_s: When to ask again, in seconds.
+          transient: Whether asking again at once may help.
+        """
+        super().__init__(message)
+        self.kind, self.retry_after_s, self.transient = kind, retry_after_s, transient
+
+
+def check_answer(embeddings: np.ndarray, batch: int, where: str) -> np.ndarray:
+    """Return a tower's answer as float32 if it is `[batch, dim]` unit vectors.
+
+    Raises:
+      TowerError: It is not.
+    """
+    embeddings = np.asarray(embeddings, np.float32)
+    if embeddings.ndim != 2 or len(embeddings) != batch:
+        raise TowerError(f"{where} answered {embeddings.shape} to a batch of {batch}", "answer")
+    if not (np.abs(np.linalg.norm(embeddings, axis=1) - 1) < _UNIT_TOLERANCE).all():
+        raise TowerError(f"{where} answered embeddings that are no unit vectors", "answer")
+    return embeddings
+
+
+async def check_probe(tower: AsyncUserTower, features: Features, expected: list[float], where: str) -> None:
+    """Compare a tower with the embedding that was recorded when its version was published.
+
+    Raises:
+      TowerError: It is another tower: the index and it must never be used together.
+    """
+    if not expected:  # Published before probes were recorded.
+        return
+    (answer,) = await tower.embed(features)
+    if len(answer) != len(expected) or np.abs(answer - np.array(expected)).max() > _PROBE_TOLERANCE:
+        raise TowerError(
+            f"{where} serves another user tower under this version's number; let it watch the same serving root",
+            "answer",
+        )
 
 
 class InProcessUserTower:
@@ -32,25 +114,83 @@ class InProcessUserTower:
         """Load the tower.
 
         Args:
-          model_dir: Directory of one version, such as `SERVING/user_tower/1700000000`.
+          model_dir: Local directory of one version, such as `SERVING/user_tower/1700000000`.
 
         Raises:
           RuntimeError: The directory holds no loadable user tower.
         """
         # TensorFlow takes seconds to import; a service that asks TensorFlow Serving never needs it.
-        import tensorflow as tf
-
+        try:
+            import tensorflow as tf
+        except ModuleNotFoundError:
+            raise RuntimeError(
+                "the user tower in this process needs TensorFlow: pip install 'matinee[serving]', or ask TensorFlow "
+                "Serving (--tf-serving)"
+            ) from None
         try:
             self._model = tf.saved_model.load(model_dir)
-        except OSError as error:
+        except (OSError, tf.errors.OpError) as error:
             raise RuntimeError(f"no user tower at {model_dir}: {error}. Publish the version again") from error
         if s.EMBED_USER not in self._model.signatures:
             raise RuntimeError(f"{model_dir} has no signature {s.EMBED_USER!r}. Publish the version again")
         self._embed = self._model.signatures[s.EMBED_USER]
         self._constant = tf.constant
 
-    def embed(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+    @classmethod
+    def of(cls, store: ServingStore, version: int) -> InProcessUserTower:
+        """Load a version's tower from a serving root, also from one behind a URI."""
+        with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
+            return cls(store.local_copy(s.USER_TOWER, version, directory))
+
+    def embed(self, features: Features) -> np.ndarray:
         """Embed users; see `UserTower`."""
         return self._embed(**{name: self._constant(value) for name, value in features.items()})[
             s.USER_EMBEDDING
         ].numpy()
+
+
+class _Awaitable:
+    def __init__(self, tower: UserTower) -> None:
+        self._tower = tower
+
+    async def embed(self, features: Features) -> np.ndarray:
+        return self._tower.embed(features)  # Below a millisecond: shorter than the way to a thread and back is worth.
+
+
+class InProcessUserTowers:
+    """User towers of a serving root in this process: the default of the service."""
+
+    retry_after_s = 0.0
+
+    def __init__(self, store: ServingStore) -> None:
+        self._store = store
+
+    async def open(self, version: int) -> AsyncUserTower:
+        """Load a version's tower in a thread."""
+        return _Awaitable(await to_thread.run_sync(InProcessUserTower.of, self._store, version))
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class BlockingUserTower:
+    """A version's tower behind a network for `Recommender`, which waits for it."""
+
+    def __init__(self, towers: UserTowers, version: int) -> None:
+        """Open the version; an event loop in a thread serves it until `close`."""
+        self._towers, self._loop = towers, start_blocking_portal()
+        self._portal = self._loop.__enter__()
+        try:
+            self._tower = self._portal.call(towers.open, version)
+        except BaseException:
+            self._loop.__exit__(None, None, None)
+            raise
+
+    def embed(self, features: Features) -> np.ndarray:
+        """Embed users; see `UserTower`."""
+        return self._portal.call(self._tower.embed, features)
+
+    def close(self) -> None:
+        """Release the connections and the thread."""
+        self._portal.call(self._towers.close)
+        self._loop.__exit__(None, None, None)

@@ -146,6 +146,12 @@ def user_features(
     return ((total + k * prior) / (count + k)).astype(np.float32), count.astype(np.float32)
 
 
+def no_ratings(constants: FeatureConstants) -> dict[str, np.ndarray]:
+    """Return the features of a user without ratings: `[1, 20]` float32 each."""
+    empty = np.zeros((0, len(f.GENRES)), np.float32), np.zeros(0, np.float32)
+    return dict(zip(f.USER_FEATURES, user_features(np.array([0, 0]), *empty, constants), strict=True))
+
+
 def leave_one_out_user_features(
     average: np.ndarray, count: np.ndarray, genres: np.ndarray, rating: np.ndarray, constants: FeatureConstants
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from tfx.components.pusher import executor as tfx_pusher
 from tfx.types import artifact_utils, standard_component_specs
 
 from components import dataset
+from components.polars_example_gen.features import no_ratings
 from components.pusher.publish import publish
 from components.trainer import embed
 from schemas import keys
@@ -54,10 +55,12 @@ class Executor(tfx_pusher.Executor):
         published = publish(
             serving_root,
             towers.user_tower_dir,
+            towers.movie_tower_dir,
             towers.embed_movies(data.catalog),
             data.catalog,
             data.ratings,
             data.constants,
+            towers.embed_users(no_ratings(data.constants))[0],
             data.user_features(slice(0, _WARMUP_USERS)),
             exec_properties[INDEX_FACTORY],
             exec_properties[KEEP_VERSIONS],

@@ -6,7 +6,9 @@ import dataclasses
 import hashlib
 import io
 import pathlib
+import shutil
 import time
+from collections.abc import Sequence
 
 import faiss
 import fsspec
@@ -51,6 +53,8 @@ def write_index(
     tower_digest: str,
     index_factory: str = EXACT,
     created_s: float | None = None,
+    movie_tower_dir: str | None = None,
+    probe: Sequence[float] = (),
 ) -> m.Manifest:
     """Write an index to an empty local directory, the manifest last.
 
@@ -64,6 +68,8 @@ def write_index(
       tower_digest: SHA-256 of the user tower's weights.
       index_factory: FAISS index_factory string, such as `Flat` or `HNSW32`.
       created_s: Unix time of the publication; now by default.
+      movie_tower_dir: Local SavedModel of the movie tower, to embed movies that come later.
+      probe: `[dim]` the user tower's embedding of a user without ratings.
 
     Returns:
       The manifest.
@@ -83,7 +89,9 @@ def write_index(
     np.save(path / m.EMBEDDINGS_FILE, embeddings)
     movies.write_parquet(path / m.MOVIES_FILE)
     histories.write_parquet(path / m.HISTORIES_FILE)
-    files = sorted(entry.name for entry in path.iterdir())
+    if movie_tower_dir is not None:
+        shutil.copytree(movie_tower_dir, path / m.MOVIE_TOWER)
+    files = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
     manifest = m.Manifest(
         version=version,
         created_s=int(time.time() if created_s is None else created_s),
@@ -96,6 +104,7 @@ def write_index(
         global_mean=constants.global_mean,
         genre_means=list(constants.genre_means),
         pseudo_ratings=constants.pseudo_ratings,
+        probe=[float(x) for x in probe],
     )
     (path / m.MANIFEST_FILE).write_text(manifest.to_json())
     return manifest
@@ -138,14 +147,20 @@ def read_index(directory: str) -> EmbeddingIndex:
       RuntimeError: The manifest is missing or broken, or a file's digest is not the manifest's.
     """
     manifest = read_manifest(directory)
+    loaded = {m.EMBEDDINGS_FILE, m.MOVIES_FILE, m.HISTORIES_FILE, m.INDEX_FILE}
+    if missing := loaded - manifest.files.keys():
+        raise RuntimeError(f"{directory}/{m.MANIFEST_FILE} lists no {min(missing)}. Publish the version again")
     blobs = {}
     for name, expected in manifest.files.items():
         try:
-            with fsspec.open(f"{directory}/{name}", "rb") as file:
-                blobs[name] = file.read()
+            if name in loaded:
+                with fsspec.open(f"{directory}/{name}", "rb") as file:
+                    blobs[name] = file.read()
+                found = hashlib.sha256(blobs[name]).hexdigest()
+            else:
+                found = m.sha256(f"{directory}/{name}")
         except FileNotFoundError:
             raise RuntimeError(f"{directory}/{name} is missing. Publish the version again") from None
-        found = hashlib.sha256(blobs[name]).hexdigest()
         if found != expected:
             raise RuntimeError(
                 f"{directory}/{name} is damaged: its SHA-256 is {found[:12]}..., the manifest says "

@@ -8,7 +8,7 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -49,10 +49,12 @@ def weights_digest(saved_model_dir: str) -> str:
 def publish(
     serving_root: str,
     tower_dir: str,
+    movie_tower_dir: str,
     embeddings: np.ndarray,
     movies: pl.DataFrame,
     histories: pl.DataFrame,
     constants: FeatureConstants,
+    probe: Sequence[float],
     warmup_features: Mapping[str, np.ndarray],
     index_factory: str,
     keep_versions: int,
@@ -63,10 +65,12 @@ def publish(
     Args:
       serving_root: Path or URI.
       tower_dir: SavedModel of the user tower, path or URI.
+      movie_tower_dir: SavedModel of the movie tower, path or URI.
       embeddings: `[movies, dim]` float32, L2-normalised.
       movies: Catalogue in the order of the embeddings.
       histories: Every rating, sorted by user and time.
       constants: Constants of the user features.
+      probe: `[dim]` the user tower's embedding of a user without ratings.
       warmup_features: User features of a few users, replayed by TensorFlow Serving when it loads the tower.
       index_factory: FAISS index_factory string.
       keep_versions: How many versions stay, at least 1.
@@ -78,8 +82,10 @@ def publish(
     serving = store.ServingStore(serving_root)
     version = serving.next_version(time.time())
     index_dir, staged_tower = (str(pathlib.Path(work_dir) / name) for name in (m.EMBEDDING_INDEX, USER_TOWER))
-    for directory in (index_dir, staged_tower):
+    staged_movie_tower = str(pathlib.Path(work_dir) / m.MOVIE_TOWER)
+    for directory in (index_dir, staged_tower, staged_movie_tower):
         shutil.rmtree(directory, ignore_errors=True)
+    _copy(movie_tower_dir, staged_movie_tower)
     manifest = index.write_index(
         index_dir,
         version,
@@ -89,6 +95,8 @@ def publish(
         constants,
         weights_digest(tower_dir),
         index_factory,
+        movie_tower_dir=staged_movie_tower,
+        probe=probe,
     )
     served = serving.latest()
     if served is not None and _same(manifest, index.read_manifest(serving.directory(m.EMBEDDING_INDEX, served))):
@@ -100,8 +108,12 @@ def publish(
 
 
 def _same(a: m.Manifest, b: m.Manifest) -> bool:
-    unversioned = {"version": 0, "created_s": 0}
-    return dataclasses.replace(a, **unversioned) == dataclasses.replace(b, **unversioned)
+    def essence(manifest: m.Manifest) -> m.Manifest:
+        # A SavedModel's graph differs from one save to the next; the embeddings stand for the movie tower.
+        files = {name: digest for name, digest in manifest.files.items() if not name.startswith(m.MOVIE_TOWER)}
+        return dataclasses.replace(manifest, version=0, created_s=0, files=files)
+
+    return essence(a) == essence(b)
 
 
 def _copy(source: str, target: str) -> None:

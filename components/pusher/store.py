@@ -43,10 +43,36 @@ class ServingStore:
         """Return the newest complete version, or None."""
         return max(self.versions(), default=None)
 
+    def resolve(self, version: int | None = None) -> int:
+        """Return a version that is served: the given one, or the newest.
+
+        Raises:
+          ValueError: Nothing is published, or not this version.
+        """
+        versions = self.versions()
+        if not versions:
+            raise ValueError(f"no model is published under {self.root}; run the pipeline first (matinee run)")
+        if version is None:
+            return versions[-1]
+        if version not in versions:
+            raise ValueError(f"version {version} is not published under {self.root}; there are {versions}")
+        return version
+
     def next_version(self, now_s: float) -> int:
         """Return a version above every other: the time in seconds, or one more than the newest."""
         taken = self._listed(EMBEDDING_INDEX) | self._listed(USER_TOWER)
         return max(int(now_s), max(taken, default=0) + 1)
+
+    def local_copy(self, kind: str, version: int, target: str) -> str:
+        """Return a local directory with a version's index or user tower, copied to `target` from an object store."""
+        if self._local:
+            return self.directory(kind, version)
+        source = f"{self._path.rstrip('/')}/{kind}/{version}"
+        for path in self._fs.find(source):
+            copy = pathlib.Path(target) / path.removeprefix(source).lstrip("/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            self._fs.get_file(path, str(copy))
+        return target
 
     def publish(self, version: int, index_dir: str, tower_dir: str) -> None:
         """Publish a version: the index first, the user tower last.
@@ -96,10 +122,14 @@ class ServingStore:
         name = str(version) if not self._local else f"{_STAGING}{version}-{uuid.uuid4().hex}"
         files = sorted(path for path in pathlib.Path(source).rglob("*") if path.is_file())
         files.sort(key=lambda path: path.relative_to(source).as_posix() == _MARKERS[kind])
-        for path in files:
-            target = f"{base}/{name}/{path.relative_to(source).as_posix()}"
-            self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-            self._fs.put_file(str(path), target)
+        try:
+            for path in files:
+                target = f"{base}/{name}/{path.relative_to(source).as_posix()}"
+                self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+                self._fs.put_file(str(path), target)
+        except OSError:
+            self._remove(kind, name)  # A full disk wants its room back.
+            raise
         if self._local:
             os.rename(f"{base}/{name}", f"{base}/{version}")
 

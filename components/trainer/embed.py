@@ -37,6 +37,7 @@ class Towers:
 
     def __init__(self, model_uri: str) -> None:
         self.user_tower_dir = os.path.join(model_uri, s.USER_TOWER_DIR)
+        self.movie_tower_dir = os.path.join(model_uri, s.MOVIE_TOWER_DIR)
         self._model = tf.saved_model.load(os.path.join(model_uri, _SERVING_DIR))
 
     def embed_users(self, features: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -29,16 +29,24 @@ def export_model(model: TwoTower, transform: tft.TFTransformOutput, directory: s
         cosine = model(layer(features), training=False)[s.COSINE]
         return {s.COSINE: cosine, s.RATING: f.to_stars(cosine)}
 
-    def embed_movie(features: _Tensors) -> _Tensors:
-        return {s.MOVIE_EMBEDDING: model.movie_tower(layer(features), training=False)}
-
     signatures = {
         s.SERVING_DEFAULT: _of_examples(predict, both),
         s.EMBED_USER: _of_tensors(_embed_user(model, layer), f.USER_FEATURES),
-        s.EMBED_MOVIE: _of_tensors(embed_movie, f.MOVIE_FEATURES),
+        s.EMBED_MOVIE: _of_tensors(_embed_movie(model, layer), f.MOVIE_FEATURES),
         s.PREDICT: _of_tensors(predict, both),
     }
     _save(model, layer, directory, signatures)
+
+
+def export_movie_tower(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
+    """Write the movie tower for the index: `embed_movie` over tensors."""
+    layer = transform.transform_features_layer()
+    _save(
+        model.movie_tower,
+        layer,
+        directory,
+        {s.EMBED_MOVIE: _of_tensors(_embed_movie(model, layer), f.MOVIE_FEATURES)},
+    )
 
 
 def export_user_tower(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
@@ -54,6 +62,10 @@ def export_user_tower(model: TwoTower, transform: tft.TFTransformOutput, directo
 
 def _embed_user(model: TwoTower, layer: Callable[[_Tensors], _Tensors]) -> Callable[[_Tensors], _Tensors]:
     return lambda features: {s.USER_EMBEDDING: model.user_tower(layer(features), training=False)}
+
+
+def _embed_movie(model: TwoTower, layer: Callable[[_Tensors], _Tensors]) -> Callable[[_Tensors], _Tensors]:
+    return lambda features: {s.MOVIE_EMBEDDING: model.movie_tower(layer(features), training=False)}
 
 
 def _of_tensors(function: Callable[[_Tensors], _Tensors], lengths: dict[str, int]):

@@ -135,7 +135,8 @@ def run_fn(fn_args: FnArgs) -> None:
         config, fn_args.train_files, fn_args.eval_files, transform.transform_features_layer(), fn_args.model_run_dir
     )
     export.export_model(model, transform, fn_args.serving_model_dir)
-    user_tower = os.path.join(os.path.dirname(fn_args.serving_model_dir), signatures.USER_TOWER_DIR)
-    export.export_user_tower(model, transform, user_tower)
+    root = os.path.dirname(fn_args.serving_model_dir)
+    export.export_user_tower(model, transform, os.path.join(root, signatures.USER_TOWER_DIR))
+    export.export_movie_tower(model, transform, os.path.join(root, signatures.MOVIE_TOWER_DIR))
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY_FILE), "w") as file:
         file.write(json.dumps(history, indent=1))

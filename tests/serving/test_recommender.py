@@ -5,7 +5,8 @@ import pytest
 from components.polars_example_gen.features import FeatureConstants
 from components.pusher import index
 from schemas import features as f
-from serving.recommender import PERSONAL, POPULAR, Recommender
+from serving.records import PERSONAL, POPULAR
+from serving.recommender import Recommender
 
 MOVIES, DIM = 40, 6
 CONSTANTS = FeatureConstants(3.5, (3.5,) * 20)
@@ -52,7 +53,7 @@ def recommender(tmp_path_factory):
 
 def expected_scores(recommender, user_id):
     embedding = FixedProjectionTower().embed(recommender.user_features(user_id))[0]
-    return recommender._index.embeddings @ embedding
+    return recommender.embeddings @ embedding
 
 
 def test_top_n_equals_a_plain_argsort(recommender):
@@ -107,7 +108,7 @@ def test_predicted_ratings_are_clipped_stars(recommender):
 
 
 def test_similar_movies_are_the_nearest_others(recommender):
-    embeddings = recommender._index.embeddings
+    embeddings = recommender.embeddings
     order = [i for i in np.argsort(-(embeddings @ embeddings[3]), kind="stable") if i != 3][:4]
     assert [s.movie_id for s in recommender.similar_movies(35, n=4)] == [i * 10 + 5 for i in order]
 

@@ -1,0 +1,125 @@
+"""New movies without training: the served version's movie tower embeds them into an index version of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shutil
+import tempfile
+import time
+
+import numpy as np
+import polars as pl
+import tensorflow as tf
+
+from components.polars_example_gen import checks
+from components.polars_example_gen.catalog import YEAR, read_movies
+from components.polars_example_gen.source import Source
+from components.pusher import index, store
+from components.pusher.publish import weights_digest
+from components.trainer.embed import movie_inputs, run_signature
+from schemas import features as f
+from schemas import manifest as m
+from schemas import signatures as s
+
+
+@dataclasses.dataclass(frozen=True)
+class Added:
+    """What became of new movies."""
+
+    version: int
+    """The version that holds them."""
+    movies: int
+    """How many were added."""
+    removed: tuple[int, ...]
+    """Old versions that were removed."""
+
+
+def add_movies(
+    serving_root: str,
+    movies_path: str,
+    keep_versions: int,
+    on_bad_rows: str = checks.FAIL,
+    max_bad_rows: float = 0.01,
+) -> Added:
+    """Embed new movies with the newest version's movie tower and publish them beside the same user tower.
+
+    Args:
+      serving_root: Path or URI of the served versions.
+      movies_path: MovieLens movies table, CSV or Parquet, path or URI: movieId, title, genres.
+      keep_versions: How many versions stay, at least 1.
+      on_bad_rows: `fail` or `drop`.
+      max_bad_rows: With `drop`, the largest share of bad rows, in [0, 1].
+
+    Raises:
+      ValueError: Nothing is served, or the table is bad or repeats a known movie; nothing is published then.
+      RuntimeError: The served version is damaged or carries no movie tower.
+    """
+    serving = store.ServingStore(serving_root)
+    served = serving.resolve()
+    old = index.read_index(serving.directory(m.EMBEDDING_INDEX, served))
+    movies, report = _read(movies_path, old)
+    checks.enforce(report, on_bad_rows, max_bad_rows)
+    new = _featurise(movies, old)
+    with tempfile.TemporaryDirectory(prefix="matinee-") as name:
+        work = pathlib.Path(name)
+        tower = _movie_tower(serving, served, work)
+        model = tf.saved_model.load(tower)
+        embedded = run_signature(model.signatures[s.EMBED_MOVIE], movie_inputs(new), s.MOVIE_EMBEDDING)
+        movies = pl.concat([old.movies, new.select(old.movies.columns)])
+        order = movies[f.MOVIE_ID].arg_sort().to_numpy()
+        user_tower = serving.local_copy(s.USER_TOWER, served, str(work / "served_tower"))
+        version = serving.next_version(time.time())
+        index.write_index(
+            str(work / m.EMBEDDING_INDEX),
+            version,
+            np.concatenate([old.embeddings, embedded])[order],
+            movies[order],
+            old.histories,
+            old.constants,
+            weights_digest(user_tower),
+            old.manifest.index_factory,
+            movie_tower_dir=tower,
+            probe=old.manifest.probe,
+        )
+        # A copy, because the served directory may be pruned while it is read.
+        shutil.copytree(user_tower, work / s.USER_TOWER)
+        serving.publish(version, str(work / m.EMBEDDING_INDEX), str(work / s.USER_TOWER))
+    return Added(version, new.height, tuple(serving.prune(keep_versions)))
+
+
+def _movie_tower(serving: store.ServingStore, version: int, work: pathlib.Path) -> str:
+    directory = pathlib.Path(serving.local_copy(m.EMBEDDING_INDEX, version, str(work / "served_index")))
+    tower = directory / m.MOVIE_TOWER
+    if not (tower / m.SAVED_MODEL_FILE).exists():
+        raise RuntimeError(
+            f"version {version} carries no movie tower (it was published by an older Matinee); run the pipeline again"
+        )
+    return str(tower)
+
+
+def _read(path: str, old: index.EmbeddingIndex) -> tuple[pl.DataFrame, checks.Report]:
+    source = Source(path, "parquet" if path.endswith(".parquet") else "csv")
+    try:
+        movies, report = read_movies(source)
+    except FileNotFoundError:
+        raise ValueError(f"no movies table at {path!r}; pass a CSV or Parquet file (movieId, title, genres)") from None
+    known = movies.filter(pl.col(f.MOVIE_ID).is_in(old.movies[f.MOVIE_ID].implode()))
+    if known.height:
+        first = ", ".join(map(str, known[f.MOVIE_ID].head(5)))
+        raise ValueError(
+            f"{source.name}: {known.height:,} of {movies.height:,} movies are already in version {old.manifest.version} "
+            f"(movieId {first}); keep only the new ones"
+        )
+    return movies, report
+
+
+def _featurise(movies: pl.DataFrame, old: index.EmbeddingIndex) -> pl.DataFrame:
+    """Give new movies the features of a movie that nobody has rated; a missing year is the catalogue's median."""
+    median = old.movies[YEAR].median()
+    imputed = pl.col(f.MOVIE_YEAR) if median is None else pl.col(YEAR).cast(pl.Float32).fill_null(median)
+    return movies.with_columns(
+        imputed.cast(pl.Float32).alias(f.MOVIE_YEAR),
+        pl.lit(0.0, pl.Float32).alias(f.MOVIE_NUM_RATINGS),
+        pl.lit(old.constants.global_mean, pl.Float32).alias(f.MOVIE_AVERAGE_RATING),
+    )

@@ -1,0 +1,50 @@
+"""Configuration of the service."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from schemas.configuration import FROZEN
+
+
+@dataclass(frozen=True, config=FROZEN)
+class TowerConfig:
+    """Where the user tower is, and how long the service waits for it."""
+
+    tf_serving: str | None = None
+    """TensorFlow Serving with the user tower: http://host:8501 (REST) or grpc://host:8500; in this process by default."""
+    timeout_s: Annotated[float, Field(gt=0)] = 0.5
+    """Seconds until a request to TensorFlow Serving is given up."""
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    """How often a request is sent in all where TensorFlow Serving does not answer."""
+    backoff_s: Annotated[float, Field(ge=0)] = 0.05
+    """Longest pause before the second attempt in seconds, doubled for each further one; the pause is drawn at random."""
+    failures_to_open: Annotated[int, Field(ge=1)] = 5
+    """Failures in a row after which TensorFlow Serving is left alone for a while (a circuit breaker)."""
+    recovery_s: Annotated[float, Field(gt=0)] = 5.0
+    """How long it is left alone, in seconds."""
+
+
+@dataclass(frozen=True, config=FROZEN)
+class ServiceConfig:
+    """The HTTP service."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for every one."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port to listen on; 0 for a free one."""
+    poll_s: Annotated[float, Field(gt=0)] = 5.0
+    """Seconds between two looks for a new version under the serving root."""
+    max_n: Annotated[int, Field(ge=1)] = 100
+    """Most movies that one request may ask for."""
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 1 << 20
+    """Largest request body in bytes."""
+    api_key_file: str | None = None
+    """File with the key that requests to /v1 must carry in X-API-Key; without one, anybody may ask."""
+    shutdown_s: Annotated[int, Field(ge=0)] = 30
+    """Seconds that requests under way are given to finish when the service is told to stop."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log line to write; info has one for each request."""

@@ -1,0 +1,268 @@
+"""What a published index answers once a user's embedding is known, and what the user tower needs to give it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import polars as pl
+
+from components.polars_example_gen.features import no_ratings, user_features
+from components.pusher.index import EXACT, EmbeddingIndex
+from schemas import features as f
+from serving.records import (
+    PERSONAL,
+    POPULAR,
+    Movie,
+    MovieFilter,
+    Profile,
+    RatedMovie,
+    Recommendation,
+    Request,
+    SimilarMovie,
+    UnknownIdError,
+)
+from serving.search import Hits, MovieSearch
+from serving.titles import TitleSearch
+
+_DIVERSITY_POOL = 10
+"""A diverse choice of n is made among the best n times this many movies."""
+
+
+class Ranker:
+    """Ranks the movies of one version.
+
+    A user's features come from every rating that is known of him, so that a known user and a new one with the same
+    ratings get the same answer.
+    """
+
+    def __init__(self, index: EmbeddingIndex) -> None:
+        """Prepare a version's index."""
+        self.manifest, self.movies = index.manifest, index.movies
+        approximate = None if index.manifest.index_factory == EXACT else index.faiss_index
+        self.search = MovieSearch(index.embeddings, approximate)
+        self._constants, self._histories = index.constants, index.histories
+        self._movie_ids = index.movies[f.MOVIE_ID].to_numpy()
+        self._genres = index.movies[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy()
+        self._year = index.movies["year"].to_numpy().astype(np.float64)  # Null is nan, which no bound lets through.
+        self._average = index.movies[f.MOVIE_AVERAGE_RATING].to_numpy()
+        self._by_popularity = np.argsort(-index.movies[f.MOVIE_NUM_RATINGS].to_numpy(), kind="stable")
+        self._titles = TitleSearch(index.movies)
+        histories = index.histories
+        self._user_ids, starts = np.unique(histories[f.USER_ID].to_numpy(), return_index=True)
+        self._offsets = np.append(starts, histories.height)
+        self._rated = np.searchsorted(self._movie_ids, histories[f.MOVIE_ID].to_numpy()).astype(np.int32)
+        self._stars = histories[f.RATING].to_numpy()
+
+    @property
+    def model_version(self) -> int:
+        """The version of index and tower."""
+        return self.manifest.version
+
+    @property
+    def user_ids(self) -> np.ndarray:
+        """`[users]` int64: every known user, ascending."""
+        return self._user_ids
+
+    @property
+    def embeddings(self) -> np.ndarray:
+        """`[movies, dim]` float32, L2-normalised, in the order of `movies`."""
+        return self.search.embeddings
+
+    def profile(self, user_id: int | None = None, ratings: Iterable[tuple[int, float]] | None = None) -> Profile:
+        """Look up a known user, or take a new one's (movie_id, stars) pairs.
+
+        Raises:
+          ValueError: Neither or both are given, a movie is rated twice, or a rating is off the scale.
+          UnknownIdError: The user or a movie is unknown.
+        """
+        if (user_id is None) == (ratings is None):
+            raise ValueError("pass either user_id or ratings")
+        if user_id is not None:
+            start, stop = self._slice(user_id)
+            return Profile(self._rated[start:stop], self._stars[start:stop])
+        pairs = list(ratings)
+        rows = self.rows([movie for movie, _ in pairs])
+        stars = np.array([stars for _, stars in pairs], np.float32)
+        if len(set(rows.tolist())) < len(rows):
+            raise ValueError("a movie is rated twice; pass each movie once")
+        off = ~((stars >= f.RATING_MIN) & (stars <= f.RATING_MAX))
+        if off.any():
+            raise ValueError(
+                f"a rating of {stars[off][0]:g} is off the scale, expected {f.RATING_MIN} to {f.RATING_MAX:g}"
+            )
+        return Profile(rows, stars)
+
+    def features(self, profiles: Sequence[Profile]) -> dict[str, np.ndarray]:
+        """Return the user tower's inputs for users, `[users, 20]` float32 each."""
+        rows = np.concatenate([profile.rows for profile in profiles])
+        stars = np.concatenate([profile.stars for profile in profiles])
+        offsets = np.cumsum([0, *(len(profile.rows) for profile in profiles)])
+        values = user_features(offsets, self._genres[rows], stars, self._constants)
+        return dict(zip(f.USER_FEATURES, values, strict=True))
+
+    def probe_features(self) -> dict[str, np.ndarray]:
+        """Return the user tower's inputs for a user without ratings; see `Manifest.probe`."""
+        return no_ratings(self._constants)
+
+    def rank(self, profile: Profile, user: np.ndarray | None, request: Request) -> list[Recommendation]:
+        """Recommend unseen movies, best first; ties go to the lower movie id.
+
+        Args:
+          profile: What is known of the user; without ratings, the popularity list is the answer.
+          user: `[dim]` float32, the user's embedding; None for the popularity list.
+          request: What is wanted.
+
+        Raises:
+          ValueError: The request is out of range.
+          UnknownIdError: A movie to exclude is unknown.
+        """
+        hidden, allowed, wanted = self._checked(profile, request)
+        if user is None or not len(profile.rows):
+            return self._popular(hidden, allowed, request.n)
+        return self._described(self.search.top(user, wanted, hidden, allowed), profile, request)
+
+    def rank_many(self, profiles: Sequence[Profile], users: np.ndarray, request: Request) -> list[list[Recommendation]]:
+        """Recommend to many users at once; see `rank`. `users`: `[users, dim]` float32."""
+        checked = [self._checked(profile, request) for profile in profiles]
+        if not checked:
+            return []
+        _, allowed, wanted = checked[0]
+        found = self.search.top_many(users, wanted, [hidden for hidden, _, _ in checked], allowed)
+        return [
+            self._described(hits, profile, request) if len(profile.rows) else self._popular(hidden, allowed, request.n)
+            for hits, profile, (hidden, _, _) in zip(found, profiles, checked, strict=True)
+        ]
+
+    def predict(self, profile: Profile, user: np.ndarray | None, movie_ids: Iterable[int]) -> np.ndarray:
+        """Predict stars in [0.5, 5], `[movies]` float32; the movies' averages for a user without ratings.
+
+        Raises:
+          UnknownIdError: A movie is unknown.
+        """
+        rows = self.rows(movie_ids)
+        if user is None or not len(profile.rows):
+            return self._average[rows]
+        return np.clip(f.to_stars(self.embeddings[rows] @ user), f.RATING_MIN, f.RATING_MAX)
+
+    def similar_movies(self, movie_id: int, n: int = 10) -> list[SimilarMovie]:
+        """Return the n movies closest to a movie by cosine.
+
+        Raises:
+          ValueError: n is out of range.
+          UnknownIdError: The movie is unknown.
+        """
+        if not 1 <= n < len(self._movie_ids):
+            raise ValueError(f"n is {n}, expected 1 to {len(self._movie_ids) - 1}, the number of other movies")
+        row = self.rows([movie_id])
+        hits = self.search.top(self.embeddings[row[0]], n, row)
+        return [
+            SimilarMovie(*movie, float(score))
+            for movie, score in zip(self._movies(hits.rows), hits.scores, strict=True)
+        ]
+
+    def movie(self, movie_id: int) -> Movie:
+        """Return a movie.
+
+        Raises:
+          UnknownIdError: The movie is unknown.
+        """
+        return Movie(*self._movies(self.rows([movie_id]))[0])
+
+    def find_movies(self, query: str, n: int) -> list[Movie]:
+        """Return the n movies that match a title best; see `TitleSearch.find`."""
+        return [Movie(*movie) for movie in self._movies(self._titles.find(query, n))]
+
+    def history(self, user_id: int) -> pl.DataFrame:
+        """Return a known user's ratings: `movie_id`, `title`, `rating`, `timestamp`, by time.
+
+        Raises:
+          UnknownIdError: The user is unknown.
+        """
+        start, stop = self._slice(user_id)
+        rows = self._histories[start:stop]
+        titles = self.movies["title"].gather(self._rated[start:stop])
+        return rows.select(f.MOVIE_ID, f.RATING, f.TIMESTAMP).insert_column(1, titles)
+
+    def rows(self, movie_ids: Iterable[int]) -> np.ndarray:
+        """Return the catalogue positions of movies.
+
+        Raises:
+          UnknownIdError: A movie is unknown.
+        """
+        ids = np.array(list(movie_ids), np.int64)
+        rows = np.minimum(np.searchsorted(self._movie_ids, ids), len(self._movie_ids) - 1)
+        unknown = self._movie_ids[rows] != ids
+        if unknown.any():
+            raise UnknownIdError(
+                f"movie {ids[unknown][0]} is unknown to version {self.model_version} ({len(self._movie_ids):,} movies)"
+            )
+        return rows
+
+    def _checked(self, profile: Profile, request: Request) -> tuple[np.ndarray, np.ndarray | None, int]:
+        """Return the hidden positions, the allowed movies and how many to search for."""
+        movies = len(self._movie_ids)
+        if not 1 <= request.n <= movies:
+            raise ValueError(f"n is {request.n}, expected 1 to {movies}, the number of movies")
+        if not 0 <= request.diversity <= 1:
+            raise ValueError(f"diversity is {request.diversity:g}, expected 0 to 1")
+        hidden = profile.rows
+        if request.exclude_movie_ids:
+            hidden = np.union1d(hidden, self.rows(request.exclude_movie_ids))
+        wanted = request.n * _DIVERSITY_POOL if request.diversity else request.n
+        return hidden, self._allowed(request.filter), min(wanted, movies)
+
+    def _allowed(self, wanted: MovieFilter) -> np.ndarray | None:
+        if wanted == MovieFilter():
+            return None
+        allowed = np.ones(len(self._movie_ids), bool)
+        if wanted.genres:
+            allowed &= self._genres[:, [f.GENRES.index(name) for name in wanted.genres]].any(axis=1)
+        if wanted.year_min is not None:
+            allowed &= self._year >= wanted.year_min
+        if wanted.year_max is not None:
+            allowed &= self._year <= wanted.year_max
+        return allowed
+
+    def _popular(self, hidden: np.ndarray, allowed: np.ndarray | None, n: int) -> list[Recommendation]:
+        left = np.ones(len(self._movie_ids), bool) if allowed is None else allowed.copy()
+        left[hidden] = False
+        rows = self._by_popularity[left[self._by_popularity]][:n]
+        return [
+            Recommendation(*movie, 0.0, float(self._average[row]), POPULAR)
+            for row, movie in zip(rows, self._movies(rows), strict=True)
+        ]
+
+    def _described(self, hits: Hits, profile: Profile, request: Request) -> list[Recommendation]:
+        if request.diversity:
+            hits = self.search.diversify(hits, request.n, request.diversity)
+        liked = profile.stars >= profile.stars.mean()
+        rows, stars = profile.rows[liked], profile.stars[liked]
+        nearest = self.search.nearest(hits.rows, rows) if len(hits.rows) else []
+        titles = self.movies["title"].gather(rows[nearest]).to_list()
+        predicted = np.clip(f.to_stars(hits.scores), f.RATING_MIN, f.RATING_MAX)
+        return [
+            Recommendation(
+                *movie,
+                float(score),
+                float(expected),
+                PERSONAL,
+                RatedMovie(int(self._movie_ids[rows[near]]), title, float(stars[near])),
+            )
+            for movie, score, expected, near, title in zip(
+                self._movies(hits.rows), hits.scores, predicted, nearest, titles, strict=True
+            )
+        ]
+
+    def _slice(self, user_id: int) -> tuple[int, int]:
+        place = int(np.searchsorted(self._user_ids, user_id))
+        if place == len(self._user_ids) or self._user_ids[place] != user_id:
+            raise UnknownIdError(
+                f"user {user_id} is unknown to version {self.model_version} ({len(self._user_ids):,} users); "
+                "pass a few ratings instead"
+            )
+        return int(self._offsets[place]), int(self._offsets[place + 1])
+
+    def _movies(self, rows: Sequence[int]) -> list[tuple[int, str, tuple[str, ...], int | None]]:
+        columns = (self.movies[name].gather(rows).to_list() for name in (f.MOVIE_ID, "title", "genres", "year"))
+        return [(movie, title, tuple(genres), year) for movie, title, genres, year in zip(*columns, strict=True)]

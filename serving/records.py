@@ -1,0 +1,99 @@
+"""What is asked of the ranker, and what it answers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from schemas import features as f
+
+PERSONAL = "personal"
+"""`Recommendation.source`: ranked for this user."""
+POPULAR = "popular"
+"""`Recommendation.source`: nothing is known of the user, so that the movies with most ratings are listed."""
+
+
+class UnknownIdError(ValueError):
+    """A user or movie that the version does not hold."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Movie:
+    """A movie of the catalogue."""
+
+    movie_id: int
+    title: str
+    genres: tuple[str, ...]
+    year: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class RatedMovie:
+    """A movie and the stars that a user gave it."""
+
+    movie_id: int
+    title: str
+    rating: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendation(Movie):
+    """One recommended movie."""
+
+    score: float
+    """Cosine of user and movie in [-1, 1]; of a popularity list, 0."""
+    predicted_rating: float
+    """Stars in [0.5, 5]; of a popularity list, the movie's smoothed average."""
+    source: str = PERSONAL
+    """`personal` or `popular`."""
+    because: RatedMovie | None = None
+    """Of the movies that the user liked at least as much as his average, the closest one; None in a popularity list."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SimilarMovie(Movie):
+    """A movie close to another one."""
+
+    score: float
+    """Cosine of the two movies in [-1, 1]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MovieFilter:
+    """Which movies may be recommended; every bound that is given must hold."""
+
+    genres: tuple[str, ...] = ()
+    """Any of these genres."""
+    year_min: int | None = None
+    """Released in this year or later; movies without a year are left out."""
+    year_max: int | None = None
+    """Released in this year or earlier; likewise."""
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.genres) - set(f.GENRES):
+            raise ValueError(f"unknown genre {min(unknown)!r}; expected one of {', '.join(f.GENRES)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What is known of a user."""
+
+    rows: np.ndarray
+    """`[n]` catalogue positions of the rated movies."""
+    stars: np.ndarray
+    """`[n]` float32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is wanted beside a user."""
+
+    n: int = 10
+    """How many movies, from 1 to the number of movies; fewer come back where fewer are left unseen."""
+    exclude_movie_ids: tuple[int, ...] = ()
+    """Movies not to recommend beside the rated ones."""
+    filter: MovieFilter = MovieFilter()
+    """Which movies may be recommended."""
+    diversity: float = 0.0
+    """0 orders by score alone; up to 1, movies like the ones above them are passed over."""

@@ -1,0 +1,142 @@
+"""Search of the movie embeddings: exact or by FAISS, with masks, filters and a diverse choice.
+
+Scores of the movies that come into question are computed again in double precision, so that one user alone, many
+users at once and an approximate index order the same movies in the same way: by score, ties by position.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import faiss
+import numpy as np
+
+_BLOCK_BYTES = 64 << 20
+"""Scores that `top_many` holds at a time."""
+_ROUNDING = 1e-5
+"""More than single precision can move a cosine: what is this close to the n-th score is looked at again."""
+_MIN_EF = 128
+"""Least breadth of a search in an HNSW graph; benchmarks/serving.py measures its recall."""
+_MIN_PROBES = 16
+"""Least number of inverted lists that a search in an IVF index visits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hits:
+    """Movies found for a user, best first."""
+
+    rows: np.ndarray
+    """`[n]` int64 positions in the catalogue."""
+    scores: np.ndarray
+    """`[n]` float64 cosines."""
+
+
+class MovieSearch:
+    """Finds the movies with the highest cosine to a user."""
+
+    def __init__(self, embeddings: np.ndarray, approximate: faiss.Index | None = None) -> None:
+        """Wrap embeddings.
+
+        Args:
+          embeddings: `[movies, dim]` float32, L2-normalised.
+          approximate: FAISS index of the same rows; without one every search is exact.
+        """
+        self.embeddings, self._approximate = embeddings, approximate
+
+    def top(self, user: np.ndarray, n: int, hidden: np.ndarray, allowed: np.ndarray | None = None) -> Hits:
+        """Find the n best movies for one user; fewer where fewer are left.
+
+        Args:
+          user: `[dim]` float32, L2-normalised.
+          n: How many.
+          hidden: Positions of the movies not to find.
+          allowed: `[movies]` bool, the movies to choose from; all by default. A filter is always searched exactly: a
+            graph that skips most of its nodes misses what it looks for.
+        """
+        if self._approximate is not None and allowed is None:
+            rows = self._near(user, n, hidden)
+            if len(rows) == n:
+                return self._best(user, rows, n)
+        return self._best(user, _candidates(self._masked(self.embeddings @ user, hidden, allowed), n), n)
+
+    def top_many(
+        self, users: np.ndarray, n: int, hidden: Sequence[np.ndarray], allowed: np.ndarray | None = None
+    ) -> list[Hits]:
+        """Find the n best movies for many users, by matrix products over blocks of them.
+
+        Args:
+          users: `[batch, dim]` float32, L2-normalised.
+          n: How many for each.
+          hidden: Per user the positions not to find.
+          allowed: `[movies]` bool, the movies to choose from; all by default.
+        """
+        if self._approximate is not None and allowed is None:
+            return [self.top(user, n, rows) for user, rows in zip(users, hidden, strict=True)]
+        block = max(1, _BLOCK_BYTES // max(self.embeddings.nbytes // self.embeddings.shape[1], 1))
+        found = []
+        for begin in range(0, len(users), block):
+            part = users[begin : begin + block]
+            for user, scores, rows in zip(part, part @ self.embeddings.T, hidden[begin : begin + block], strict=True):
+                found.append(self._best(user, _candidates(self._masked(scores, rows, allowed), n), n))
+        return found
+
+    def diversify(self, hits: Hits, n: int, diversity: float) -> Hits:
+        """Choose n of the hits that differ from each other: maximal marginal relevance.
+
+        The next movie is the one with the highest (1 - diversity) * score - diversity * (its highest cosine to a
+        chosen movie), as in Carbonell and Goldstein, SIGIR 1998. Ties go to the earlier hit.
+
+        Args:
+          hits: More hits than are wanted, best first.
+          n: How many.
+          diversity: 0 keeps the order of the scores, towards 1 only the difference counts.
+        """
+        vectors = self.embeddings[hits.rows]
+        closest = np.zeros(len(hits.rows))
+        left, chosen = np.ones(len(hits.rows), bool), []
+        for _ in range(min(n, len(hits.rows))):
+            value = (1 - diversity) * hits.scores - diversity * closest
+            best = int(np.argmax(np.where(left, value, -np.inf)))
+            chosen.append(best)
+            left[best] = False
+            similarity = vectors @ vectors[best]
+            closest = similarity if len(chosen) == 1 else np.maximum(closest, similarity)
+        return Hits(hits.rows[chosen], hits.scores[chosen])
+
+    def nearest(self, rows: np.ndarray, among: np.ndarray) -> np.ndarray:
+        """Return for each of `rows` the place in `among` of the movie with the highest cosine to it."""
+        return np.argmax(self.embeddings[rows] @ self.embeddings[among].T, axis=1)
+
+    def _near(self, user: np.ndarray, n: int, hidden: np.ndarray) -> np.ndarray:
+        """Search the FAISS index, stepping over hidden movies; the exact search takes over where it finds too few."""
+        index = faiss.downcast_index(self._approximate)
+        selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(hidden.astype(np.int64))) if len(hidden) else None
+        if isinstance(index, faiss.IndexHNSW):
+            parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=max(_MIN_EF, 4 * n))
+        elif isinstance(index, faiss.IndexIVF):
+            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=max(_MIN_PROBES, index.nlist // 16))
+        else:
+            parameters = faiss.SearchParameters(sel=selector)
+        _, found = index.search(user[None], n, params=parameters)
+        return found[0][found[0] >= 0]
+
+    @staticmethod
+    def _masked(scores: np.ndarray, hidden: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
+        if allowed is not None:
+            scores[~allowed] = -np.inf
+        scores[hidden] = -np.inf
+        return scores
+
+    def _best(self, user: np.ndarray, rows: np.ndarray, n: int) -> Hits:
+        exact = (self.embeddings[rows].astype(np.float64) * user).sum(axis=1)
+        order = np.lexsort((rows, -exact))[:n]
+        return Hits(rows[order], exact[order])
+
+
+def _candidates(scores: np.ndarray, n: int) -> np.ndarray:
+    """Return the positions that may be among the n best; masked scores are -inf and never among them."""
+    if n >= len(scores):
+        return np.flatnonzero(scores > -np.inf)
+    threshold = np.partition(scores, len(scores) - n)[len(scores) - n] - _ROUNDING
+    return np.flatnonzero(scores >= threshold if threshold > -np.inf else scores > -np.inf)

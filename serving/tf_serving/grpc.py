@@ -1,0 +1,114 @@
+"""TensorFlow Serving over gRPC: an extra, because its messages need the whole of TensorFlow."""
+
+from __future__ import annotations
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from schemas import signatures as s
+from serving.config import TowerConfig
+from serving.tf_serving.resilience import Resilience
+from serving.user_tower import Features, TowerError, check_answer
+
+_KINDS = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: ("timeout", True),
+    grpc.StatusCode.UNAVAILABLE: ("connection", True),
+    grpc.StatusCode.NOT_FOUND: ("not_loaded", False),
+}
+
+
+class GrpcUserTowers:
+    """The user towers of a TensorFlow Serving, over one channel."""
+
+    def __init__(self, target: str, config: TowerConfig) -> None:
+        """Prepare a client; it connects at the first request.
+
+        Args:
+          target: Such as `localhost:8500`.
+          config: Time-outs and retries.
+        """
+        self.target, self._timeout_s = target, config.timeout_s
+        self._resilience = Resilience(f"grpc://{target}", config)
+        self._channel: grpc.aio.Channel | None = None
+
+    @property
+    def retry_after_s(self) -> float:
+        """Seconds until the server is asked again; 0 while it answers."""
+        return self._resilience.retry_after_s
+
+    async def open(self, version: int) -> GrpcUserTower:
+        """Return the tower of a version that TensorFlow Serving has loaded; see `UserTowers`."""
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=_spec(version))
+        stub = model_service_pb2_grpc.ModelServiceStub(self._open_channel())
+        status = await self.call(stub.GetModelStatus, request)
+        states = {entry.version: entry.state for entry in status.model_version_status}
+        available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+        if states.get(version) != available:
+            raise TowerError(f"grpc://{self.target} has not loaded version {version} yet", "not_loaded")
+        return GrpcUserTower(self, prediction_service_pb2_grpc.PredictionServiceStub(self._channel), version)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def call(self, method, request):
+        """Call a method, again after a transient failure.
+
+        Raises:
+          TowerError: There is no usable answer.
+        """
+        return await self._resilience.call(lambda: self._call_once(method, request))
+
+    async def _call_once(self, method, request):
+        try:
+            return await method(request, timeout=self._timeout_s)
+        except grpc.aio.AioRpcError as error:
+            kind, transient = _KINDS.get(error.code(), ("refused", False))
+            raise TowerError(
+                f"grpc://{self.target} answered {error.code().name}: {error.details()}", kind, transient=transient
+            ) from error
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        if self._channel is None:  # Here and not before: a channel belongs to the event loop in which it is made.
+            # Without the limit a server that was down for a while is looked for once in two minutes.
+            options = [("grpc.max_reconnect_backoff_ms", 1000)]
+            self._channel = grpc.aio.insecure_channel(self.target, options=options)
+        return self._channel
+
+
+class GrpcUserTower:
+    """One version of the user tower behind TensorFlow Serving."""
+
+    def __init__(self, towers: GrpcUserTowers, stub, version: int) -> None:
+        self._towers, self._stub, self._version = towers, stub, version
+
+    async def embed(self, features: Features) -> np.ndarray:
+        """Embed users; see `AsyncUserTower`."""
+        request = predict_pb2.PredictRequest(model_spec=_spec(self._version, s.EMBED_USER))
+        for name, value in features.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value, tf.float32))
+        answer = await self._towers.call(self._stub.Predict, request)
+        where = f"grpc://{self._towers.target}"
+        if answer.model_spec.version.value != self._version:
+            raise TowerError(
+                f"{where} answered with version {answer.model_spec.version.value}, asked for {self._version}", "answer"
+            )
+        if s.USER_EMBEDDING not in answer.outputs:
+            raise TowerError(f"{where} answered no {s.USER_EMBEDDING} but {sorted(answer.outputs)}", "answer")
+        embeddings = tf.make_ndarray(answer.outputs[s.USER_EMBEDDING])
+        return check_answer(embeddings, len(next(iter(features.values()))), where)
+
+
+def _spec(version: int, signature: str = "") -> model_pb2.ModelSpec:
+    spec = model_pb2.ModelSpec(name=s.USER_TOWER, signature_name=signature)
+    spec.version.value = version
+    return spec
