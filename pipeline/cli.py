@@ -15,6 +15,7 @@ from rich.progress import Progress
 from pipeline import config as run_config
 from pipeline import options
 from pipeline.data_sample import SampleConfig, write_sample
+from serving.config import ServiceConfig, TowerConfig
 
 app = typer.Typer(
     help="Two-tower movie recommendations: train them with TFX, publish and query them.",
@@ -24,8 +25,11 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Make or fetch a data set.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+index_app = typer.Typer(help="Change the served index.", no_args_is_help=True)
+app.add_typer(index_app, name="index")
 
 DEFAULT_OUTPUT = "output"
+DEFAULT_SERVING = f"{DEFAULT_OUTPUT}/serving"
 _EXIT_FAILED, _EXIT_USAGE, _EXIT_INTERRUPTED = 1, 2, 130
 _PANELS = {
     "data": "Reading the data",
@@ -34,6 +38,8 @@ _PANELS = {
     "gate": "Evaluation gate",
     "pusher": "Pusher",
 }
+_SERVE_SECTIONS = {"service": ServiceConfig, "tower": TowerConfig}
+_SERVE_PANELS = {"service": "HTTP service", "tower": "User tower"}
 
 
 def main() -> None:
@@ -137,7 +143,7 @@ def recommend(
     user: Annotated[int | None, typer.Option(help="A known user's id")] = None,
     rate: Annotated[str | None, typer.Option(help='A new user\'s ratings, "movie:stars,movie:stars"')] = None,
     n: Annotated[int, typer.Option("--n", "-n", help="How many movies")] = 10,
-    serving_dir: Annotated[str, typer.Option(help="Path or URI of the served versions")] = f"{DEFAULT_OUTPUT}/serving",
+    serving_dir: Annotated[str, typer.Option(help="Path or URI of the served versions")] = DEFAULT_SERVING,
     version: Annotated[int | None, typer.Option(help="Version to ask", show_default="the newest")] = None,
 ) -> None:
     """Recommend movies to a known user, or to a new one from a few ratings."""
@@ -167,6 +173,44 @@ def parse_ratings(text: str) -> list[tuple[int, float]]:
         except ValueError:
             raise ValueError(f'--rate: {part!r} is not of the form movie:stars, such as "1:5,260:4.5"') from None
     return pairs
+
+
+def _serve(
+    serving_dir: Annotated[str, typer.Option(help="Path or URI of the served versions")] = DEFAULT_SERVING,
+    **overrides: Any,
+) -> None:
+    """Serve recommendations and a page over HTTP, following new versions as they are published."""
+    from serving.server import serve
+
+    given = {name: value for name, value in overrides.items() if value is not None}
+    parts = [
+        run_config.build(cls, {name: given[name] for name in cls.__pydantic_fields__ if name in given})
+        for cls in _SERVE_SECTIONS.values()
+    ]
+    serve(serving_dir, *parts)
+
+
+app.command("serve")(options.with_options(_serve, _SERVE_SECTIONS, _SERVE_PANELS))
+
+
+@index_app.command()
+def add(
+    movies: Annotated[str, typer.Option(help="Movies table with the new movies, CSV or Parquet, path or URI")],
+    serving_dir: Annotated[str, typer.Option(help="Path or URI of the served versions")] = DEFAULT_SERVING,
+    keep_versions: Annotated[int, typer.Option(min=1, help="How many versions stay")] = 3,
+    on_bad_rows: Annotated[str, typer.Option(help="What a bad row does: fail or drop")] = "fail",
+    max_bad_rows: Annotated[float, typer.Option(min=0, max=1, help="With drop, the largest share of bad rows")] = 0.01,
+) -> None:
+    """Add new movies to the served index without training: the served movie tower embeds them."""
+    if on_bad_rows not in ("fail", "drop"):
+        raise ValueError(f"--on-bad-rows is {on_bad_rows!r}, expected fail or drop")
+    from pipeline.terminal import silenced
+
+    with silenced():
+        from components.pusher.add_movies import add_movies
+
+        added = add_movies(serving_dir, movies, keep_versions, on_bad_rows, max_bad_rows)
+    typer.echo(f"{added.movies:,} movies added, published as version {added.version} under {serving_dir}")
 
 
 def _sample(

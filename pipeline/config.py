@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
@@ -15,6 +15,8 @@ from components.polars_example_gen.split import SplitConfig
 from components.pusher.config import PusherConfig
 from components.trainer.config import TrainerConfig
 from schemas.configuration import FROZEN
+
+_Config = TypeVar("_Config")
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -78,8 +80,17 @@ def load(path: str | None, overrides: dict[str, Any]) -> RunConfig:
     for name, value in overrides.items():
         if value is not None:
             values.setdefault(owners[name], {})[name] = value
+    return build(RunConfig, values, where)
+
+
+def build(cls: type[_Config], values: dict[str, Any], where: str = "the options") -> _Config:
+    """Build a configuration class from plain data.
+
+    Raises:
+      ValueError: A value is unknown or out of range; the message names it and where it was given.
+    """
     try:
-        return TypeAdapter(RunConfig).validate_python(values)
+        return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
         raise ValueError(f"{where}: {problems}") from None

@@ -15,13 +15,13 @@ class TowerConfig:
     """Where the user tower is, and how long the service waits for it."""
 
     tf_serving: str | None = None
-    """TensorFlow Serving with the user tower: http://host:8501 (REST) or grpc://host:8500; in this process by default."""
+    """TensorFlow Serving with the user tower, http://host:8501 (REST) or grpc://host:8500; in this process if unset."""
     timeout_s: Annotated[float, Field(gt=0)] = 0.5
     """Seconds until a request to TensorFlow Serving is given up."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """How often a request is sent in all where TensorFlow Serving does not answer."""
     backoff_s: Annotated[float, Field(ge=0)] = 0.05
-    """Longest pause before the second attempt in seconds, doubled for each further one; the pause is drawn at random."""
+    """Longest pause before a second attempt in seconds, doubled for each further one; a pause is drawn at random."""
     failures_to_open: Annotated[int, Field(ge=1)] = 5
     """Failures in a row after which TensorFlow Serving is left alone for a while (a circuit breaker)."""
     recovery_s: Annotated[float, Field(gt=0)] = 5.0
@@ -38,8 +38,6 @@ class ServiceConfig:
     """Port to listen on; 0 for a free one."""
     poll_s: Annotated[float, Field(gt=0)] = 5.0
     """Seconds between two looks for a new version under the serving root."""
-    max_n: Annotated[int, Field(ge=1)] = 100
-    """Most movies that one request may ask for."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1 << 20
     """Largest request body in bytes."""
     api_key_file: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from pydantic import ConfigDict
 
 from schemas import features as f
 
@@ -14,6 +15,10 @@ POPULAR = "popular"
 """`Recommendation.source`: nothing is known of the user, so that the movies with most ratings are listed."""
 
 
+_DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
+"""The service's OpenAPI describes the fields as they are described here."""
+
+
 class UnknownIdError(ValueError):
     """A user or movie that the version does not hold."""
 
@@ -21,6 +26,8 @@ class UnknownIdError(ValueError):
 @dataclasses.dataclass(frozen=True)
 class Movie:
     """A movie of the catalogue."""
+
+    __pydantic_config__ = _DOCUMENTED
 
     movie_id: int
     title: str

@@ -7,8 +7,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
-from serving.records import Recommendation
 from serving.recommender import Recommender
+from serving.records import Recommendation
 
 _PLAIN_WIDTH = 120
 

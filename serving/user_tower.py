@@ -127,14 +127,21 @@ class InProcessUserTower:
                 "the user tower in this process needs TensorFlow: pip install 'matinee[serving]', or ask TensorFlow "
                 "Serving (--tf-serving)"
             ) from None
-        try:
-            self._model = tf.saved_model.load(model_dir)
-        except (OSError, tf.errors.OpError) as error:
-            raise RuntimeError(f"no user tower at {model_dir}: {error}. Publish the version again") from error
-        if s.EMBED_USER not in self._model.signatures:
+        graph = tf.Graph()
+        # As TensorFlow Serving does, through the session loader: a prepared call takes half the time of a signature's.
+        with graph.as_default():
+            self._session = tf.compat.v1.Session(graph=graph)
+            try:
+                model = tf.compat.v1.saved_model.loader.load(self._session, [tf.saved_model.SERVING], model_dir)
+            except (OSError, tf.errors.OpError) as error:
+                raise RuntimeError(f"no user tower at {model_dir}: {error}. Publish the version again") from error
+        signature = model.signature_def.get(s.EMBED_USER)
+        if signature is None:
             raise RuntimeError(f"{model_dir} has no signature {s.EMBED_USER!r}. Publish the version again")
-        self._embed = self._model.signatures[s.EMBED_USER]
-        self._constant = tf.constant
+        self._names = sorted(signature.inputs)
+        self._call = self._session.make_callable(
+            signature.outputs[s.USER_EMBEDDING].name, [signature.inputs[name].name for name in self._names]
+        )
 
     @classmethod
     def of(cls, store: ServingStore, version: int) -> InProcessUserTower:
@@ -144,9 +151,7 @@ class InProcessUserTower:
 
     def embed(self, features: Features) -> np.ndarray:
         """Embed users; see `UserTower`."""
-        return self._embed(**{name: self._constant(value) for name, value in features.items()})[
-            s.USER_EMBEDDING
-        ].numpy()
+        return self._call(*(features[name] for name in self._names))
 
 
 class _Awaitable:

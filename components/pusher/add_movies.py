@@ -108,8 +108,8 @@ def _read(path: str, old: index.EmbeddingIndex) -> tuple[pl.DataFrame, checks.Re
     if known.height:
         first = ", ".join(map(str, known[f.MOVIE_ID].head(5)))
         raise ValueError(
-            f"{source.name}: {known.height:,} of {movies.height:,} movies are already in version {old.manifest.version} "
-            f"(movieId {first}); keep only the new ones"
+            f"{source.name}: {known.height:,} of {movies.height:,} movies are in version {old.manifest.version} "
+            f"already (movieId {first}); keep only the new ones"
         )
     return movies, report
 

@@ -24,6 +24,6 @@ def connect(config: TowerConfig) -> UserTowers:
         try:
             from serving.tf_serving.grpc import GrpcUserTowers
         except ModuleNotFoundError as error:
-            raise RuntimeError(f"gRPC needs the package {error.name}: pip install 'matinee[grpc]', or use http://") from None
+            raise RuntimeError(f"gRPC needs {error.name}: pip install 'matinee[grpc]', or use http://") from None
         return GrpcUserTowers(address.removeprefix(_GRPC), config)
     raise ValueError(f"tf_serving is {config.tf_serving!r}, expected http://host:8501 or grpc://host:8500")

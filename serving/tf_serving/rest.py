@@ -42,7 +42,7 @@ class RestUserTowers:
         try:
             (state,) = (entry["state"] for entry in status["model_version_status"] if int(entry["version"]) == version)
         except (KeyError, TypeError, ValueError):
-            raise TowerError(f"{self.url} answered {status!r} to a question about version {version}", "answer") from None
+            raise TowerError(f"{self.url} answered {status!r} when asked for version {version}", "answer") from None
         if state != _AVAILABLE:
             raise TowerError(f"{self.url} has not loaded version {version} yet (state {state})", "not_loaded")
         return RestUserTower(self, version)

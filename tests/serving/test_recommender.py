@@ -5,8 +5,8 @@ import pytest
 from components.polars_example_gen.features import FeatureConstants
 from components.pusher import index
 from schemas import features as f
-from serving.records import PERSONAL, POPULAR
 from serving.recommender import Recommender
+from serving.records import PERSONAL, POPULAR
 
 MOVIES, DIM = 40, 6
 CONSTANTS = FeatureConstants(3.5, (3.5,) * 20)

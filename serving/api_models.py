@@ -1,0 +1,143 @@
+"""What the service takes and answers, as JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from schemas import features as f
+from serving.records import Movie, MovieFilter, RatedMovie, Recommendation, SimilarMovie
+
+MovieId = Annotated[int, Field(ge=0, lt=2**63, description="MovieLens movieId")]
+UserId = Annotated[int, Field(ge=0, lt=2**63, description="MovieLens userId")]
+Genre = Literal[f.GENRES]  # type: ignore[valid-type]
+Year = Annotated[int, Field(ge=f.YEAR_MIN, le=f.YEAR_MAX)]
+Diversity = Annotated[float, Field(ge=0, le=1, description="0: by score alone; up to 1: pass over similar movies")]
+
+MAX_N = 100
+MAX_RATINGS = 1_000
+MAX_EXCLUDED = 10_000
+
+
+class Answer(BaseModel):
+    """Every answer names the version that it comes from."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_version: int
+
+
+class Recommendations(Answer):
+    """Recommended movies, best first."""
+
+    source: Annotated[
+        Literal["personal", "popular"],
+        Field(description="popular: nothing is known of the user, most rated movies instead"),
+    ]
+    recommendations: list[Recommendation]
+
+
+class MovieAnswer(Answer):
+    """One movie."""
+
+    movie: Movie
+
+
+class Movies(Answer):
+    """Movies that match a title."""
+
+    movies: list[Movie]
+
+
+class SimilarMovies(Answer):
+    """Movies close to another one, closest first."""
+
+    movies: list[SimilarMovie]
+
+
+class UserRatings(Answer):
+    """What a known user has rated, highest and then latest first."""
+
+    total: Annotated[int, Field(description="How many in all")]
+    ratings: list[RatedMovie]
+
+
+class ModelInfo(Answer):
+    """The version in use."""
+
+    created_s: Annotated[int, Field(description="Unix time of the publication in seconds")]
+    movies: int
+    users: int
+    ratings: int
+    genres: list[str]
+    example_user_ids: list[int]
+
+
+class Rating(BaseModel):
+    """A movie and the stars that a user gives it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    movie_id: MovieId
+    rating: Annotated[
+        float, Field(ge=f.RATING_MIN, le=f.RATING_MAX, allow_inf_nan=False, description="Stars, 0.5 to 5")
+    ]
+
+
+class RecommendationRequest(BaseModel):
+    """What is known of a new user, and what he wants."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ratings: Annotated[list[Rating], Field(max_length=MAX_RATINGS, description="None: the popularity list")] = []
+    n: Annotated[int, Field(ge=1, le=MAX_N, description="How many movies")] = 10
+    exclude_movie_ids: Annotated[
+        list[MovieId], Field(max_length=MAX_EXCLUDED, description="Not these, beside the rated ones")
+    ] = []
+    genres: Annotated[list[Genre], Field(max_length=len(f.GENRES), description="Any of these")] = []
+    year_min: Year | None = None
+    year_max: Year | None = None
+    diversity: Diversity = 0.0
+
+    @field_validator("ratings")
+    @classmethod
+    def _once(cls, ratings: list[Rating]) -> list[Rating]:
+        if len({rating.movie_id for rating in ratings}) < len(ratings):
+            raise ValueError("a movie is rated twice; pass each movie once")
+        return ratings
+
+    def filter(self) -> MovieFilter:
+        """Return the filter of movies."""
+        return MovieFilter(tuple(self.genres), self.year_min, self.year_max)
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    detail: str
+    request_id: str
+    errors: Annotated[list[FieldError], Field(description="The fields that are wrong, of status 422")] = []
+
+
+class Health(BaseModel):
+    """Whether the process works."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether requests can be answered."""
+
+    ready: bool
+    model_version: int | None
+    problem: str = ""
+
+    model_config = ConfigDict(protected_namespaces=())

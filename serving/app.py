@@ -1,0 +1,133 @@
+"""The HTTP service as an application factory."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import pathlib
+import secrets
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import anyio
+import structlog
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from components.pusher.store import ServingStore
+from serving import api_models as api
+from serving.config import ServiceConfig, TowerConfig
+from serving.metrics import Metrics
+from serving.middleware import Observed
+from serving.records import UnknownIdError
+from serving.routes import NotReadyError, operations, router
+from serving.tf_serving import connect
+from serving.user_tower import InProcessUserTowers, TowerError, UserTowers
+from serving.versions import Versions
+
+_PAGE = pathlib.Path(__file__).with_name("page")
+_LOG = structlog.get_logger("matinee.service")
+_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="Only where the service was started with a key")
+
+
+def create_app(
+    serving_root: str,
+    service: ServiceConfig | None = None,
+    tower: TowerConfig | None = None,
+    towers: UserTowers | None = None,
+) -> FastAPI:
+    """Build the service.
+
+    Args:
+      serving_root: Path or URI of the served versions, which is followed while serving.
+      service: Configuration of the service.
+      tower: Where the user tower is.
+      towers: User towers to use instead of those that `tower` describes.
+
+    Raises:
+      ValueError: The API key's file cannot be read or is empty, or the tower's address is no address.
+    """
+    service, tower = service or ServiceConfig(), tower or TowerConfig()
+    metrics = Metrics()
+    if towers is None:
+        towers = connect(tower) if tower.tf_serving else InProcessUserTowers(ServingStore(serving_root))
+    versions = Versions(serving_root, towers, metrics, service.poll_s)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await versions.refresh()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(versions.follow)
+            yield
+            tasks.cancel_scope.cancel()
+        await towers.close()
+
+    app = FastAPI(
+        title="Matinee",
+        summary="Movie recommendations from a two-tower model",
+        version="1",
+        lifespan=lifespan,
+        # Their pages load scripts from another host.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.versions, app.state.towers, app.state.metrics = versions, towers, metrics
+    app.add_middleware(Observed, metrics=metrics, max_body_bytes=service.max_body_bytes)
+    app.include_router(router, dependencies=[Depends(_key_check(service.api_key_file))] if service.api_key_file else [])
+    app.include_router(operations)
+    app.mount("/", StaticFiles(directory=_PAGE, html=True), name="page")
+    _handle_errors(app)
+    return app
+
+
+def _key_check(key_file: str):
+    try:
+        expected = pathlib.Path(key_file).read_text().strip()
+    except OSError as error:
+        raise ValueError(f"cannot read the API key: {error}") from None
+    if not expected:
+        raise ValueError(f"the API key file {key_file} is empty")
+
+    async def check(key: Annotated[str | None, Depends(_KEY)]) -> None:
+        if not secrets.compare_digest((key or "").encode(), expected.encode()):
+            raise HTTPException(401, "pass the API key in the header X-API-Key", {"WWW-Authenticate": "ApiKey"})
+
+    return check
+
+
+def _handle_errors(app: FastAPI) -> None:
+    def problem(request: Request, status: int, detail: str, errors=(), headers=None) -> JSONResponse:
+        body = api.Problem(detail=detail, request_id=request.state.request_id, errors=list(errors))
+        return JSONResponse(body.model_dump(), status, headers)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        return problem(request, error.status_code, str(error.detail), headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [api.FieldError(field=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
+        return problem(request, 422, f"{errors[0].field}: {errors[0].message}", errors)
+
+    @app.exception_handler(UnknownIdError)
+    async def unknown_id(request: Request, error: UnknownIdError) -> JSONResponse:
+        return problem(request, 404, str(error))
+
+    @app.exception_handler(NotReadyError)
+    async def not_ready(request: Request, error: NotReadyError) -> JSONResponse:
+        return problem(request, 503, str(error), headers={"Retry-After": "5"})
+
+    @app.exception_handler(TowerError)
+    async def tower_failed(request: Request, error: TowerError) -> JSONResponse:
+        _LOG.warning("tower failed", request_id=request.state.request_id, kind=error.kind, reason=str(error))
+        headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+        return problem(request, 503, "the user tower does not answer; try again later", headers=headers)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        _LOG.error("unexpected error", request_id=request.state.request_id, exc_info=error)
+        return problem(request, 500, "unexpected error; the log has it under this request id")

@@ -1,0 +1,44 @@
+"""Prometheus metrics of the service."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+
+class Metrics:
+    """Every metric of one service, in a registry of its own."""
+
+    def __init__(self) -> None:
+        """Register the metrics."""
+        self.registry = CollectorRegistry()
+        metric = {"namespace": "matinee", "registry": self.registry}
+        self.requests = Counter("requests", "Requests answered", ["method", "route", "status"], **metric)
+        self.latency = Histogram(
+            "request_seconds", "Time to answer a request", ["method", "route"], buckets=_SECONDS, **metric
+        )
+        self.stage = Histogram(
+            "stage_seconds",
+            "Time in a stage of a recommendation: features, tower or search",
+            ["stage"],
+            buckets=_SECONDS,
+            **metric,
+        )
+        self.tower_errors = Counter("tower_errors", "Failed calls of the user tower", ["kind"], **metric)
+        self.version = Gauge("model_version", "Version in use, 0 before the first", **metric)
+        self.movies = Gauge("index_movies", "Movies in the index in use", **metric)
+        self.users = Gauge("index_users", "Users in the index in use", **metric)
+        self.swaps = Counter("version_swaps", "Versions taken into use", **metric)
+        self.refused = Counter("versions_refused", "Attempts to load a version that failed", **metric)
+
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Observe the time spent in a stage."""
+        begin = time.perf_counter()
+        yield
+        self.stage.labels(stage).observe(time.perf_counter() - begin)

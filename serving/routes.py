@@ -1,0 +1,164 @@
+"""The routes of the service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from schemas import features as f
+from serving import api_models as api
+from serving.records import PERSONAL, POPULAR, MovieFilter, Profile, RatedMovie
+from serving.records import Request as RankRequest
+from serving.user_tower import UserTowers
+from serving.versions import ServedVersion, Versions
+
+
+class NotReadyError(RuntimeError):
+    """No version is in use yet."""
+
+
+async def served(request: Request, response: Response) -> ServedVersion:
+    """Return the version in use, for the whole of one request.
+
+    Raises:
+      NotReadyError: There is none yet.
+    """
+    versions: Versions = request.app.state.versions
+    if versions.current is None:
+        raise NotReadyError(versions.problem)
+    response.headers["X-Model-Version"] = str(versions.current.version)
+    return versions.current
+
+
+Served = Annotated[ServedVersion, Depends(served)]
+UserPath = Annotated[api.UserId, Path()]
+MoviePath = Annotated[api.MovieId, Path()]
+Count = Annotated[int, Query(ge=1, le=api.MAX_N, description="How many")]
+
+_PROBLEMS = {
+    401: {"model": api.Problem, "description": "The API key is missing or wrong"},
+    404: {"model": api.Problem, "description": "The version in use does not hold this user or movie"},
+    413: {"model": api.Problem, "description": "The body is too long"},
+    422: {"model": api.Problem, "description": "A field is wrong; `errors` names it"},
+    503: {"model": api.Problem, "description": "No version is loaded, or the user tower does not answer; Retry-After"},
+}
+
+
+def _problems(*statuses: int) -> dict:
+    return {status: _PROBLEMS[status] for status in (401, 422, 503, *statuses)}
+
+
+router = APIRouter(prefix="/v1")
+
+
+async def _recommend(version: ServedVersion, profile: Profile, request: RankRequest) -> api.Recommendations:
+    # A small catalogue has fewer movies than may be asked for.
+    n = min(request.n, version.ranker.movies.height)
+    found = await version.recommend(
+        profile, RankRequest(n, request.exclude_movie_ids, request.filter, request.diversity)
+    )
+    source = PERSONAL if len(profile.rows) else POPULAR
+    return api.Recommendations(model_version=version.version, source=source, recommendations=found)
+
+
+@router.get("/users/{user_id}/recommendations", responses=_problems(404), tags=["recommendations"])
+async def recommend_to_user(
+    version: Served,
+    user_id: UserPath,
+    n: Count = 10,
+    genre: Annotated[list[api.Genre], Query(max_length=len(f.GENRES), description="Any of these")] = [],  # noqa: B006
+    year_min: Annotated[api.Year | None, Query()] = None,
+    year_max: Annotated[api.Year | None, Query()] = None,
+    diversity: Annotated[api.Diversity, Query()] = 0.0,
+) -> api.Recommendations:
+    """Recommend unseen movies to a known user."""
+    wanted = RankRequest(n, (), MovieFilter(tuple(genre), year_min, year_max), diversity)
+    return await _recommend(version, version.ranker.profile(user_id), wanted)
+
+
+@router.post("/recommendations", responses=_problems(404, 413), tags=["recommendations"])
+async def recommend_to_ratings(version: Served, body: api.RecommendationRequest) -> api.Recommendations:
+    """Recommend unseen movies to a new user from a few ratings; without any, the popularity list."""
+    profile = version.ranker.profile(ratings=[(rating.movie_id, rating.rating) for rating in body.ratings])
+    wanted = RankRequest(body.n, tuple(body.exclude_movie_ids), body.filter(), body.diversity)
+    return await _recommend(version, profile, wanted)
+
+
+@router.get("/users/{user_id}/ratings", responses=_problems(404), tags=["users"])
+async def ratings_of_user(version: Served, user_id: UserPath, n: Count = 50) -> api.UserRatings:
+    """List what a known user has rated, highest and then latest first."""
+    history = version.ranker.history(user_id)
+    best = history.sort(f.RATING, f.TIMESTAMP, f.MOVIE_ID, descending=[True, True, False]).head(n)
+    return api.UserRatings(
+        model_version=version.version,
+        total=history.height,
+        ratings=[RatedMovie(*row) for row in best.select(f.MOVIE_ID, "title", f.RATING).iter_rows()],
+    )
+
+
+@router.get("/movies", responses=_problems(), tags=["movies"])
+async def find_movies(
+    version: Served,
+    query: Annotated[str, Query(max_length=200, description="Words of the title; without any, the most rated")] = "",
+    n: Count = 10,
+) -> api.Movies:
+    """Find movies by title."""
+    return api.Movies(model_version=version.version, movies=version.ranker.find_movies(query, n))
+
+
+@router.get("/movies/{movie_id}", responses=_problems(404), tags=["movies"])
+async def movie(version: Served, movie_id: MoviePath) -> api.MovieAnswer:
+    """Return one movie."""
+    return api.MovieAnswer(model_version=version.version, movie=version.ranker.movie(movie_id))
+
+
+@router.get("/movies/{movie_id}/similar", responses=_problems(404), tags=["movies"])
+async def similar_movies(version: Served, movie_id: MoviePath, n: Count = 10) -> api.SimilarMovies:
+    """List the movies closest to a movie."""
+    found = version.ranker.similar_movies(movie_id, min(n, version.ranker.movies.height - 1))
+    return api.SimilarMovies(model_version=version.version, movies=found)
+
+
+@router.get("/model", responses=_problems(), tags=["model"])
+async def model_info(version: Served) -> api.ModelInfo:
+    """Describe the version in use."""
+    manifest = version.ranker.manifest
+    counts = {name: manifest.counts[name] for name in ("movies", "users", "ratings")}
+    return api.ModelInfo(
+        model_version=version.version,
+        created_s=manifest.created_s,
+        **counts,
+        genres=list(f.GENRES),
+        example_user_ids=version.ranker.user_ids[:10].tolist(),
+    )
+
+
+operations = APIRouter(tags=["operations"])
+
+
+@operations.get("/healthz")
+async def healthz() -> api.Health:
+    """Tell that the process works."""
+    return api.Health()
+
+
+@operations.get("/readyz", responses={503: {"model": api.Readiness, "description": "Not ready"}})
+async def readyz(request: Request, response: Response) -> api.Readiness:
+    """Tell whether recommendations can be given: a version is loaded and its user tower answers."""
+    versions: Versions = request.app.state.versions
+    towers: UserTowers = request.app.state.towers
+    problem = versions.problem if versions.current is None else ""
+    if not problem and towers.retry_after_s:
+        problem = f"the user tower does not answer; it is asked again in {towers.retry_after_s:g} s"
+    if problem:
+        response.status_code = 503
+    version = versions.current.version if versions.current else None
+    return api.Readiness(ready=not problem, model_version=version, problem=problem)
+
+
+@operations.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request) -> Response:
+    """Return the metrics in Prometheus' text format."""
+    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,76 @@
+"""The service as a process: log format, signals, and the server."""
+
+from __future__ import annotations
+
+import logging
+
+import structlog
+import uvicorn
+
+from serving.app import create_app
+from serving.config import ServiceConfig, TowerConfig
+
+
+def serve(serving_root: str, service: ServiceConfig, tower: TowerConfig) -> None:
+    """Serve until SIGINT or SIGTERM; requests under way then have `shutdown_s` to finish.
+
+    Args:
+      serving_root: Path or URI of the served versions.
+      service: Configuration of the service.
+      tower: Where the user tower is.
+
+    Raises:
+      ValueError: A setting cannot be used.
+      RuntimeError: The server did not start, for example because the port is taken; the log says why.
+    """
+    configure_logs(service.log_level)
+    app = create_app(serving_root, service, tower)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=service.host,
+            port=service.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=service.shutdown_s,
+        )
+    )
+    server.run()
+    if not server.started:
+        raise RuntimeError(f"cannot serve on {service.host}:{service.port}; the log above says why")
+
+
+def configure_logs(level: str) -> None:
+    """Write every log line, uvicorn's as well, as one JSON object to standard error."""
+    shared = [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper("iso"),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # httpx tells of every request at this level; the service has its own line for each.
+    logging.getLogger("httpx").setLevel("WARNING")
