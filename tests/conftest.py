@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline.data_sample import SampleConfig, write_sample
+from tests.workspace import Workspace
 
 RATINGS_HEADER = "userId,movieId,rating,timestamp\n"
 MOVIES_HEADER = "movieId,title,genres\n"
@@ -51,3 +53,14 @@ def session_run():
             return session.run({name: info.name for name, info in definition.outputs.items()}, feeds)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def finished(sample, tmp_path_factory):
+    """A finished run; tests that change it take `workspace`. Returns the workspace and the output."""
+    root = tmp_path_factory.mktemp("finished")
+    shutil.copytree(sample, root / "data")
+    workspace = Workspace(root / "data", root / "output")
+    done = workspace.run()
+    assert done.returncode == 0, done.stdout
+    return workspace, done.stdout

@@ -268,11 +268,11 @@ def test_served_features_equal_the_pipelines(finished):
     records = list(tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator())
     values = {name: value.numpy() for name, value in tf.io.parse_example(records, spec).items()}
     users = np.unique(values[f.USER_ID], return_index=True)
-    assert len(users[0]) > 100
+    assert len(users[0]) > 100, "every user with eval ratings"
     for user, row in zip(*users, strict=True):
         train = histories.filter((pl.col(f.USER_ID) == user) & pl.col(IS_TRAIN))
         ratings = list(train.select(f.MOVIE_ID, f.RATING).iter_rows())
-        served = recommender._features(*recommender._ratings_of(None, ratings))
+        served = recommender.features([recommender.profile(ratings=ratings)])
         for name in f.USER_FEATURES:
             np.testing.assert_array_equal(served[name][0], values[name][row])
 

@@ -6,7 +6,7 @@ from components.polars_example_gen.features import FeatureConstants
 from components.pusher import index
 from schemas import features as f
 from serving.recommender import Recommender
-from serving.records import PERSONAL, POPULAR
+from serving.records import PERSONAL, POPULAR, MovieFilter, RatedMovie
 
 MOVIES, DIM = 40, 6
 CONSTANTS = FeatureConstants(3.5, (3.5,) * 20)
@@ -68,12 +68,45 @@ def test_top_n_equals_a_plain_argsort(recommender):
     assert answer[0].title == f"Movie {order[0]}"
 
 
-def test_ties_go_to_the_lower_movie_id(recommender, monkeypatch):
-    monkeypatch.setattr(recommender, "_scores", lambda *_: np.round(expected_scores(recommender, 1), 1))
-    scores = np.round(expected_scores(recommender, 1), 1)
-    answer = [r.movie_id for r in recommender.recommend(user_id=1, n=38)]
-    order = [i * 10 + 5 for i in np.argsort(-scores, kind="stable")]
-    assert answer == [movie for movie in order if movie not in (5, 25)]
+def test_why_is_the_liked_movie_closest_to_it(recommender):
+    """User 1 gave 4 and 2 stars: only the first is at or above his average."""
+    assert {r.because for r in recommender.recommend(user_id=1)} == {RatedMovie(5, "Movie 0", 4.0)}
+    embeddings = recommender.embeddings
+    answer = recommender.recommend(ratings=[(15, 5.0), (35, 5.0), (45, 1.0)])
+    for r in answer:
+        row = (r.movie_id - 5) // 10
+        assert r.because.movie_id == max((15, 35), key=lambda movie: embeddings[row] @ embeddings[(movie - 5) // 10])
+
+
+def test_many_users_at_once_get_what_each_gets_alone(recommender):
+    users = recommender.user_ids.tolist()
+    for arguments in (
+        {},
+        {"n": 3, "diversity": 0.5},
+        {"filter": MovieFilter(year_max=1990), "exclude_movie_ids": [15]},
+    ):
+        for user, together in zip(users, recommender.recommend_many(users, **arguments), strict=True):
+            alone = recommender.recommend(user_id=user, **arguments)
+            # A tower rounds a batch differently from a single user, in the last bits.
+            assert [r.movie_id for r in together] == [r.movie_id for r in alone]
+            assert [r.score for r in together] == pytest.approx([r.score for r in alone], abs=1e-6)
+            assert [r.because for r in together] == [r.because for r in alone]
+    assert recommender.recommend_many([]) == []
+
+
+def test_filters(recommender):
+    assert 395 in [r.movie_id for r in recommender.recommend(user_id=9)]
+    dated = recommender.recommend(user_id=9, filter=MovieFilter(year_min=1980))
+    assert {r.movie_id for r in dated} == {375, 385}, "the last movie has no year"
+    assert recommender.recommend(user_id=9, filter=MovieFilter(year_min=1991)) == []
+    genres = recommender.movies[f.MOVIE_GENRES].list.to_array(20).to_numpy()
+    wanted = MovieFilter(genres=("Action", "War"))
+    for answer in (recommender.recommend(user_id=1, filter=wanted), recommender.recommend(ratings=[], filter=wanted)):
+        rows = [(r.movie_id - 5) // 10 for r in answer]
+        assert rows
+        assert genres[rows][:, [1, 18]].any(axis=1).all()
+    with pytest.raises(ValueError, match="unknown genre 'Horse'; expected one of"):
+        MovieFilter(genres=("Horse",))
 
 
 def test_a_user_who_rated_nearly_everything_gets_what_is_left(recommender):
@@ -130,6 +163,7 @@ def test_the_history_is_in_order_of_time(recommender):
         ({"user_id": 1, "n": 0}, "n is 0, expected 1 to 40"),
         ({"user_id": 1, "n": 41}, "n is 41, expected 1 to 40"),
         ({"user_id": 1, "exclude_movie_ids": [4]}, "movie 4 is unknown"),
+        ({"user_id": 1, "diversity": 1.1}, "diversity is 1.1, expected 0 to 1"),
         ({}, "pass either user_id or ratings"),
         ({"user_id": 1, "ratings": []}, "pass either user_id or ratings"),
     ],

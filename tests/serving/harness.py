@@ -1,0 +1,89 @@
+"""What serving's tests share: quick settings, further versions, and a service on loopback."""
+
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+import socket
+import threading
+import time
+
+import httpx
+import numpy as np
+import uvicorn
+
+from components.pusher import index
+from components.pusher.store import ServingStore
+from schemas.manifest import EMBEDDING_INDEX
+from schemas.signatures import USER_TOWER
+from serving.app import create_app
+from serving.config import ServiceConfig, TowerConfig
+
+QUICK = TowerConfig(timeout_s=0.4, backoff_s=0.01, recovery_s=0.3)
+
+
+def publish_next(root, seed=0):
+    """Publish a version with the same tower and other movie embeddings, so that its answers are others; return it."""
+    store = ServingStore(str(root))
+    old = index.read_index(store.directory(EMBEDDING_INDEX, store.latest()))
+    version = store.latest() + 1
+    staged = pathlib.Path(f"{root}-staged")
+    index.write_index(
+        str(staged / "index"),
+        version,
+        np.random.default_rng(seed).permutation(old.embeddings),
+        old.movies,
+        old.histories,
+        old.constants,
+        "tower",
+        probe=old.manifest.probe,
+    )
+    shutil.copytree(store.directory(USER_TOWER, store.latest()), staged / "tower")
+    store.publish(version, str(staged / "index"), str(staged / "tower"))
+    shutil.rmtree(staged)
+    return version
+
+
+@dataclasses.dataclass
+class Service:
+    """A service on loopback, and a client of it."""
+
+    client: httpx.Client
+    app: object
+
+    def get(self, path, **kwargs):
+        return self.client.get(path, **kwargs)
+
+    def post(self, path, body):
+        return self.client.post(path, json=body)
+
+    def version(self):
+        return self.get("/readyz").json()["model_version"]
+
+    def wait_for(self, condition, timeout_s=20):
+        """Wait until a condition holds."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"{self.get('/readyz').json()}"
+            time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def serving(root, tower=None, towers=None, **service):
+    """Serve a root in a thread of this process, through real sockets."""
+    app = create_app(str(root), ServiceConfig(port=0, poll_s=0.05, **service), tower or QUICK, towers)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with httpx.Client(base_url=url, timeout=20) as client:
+                while not server.started:
+                    assert thread.is_alive(), "the service did not start"
+                    time.sleep(0.01)
+                yield Service(client, app)
+        finally:
+            server.should_exit = True
+            thread.join()

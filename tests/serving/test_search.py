@@ -1,0 +1,103 @@
+import faiss
+import numpy as np
+import pytest
+
+from serving.search import Hits, MovieSearch
+
+MOVIES, DIM = 3_000, 16
+NONE = np.empty(0, np.int32)
+
+
+def unit(rows, seed):
+    vectors = np.random.default_rng(seed).normal(size=(rows, DIM)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def embeddings():
+    vectors = unit(MOVIES, 0)
+    vectors[1::2] = vectors[::2]  # Every movie has a twin: ties everywhere.
+    return vectors
+
+
+@pytest.fixture(scope="module")
+def approximate(embeddings):
+    index = faiss.index_factory(DIM, "HNSW32", faiss.METRIC_INNER_PRODUCT)
+    index.add(embeddings)
+    return MovieSearch(embeddings, index)
+
+
+def plain(embeddings, user, n, hidden=NONE, allowed=None):
+    """An argsort in double precision, twins by position."""
+    scores = (embeddings.astype(np.float64) * user).sum(axis=1)
+    if allowed is not None:
+        scores[~allowed] = -np.inf
+    scores[hidden] = -np.inf
+    order = np.argsort(-scores, kind="stable")[:n]
+    return order[scores[order] > -np.inf]
+
+
+@pytest.mark.parametrize("n", [1, 10, 99, MOVIES])
+def test_the_top_equals_an_argsort_and_ties_go_to_the_lower_position(embeddings, n):
+    search, rng = MovieSearch(embeddings), np.random.default_rng(n)
+    for user in unit(20, seed=n):
+        hidden = rng.choice(MOVIES, 200, replace=False)
+        hits = search.top(user, n, hidden)
+        np.testing.assert_array_equal(hits.rows, plain(embeddings, user, n, hidden))
+        np.testing.assert_allclose(hits.scores, embeddings[hits.rows] @ user, atol=1e-6)
+
+
+def test_many_users_equal_each_alone(embeddings, monkeypatch):
+    monkeypatch.setattr("serving.search._BLOCK_BYTES", 7 * MOVIES * 4)
+    search, users = MovieSearch(embeddings), unit(20, seed=3)
+    hidden = [np.arange(i * 10) for i in range(20)]
+    for user, rows, hits in zip(users, hidden, search.top_many(users, 10, hidden), strict=True):
+        np.testing.assert_array_equal(hits.rows, plain(embeddings, user, 10, rows))
+        np.testing.assert_array_equal(hits.scores, search.top(user, 10, rows).scores)
+
+
+@pytest.mark.parametrize("left", [0, 1, 9])
+def test_who_has_seen_nearly_everything_gets_what_is_left(embeddings, approximate, left):
+    hidden = np.random.default_rng(1).permutation(MOVIES)[left:]
+    for search in (MovieSearch(embeddings), approximate):
+        hits = search.top(unit(1, 1)[0], 10, hidden)
+        assert sorted(hits.rows) == sorted(set(range(MOVIES)) - set(hidden))
+        assert len(search.top_many(unit(1, 1), 10, [hidden])[0].rows) == left
+
+
+def test_the_approximate_search_finds_nearly_the_same_and_nothing_hidden(embeddings, approximate):
+    found, wanted = 0, 0
+    for user in unit(50, seed=2):
+        hidden = plain(embeddings, user, 100)  # The hardest case: the nearest hundred are hidden.
+        hits = approximate.top(user, 10, hidden)
+        assert not set(hits.rows) & set(hidden)
+        assert len(set(hits.rows)) == 10
+        assert (np.diff(hits.scores) <= 0).all()
+        expected = plain(embeddings, user, 10, hidden)
+        found, wanted = found + len(set(hits.rows) & set(expected)), wanted + 10
+    assert found / wanted > 0.95
+
+
+def test_a_filter_is_searched_exactly(embeddings, approximate):
+    allowed = np.zeros(MOVIES, bool)
+    allowed[::97] = True
+    for user in unit(20, seed=5):
+        hits = approximate.top(user, 10, np.arange(98), allowed)
+        np.testing.assert_array_equal(hits.rows, plain(embeddings, user, 10, np.arange(98), allowed))
+
+
+def test_diversity_by_hand():
+    """Two near twins and a movie at a right angle: the second twin falls behind."""
+    vectors = np.array([[1, 0], [0.99, np.sqrt(1 - 0.99**2)], [0, 1]], np.float32)
+    search, hits = MovieSearch(vectors), Hits(np.array([0, 1, 2]), np.array([0.9, 0.8, 0.5]))
+    assert search.diversify(hits, 2, 0.0).rows.tolist() == [0, 1]
+    # After the first: 0.5 * 0.8 - 0.5 * 0.99 = -0.095 for the twin, 0.5 * 0.5 - 0 = 0.25 for the other.
+    assert search.diversify(hits, 2, 0.5).rows.tolist() == [0, 2]
+    assert search.diversify(hits, 5, 0.5).rows.tolist() == [0, 2, 1]
+    assert search.diversify(hits, 2, 0.5).scores.tolist() == [0.9, 0.5]
+
+
+def test_the_nearest_of_others(embeddings):
+    among = np.array([5, 8, 2])
+    expected = [max(range(3), key=lambda i: embeddings[row] @ embeddings[among[i]]) for row in (1, 7)]
+    assert MovieSearch(embeddings).nearest(np.array([1, 7]), among).tolist() == expected

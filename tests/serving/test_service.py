@@ -1,0 +1,243 @@
+"""The routes: one success and the failures of each, over real sockets."""
+
+import time
+
+import pytest
+
+from schemas import features as f
+from serving import Recommender
+from tests.serving.harness import serving
+
+
+@pytest.fixture(scope="module")
+def recommender(published):
+    return Recommender.load(str(published))
+
+
+def problem(response, status, text):
+    assert response.status_code == status, response.text
+    body = response.json()
+    assert text in body["detail"], body
+    assert body["request_id"] == response.headers["X-Request-ID"]
+    assert "Traceback" not in response.text
+    return body
+
+
+def ids(answer):
+    return [movie["movie_id"] for movie in answer["recommendations"]]
+
+
+def test_a_known_user(service, recommender):
+    user = int(recommender.user_ids[3])
+    answer = service.get(f"/v1/users/{user}/recommendations")
+    expected = recommender.recommend(user_id=user)
+    assert ids(answer.json()) == [movie.movie_id for movie in expected]
+    assert answer.json()["model_version"] == recommender.model_version
+    assert answer.headers["X-Model-Version"] == str(recommender.model_version)
+    first = answer.json()["recommendations"][0]
+    assert first["title"] == expected[0].title
+    assert first["predicted_rating"] == pytest.approx(expected[0].predicted_rating)
+    assert first["because"] == {
+        "movie_id": expected[0].because.movie_id,
+        "title": expected[0].because.title,
+        "rating": expected[0].because.rating,
+    }
+    assert len(ids(service.get(f"/v1/users/{user}/recommendations", params={"n": 3}).json())) == 3
+
+
+def test_filters_and_variety(service, recommender):
+    user = int(recommender.user_ids[3])
+    path = f"/v1/users/{user}/recommendations"
+    drama = service.get(path, params={"genre": ["Drama", "War"], "year_min": 1990, "year_max": 2010}).json()
+    assert ids(drama)
+    for movie in drama["recommendations"]:
+        assert {"Drama", "War"} & set(movie["genres"])
+        assert 1990 <= movie["year"] <= 2010
+    assert ids(service.get(path, params={"diversity": 0.9}).json()) != ids(service.get(path).json())
+
+
+def test_a_new_user(service, recommender):
+    ratings = [
+        (int(movie), stars) for movie, stars in zip(recommender.movies[f.MOVIE_ID][:4], (5, 1, 4.5, 3), strict=True)
+    ]
+    body = {"ratings": [{"movie_id": movie, "rating": stars} for movie, stars in ratings], "n": 5}
+    answer = service.post("/v1/recommendations", body).json()
+    assert answer["source"] == "personal"
+    assert ids(answer) == [movie.movie_id for movie in recommender.recommend(ratings=ratings, n=5)]
+    rest = service.post("/v1/recommendations", {**body, "exclude_movie_ids": ids(answer)[:1]}).json()
+    assert ids(rest)[:4] == ids(answer)[1:]
+
+
+def test_nothing_known_gives_the_labelled_popularity_list(service, recommender):
+    answer = service.post("/v1/recommendations", {}).json()
+    assert answer["source"] == "popular"
+    assert ids(answer) == [movie.movie_id for movie in recommender.recommend(ratings=[])]
+    assert {movie["because"] for movie in answer["recommendations"]} == {None}
+
+
+def test_the_ratings_of_a_user(service, recommender):
+    user = int(recommender.user_ids[0])
+    answer = service.get(f"/v1/users/{user}/ratings", params={"n": 7}).json()
+    history = recommender.history(user)
+    assert answer["total"] == history.height
+    assert [row["rating"] for row in answer["ratings"]] == history[f.RATING].sort(descending=True).head(7).to_list()
+    problem(service.get("/v1/users/999999/ratings"), 404, "user 999999 is unknown")
+
+
+def test_movies(service, recommender):
+    movie = recommender.movies.row(0, named=True)
+    word = movie["title"].split()[0]
+    found = service.get("/v1/movies", params={"query": word, "n": 50}).json()["movies"]
+    assert movie[f.MOVIE_ID] in [each["movie_id"] for each in found]
+    assert service.get(f"/v1/movies/{movie[f.MOVIE_ID]}").json()["movie"]["title"] == movie["title"]
+    similar = service.get(f"/v1/movies/{movie[f.MOVIE_ID]}/similar", params={"n": 4}).json()["movies"]
+    assert [m["movie_id"] for m in similar] == [m.movie_id for m in recommender.similar_movies(movie[f.MOVIE_ID], 4)]
+    problem(service.get("/v1/movies/424242"), 404, "movie 424242 is unknown")
+    problem(service.get("/v1/movies/424242/similar"), 404, "movie 424242 is unknown")
+
+
+def test_the_model(service, recommender):
+    answer = service.get("/v1/model").json()
+    assert answer["model_version"] == recommender.model_version
+    assert answer["movies"] == recommender.movies.height
+    assert answer["example_user_ids"] == recommender.user_ids[:10].tolist()
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"ratings": [{"movie_id": 1, "rating": 5.5}]}, "body.ratings.0.rating"),
+        ({"ratings": [{"movie_id": 1, "rating": 0}]}, "body.ratings.0.rating"),
+        ({"ratings": [{"movie_id": 1}]}, "body.ratings.0.rating"),
+        ({"ratings": [{"movie_id": -1, "rating": 5}]}, "body.ratings.0.movie_id"),
+        ({"ratings": [{"movie_id": 1, "rating": 5}] * 2}, "body.ratings"),
+        ({"ratings": [{"movie_id": i, "rating": 5} for i in range(1001)]}, "body.ratings"),
+        ({"n": 0}, "body.n"),
+        ({"n": 101}, "body.n"),
+        ({"exclude_movie_ids": [0] * 10_001}, "body.exclude_movie_ids"),
+        ({"genres": ["Horse"]}, "body.genres.0"),
+        ({"year_min": 1500}, "body.year_min"),
+        ({"diversity": 2}, "body.diversity"),
+        ({"rating": []}, "body.rating"),
+    ],
+)
+def test_a_bad_body_names_the_field(service, body, field):
+    answer = service.post("/v1/recommendations", body)
+    assert field in [error["field"] for error in problem(answer, 422, "")["errors"]]
+
+
+def test_other_bad_requests(service):
+    broken = service.client.post("/v1/recommendations", content=b"{", headers={"Content-Type": "application/json"})
+    problem(broken, 422, "JSON")
+    problem(service.post("/v1/recommendations", {"ratings": [{"movie_id": 424242, "rating": 5}]}), 404, "424242")
+    problem(service.post("/v1/recommendations", {"exclude_movie_ids": [424242]}), 404, "424242")
+    problem(service.get("/v1/users/999999/recommendations"), 404, "user 999999 is unknown")
+    problem(service.get("/v1/users/abc/recommendations"), 422, "user_id")
+    problem(service.get("/v1/users/1/recommendations", params={"n": 101}), 422, "query.n")
+    problem(service.get("/v1/movies", params={"query": "x" * 201}), 422, "query.query")
+    problem(service.get("/nowhere"), 404, "Not Found")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_long(service, chunked):
+    data = b'{"ratings": [' + b" " * (1 << 20) + b"]}"
+    content = (data[i : i + 65_536] for i in range(0, len(data), 65_536)) if chunked else data
+    answer = service.client.post("/v1/recommendations", content=content, headers={"Content-Type": "application/json"})
+    problem(answer, 413, "longer than 1,048,576 bytes")
+
+
+def test_request_ids_and_security_headers(service):
+    given = service.get("/healthz", headers={"X-Request-ID": "abc-1"})
+    assert given.headers["X-Request-ID"] == "abc-1"
+    assert service.get("/healthz", headers={"X-Request-ID": "a b"}).headers["X-Request-ID"] != "a b"
+    page = service.get("/")
+    assert page.status_code == 200
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "unsafe" not in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_health_and_metrics(service, recommender):
+    assert service.get("/healthz").json() == {"status": "ok"}
+    ready = service.get("/readyz")
+    assert (ready.status_code, ready.json()["ready"]) == (200, True)
+    service.get(f"/v1/users/{recommender.user_ids[0]}/recommendations")
+    service.get("/v1/users/999999/recommendations")
+    text = service.get("/metrics").text
+    for line in (
+        'matinee_requests_total{method="GET",route="/v1/users/{user_id}/recommendations",status="404"}',
+        'matinee_request_seconds_bucket{le="0.005",method="GET",route="/v1/users/{user_id}/recommendations"}',
+        'matinee_stage_seconds_count{stage="features"}',
+        'matinee_stage_seconds_count{stage="tower"}',
+        'matinee_stage_seconds_count{stage="search"}',
+        f"matinee_index_movies {float(recommender.movies.height)}",
+    ):
+        assert line in text
+    service.get("/made-up/1")
+    service.get("/made-up/2")
+    assert "made-up" not in service.get("/metrics").text, "a stranger cannot make up labels"
+
+
+def test_an_api_key(published, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("s3cret\n")
+    with serving(published, api_key_file=str(key)) as service:
+        assert service.get("/healthz").status_code == 200
+        assert service.get("/").status_code == 200, "the page asks for the key itself"
+        problem(service.get("/v1/model"), 401, "X-API-Key")
+        problem(service.get("/v1/model", headers={"X-API-Key": "wrong"}), 401, "X-API-Key")
+        assert service.get("/v1/model", headers={"X-API-Key": "s3cret"}).status_code == 200
+        assert "APIKeyHeader" in service.get("/openapi.json").text
+    key.write_text(" \n")
+    with pytest.raises(ValueError, match="is empty"), serving(published, api_key_file=str(key)):
+        pass
+    with pytest.raises(ValueError, match="cannot read the API key"), serving(published, api_key_file="/nowhere"):
+        pass
+
+
+def test_an_unexpected_error_shows_no_trace(service, monkeypatch):
+    def explode(*_):
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(service.app.state.versions.current.ranker, "movie", explode)
+    answer = service.get("/v1/movies/1")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert answer.json()["detail"].startswith("unexpected error")
+
+
+def test_requests_under_way_finish_when_the_service_stops(published):
+    """A request that begins before the stop is answered."""
+    import asyncio
+    import threading
+
+    from components.pusher.store import ServingStore
+    from serving.user_tower import InProcessUserTowers
+
+    class Slow(InProcessUserTowers):
+        async def open(self, version):
+            tower = await super().open(version)
+
+            class Tower:
+                slow = False
+
+                async def embed(self, features):
+                    if self.slow:
+                        await asyncio.sleep(0.5)
+                    return await tower.embed(features)
+
+            return Tower()
+
+    answers = []
+    with serving(published, towers=Slow(ServingStore(str(published)))) as service:
+        service.app.state.versions.current.tower.slow = True
+        url = str(service.client.base_url)
+        import httpx
+
+        thread = threading.Thread(
+            target=lambda: answers.append(httpx.get(f"{url}/v1/users/1/recommendations", timeout=10))
+        )
+        thread.start()
+        time.sleep(0.2)
+    thread.join()
+    assert answers[0].status_code == 200
