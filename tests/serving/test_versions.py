@@ -1,0 +1,265 @@
+"""New versions while serving, and everything that can be wrong with one: never a wrong or mixed answer."""
+
+import os
+import shutil
+import threading
+
+import anyio
+import httpx
+import pytest
+
+from components.pusher.store import ServingStore
+from schemas import manifest as m
+from schemas.signatures import USER_TOWER
+from serving import Recommender
+from serving.config import TowerConfig
+from serving.metrics import Metrics
+from serving.user_tower import InProcessUserTowers
+from serving.versions import Versions
+from tests.serving.harness import QUICK, publish_next, serving
+from tests.tf_serving_double import TfServingDouble
+
+USERS = range(1, 41)
+REQUESTS, CLIENTS = 10_000, 4
+
+
+def quick(url, **changes):
+    values = {"timeout_s": QUICK.timeout_s, "backoff_s": QUICK.backoff_s, "recovery_s": QUICK.recovery_s, **changes}
+    return TowerConfig(tf_serving=url, **values)
+
+
+def top_tens(root, version):
+    recommender = Recommender.load(str(root), version)
+    return {user: [r.movie_id for r in recommender.recommend(user_id=user)] for user in USERS}
+
+
+def ask(service, user=1):
+    answer = service.get(f"/v1/users/{user}/recommendations")
+    return answer.json()["model_version"], [movie["movie_id"] for movie in answer.json()["recommendations"]]
+
+
+def test_five_swaps_under_load_and_every_answer_is_that_of_the_version_it_names(root):
+    first = ServingStore(str(root)).latest()
+    answers, failures = [], []
+
+    def client(url, number):
+        with httpx.Client(base_url=url, timeout=20) as http:
+            for i in range(REQUESTS // CLIENTS):
+                user = USERS[(i * CLIENTS + number) % len(USERS)]
+                answer = http.get(f"/v1/users/{user}/recommendations")
+                if answer.status_code != 200:
+                    failures.append(answer.text)
+                    continue
+                body = answer.json()
+                movies = tuple(movie["movie_id"] for movie in body["recommendations"])
+                answers.append((body["model_version"], user, movies))
+
+    with serving(root) as service:
+        threads = [threading.Thread(target=client, args=(str(service.client.base_url), k)) for k in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        versions = [first]
+        for swap in range(1, 6):
+            service.wait_for(lambda swap=swap: len(answers) >= swap * REQUESTS // 7, timeout_s=120)
+            versions.append(publish_next(root, seed=swap))
+            service.wait_for(lambda: service.version() == versions[-1])
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert len(answers) == REQUESTS
+    assert {version for version, _, _ in answers} == set(versions)
+    expected = {version: top_tens(root, version) for version in versions}
+    assert expected[versions[0]] != expected[versions[1]], "the versions can be told apart"
+    for version, user, movies in answers:
+        assert list(movies) == expected[version][user]
+
+
+def test_the_old_version_is_released(root):
+    async def scenario():
+        versions = Versions(str(root), InProcessUserTowers(ServingStore(str(root))), Metrics(), 1)
+        await versions.refresh()
+        import weakref
+
+        old = weakref.ref(versions.current.ranker)
+        in_use = versions.current  # A request under way.
+        publish_next(root)
+        await versions.refresh()
+        assert old() is in_use.ranker
+        del in_use
+        assert old() is None
+
+    anyio.run(scenario)
+
+
+DAMAGES = {
+    "truncated index": lambda index, tower: os.truncate(index / m.INDEX_FILE, 100),
+    "digest mismatch": lambda index, tower: (index / m.EMBEDDINGS_FILE).write_bytes(
+        (index / m.EMBEDDINGS_FILE).read_bytes()[:-1] + b"\x01"
+    ),
+    "missing histories": lambda index, tower: (index / m.HISTORIES_FILE).unlink(),
+    "broken manifest": lambda index, tower: (index / m.MANIFEST_FILE).write_text("{"),
+    "broken tower": lambda index, tower: (tower / m.SAVED_MODEL_FILE).write_bytes(b"nonsense"),
+    "another version's index": lambda index, tower: shutil.copytree(
+        index.parent / str(int(index.name) - 1), index, dirs_exist_ok=True
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_broken_version_is_refused_and_the_old_one_keeps_serving(root, damage):
+    first = ServingStore(str(root)).latest()
+    with serving(root) as service:
+        before = ask(service)
+        # Damaged before it can be seen: the marker that completes a version comes last.
+        bad = publish_next(shutil.copytree(root, f"{root}-aside"))
+        aside = [root.parent / f"{root.name}-aside" / kind / str(bad) for kind in (m.EMBEDDING_INDEX, USER_TOWER)]
+        DAMAGES[damage](*aside)
+        for source, kind in zip(aside, (m.EMBEDDING_INDEX, USER_TOWER), strict=True):
+            shutil.copytree(source, root / kind / f".staging-{bad}")
+            (root / kind / f".staging-{bad}").rename(root / kind / str(bad))
+        service.wait_for(lambda: "matinee_versions_refused_total 0.0" not in service.get("/metrics").text)
+        assert ask(service) == before
+        assert service.version() == first
+        good = publish_next_good(root, bad)
+        service.wait_for(lambda: service.version() == good)
+
+
+def publish_next_good(root, bad):
+    """Remove the bad version and publish a good one above it."""
+    for kind in (m.EMBEDDING_INDEX, USER_TOWER):
+        shutil.rmtree(root / kind / str(bad))
+    return publish_next(root, seed=9)
+
+
+def test_a_half_written_version_is_not_looked_at(root):
+    with serving(root) as service:
+        before = ask(service)
+        bad = publish_next(root)
+        assert service.version() in (before[0], bad)
+    for name in (m.EMBEDDING_INDEX, USER_TOWER):
+        marker = {m.EMBEDDING_INDEX: m.MANIFEST_FILE, USER_TOWER: m.SAVED_MODEL_FILE}[name]
+        half = root / name / str(bad) / marker
+        data = half.read_bytes()
+        half.unlink()
+        with serving(root) as service:
+            assert ask(service) == before
+            half.write_bytes(data)
+            service.wait_for(lambda: service.version() == bad)
+
+
+def test_a_version_that_is_taken_back_is_left(root):
+    first = ServingStore(str(root)).latest()
+    with serving(root) as service:
+        second = publish_next(root)
+        service.wait_for(lambda: service.version() == second)
+        for kind in (USER_TOWER, m.EMBEDDING_INDEX):
+            shutil.rmtree(root / kind / str(second))
+        service.wait_for(lambda: service.version() == first)
+
+
+def test_nothing_published_yet(root, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with serving(empty) as service:
+        answer = service.get("/v1/users/1/recommendations")
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert "no model is published" in answer.json()["detail"]
+        assert service.get("/readyz").status_code == 503
+        assert service.get("/healthz").status_code == 200
+        shutil.copytree(root, empty, dirs_exist_ok=True)
+        service.wait_for(lambda: service.version() is not None)
+        assert ask(service)[1]
+
+
+def test_the_tower_is_down_at_the_start(root):
+    double = TfServingDouble(root / USER_TOWER)
+    with double.running():
+        url = double.rest_url
+    with serving(root, quick(url)) as service:
+        assert service.get("/readyz").status_code == 503
+        assert service.get("/v1/users/1/recommendations").status_code == 503
+        with double.running():
+            service.wait_for(lambda: service.get("/readyz").status_code == 200)
+            assert ask(service)[1] == top_tens(root, None)[1]
+
+
+def test_the_tower_dies_and_comes_back(root, double):
+    with serving(root, quick(double.rest_url)) as service:
+        before = ask(service)
+        double.stop()
+        answers = [service.get("/v1/users/1/recommendations") for _ in range(4)]
+        double.start()
+        assert {answer.status_code for answer in answers} == {503}
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers)
+        assert "Traceback" not in answers[0].text
+        assert service.get("/v1/movies").status_code == 200, "what needs no tower is answered"
+        service.wait_for(lambda: service.get("/v1/users/1/recommendations").status_code == 200)
+        assert ask(service) == before
+        assert 'matinee_tower_errors_total{kind="connection"}' in service.get("/metrics").text
+
+
+def test_the_tower_answers_late(root, double):
+    with serving(root, quick(double.rest_url, timeout_s=0.2, attempts=2)) as service:
+        ask(service)
+        double.delay_s = 0.6
+        answer = service.get("/v1/users/1/recommendations")
+        assert answer.status_code == 503
+        assert answer.elapsed.total_seconds() < 2
+        double.delay_s = 0
+        service.wait_for(lambda: service.get("/v1/users/1/recommendations").status_code == 200)
+
+
+def test_a_version_waits_until_tensorflow_serving_has_loaded_it(root, double):
+    with serving(root, quick(double.rest_url)) as service:
+        before = ask(service)
+        double.hidden = {before[0] + 1}
+        second = publish_next(root)
+        service.wait_for(lambda: "matinee_versions_refused_total 0.0" not in service.get("/metrics").text)
+        assert ask(service) == before
+        double.hidden = set()
+        service.wait_for(lambda: service.version() == second)
+        assert ask(service) == (second, top_tens(root, second)[1])
+
+
+def test_tensorflow_serving_over_another_serving_root_is_refused(root, tmp_path, session_run):
+    """The same version number, another tower: told apart by the probe in the manifest."""
+    manifest = root / m.EMBEDDING_INDEX / str(ServingStore(str(root)).latest()) / m.MANIFEST_FILE
+    loaded = m.Manifest.from_json(manifest.read_text())
+    assert len(loaded.probe) == loaded.dim
+    text = manifest.read_text().replace(str(loaded.probe[0]), str(-loaded.probe[0]))
+    assert text != manifest.read_text()
+    manifest.write_text(text)
+    with TfServingDouble(root / USER_TOWER).running() as double, serving(root, quick(double.rest_url)) as service:
+        answer = service.get("/readyz")
+        assert answer.status_code == 503
+        assert "serves another user tower under this version's number" in answer.json()["problem"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_while_publishing(published, tmp_path):
+    """A real file system of 3 MB: the publication fails, says so, and what is served stays."""
+    import subprocess
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=True)
+    try:
+        root = disk / "root"
+        shutil.copytree(published / m.EMBEDDING_INDEX, root / m.EMBEDDING_INDEX)
+        shutil.copytree(published / USER_TOWER, root / USER_TOWER)
+        store = ServingStore(str(root))
+        first = store.latest()
+        staged = tmp_path / "staged"
+        shutil.copytree(store.directory(m.EMBEDDING_INDEX, first), staged / "index")
+        shutil.copytree(store.directory(USER_TOWER, first), staged / "tower")
+        (staged / "index" / "filler").write_bytes(os.urandom(4 << 20))
+        with serving(root) as service:
+            before = ask(service)
+            with pytest.raises(OSError, match="No space left on device"):
+                store.publish(first + 1, str(staged / "index"), str(staged / "tower"))
+            assert store.versions() == [first]
+            assert not list((root / m.EMBEDDING_INDEX).glob(".staging*")), "the room is given back"
+            assert ask(service) == before
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
