@@ -124,7 +124,7 @@ function ratedRow(id, title, rating, onRate, onRemove) {
   link.addEventListener("click", () => showSimilar(id, title));
   const input = item.querySelector("input");
   const show = () => {
-    item.querySelector("output").textContent = input.value;
+    item.querySelector(".value").textContent = input.value;
     input.setAttribute("aria-valuetext", `${input.value} stars`);
     item.querySelector(".stars").style.setProperty("--filled", `${Number(input.value) * 20}%`);
   };
