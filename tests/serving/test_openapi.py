@@ -3,29 +3,30 @@
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from serving.app import create_app
 
-OPERATIONS = [
+TAKES_INPUT = [
     "GET /v1/users/{user_id}/recommendations",
     "POST /v1/recommendations",
     "GET /v1/users/{user_id}/ratings",
     "GET /v1/movies",
     "GET /v1/movies/{movie_id}",
     "GET /v1/movies/{movie_id}/similar",
-    "GET /v1/model",
-    "GET /healthz",
-    "GET /readyz",
-    "GET /metrics",
 ]
+TAKES_NONE = ["GET /v1/model", "GET /healthz", "GET /readyz", "GET /metrics"]
+VALID, INVALID = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 CHECKS = [
-    schemathesis.checks.CHECKS.get_one(name)
-    for name in (
-        "not_a_server_error",
-        "status_code_conformance",
-        "content_type_conformance",
-        "response_schema_conformance",
-    )
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
 ]
 
 
@@ -36,21 +37,17 @@ def operations(service):
 
 
 def test_every_operation_is_tried(operations):
-    assert set(operations) == set(OPERATIONS)
+    assert set(operations) == {*TAKES_INPUT, *TAKES_NONE}
 
 
-@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
-@pytest.mark.parametrize("label", OPERATIONS)
+@pytest.mark.parametrize(
+    ("label", "mode"), [*((x, VALID) for x in TAKES_NONE + TAKES_INPUT), *((x, INVALID) for x in TAKES_INPUT)]
+)
 def test_every_answer_is_documented(operations, label, mode):
     """Requests that the document allows, and requests that it does not."""
-    try:
-        strategy = operations[label].as_strategy(generation_mode=mode)
-        strategy.validate()
-    except schemathesis.errors.SchemathesisError:
-        assert mode.is_negative and label.split("/")[-1] in ("model", "healthz", "readyz", "metrics")
-        return  # An operation without parameters cannot be asked wrongly.
+    strategy = operations[label].as_strategy(generation_mode=mode)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
     @given(case=strategy)
     def ask(case):
         case.call_and_validate(checks=CHECKS)
