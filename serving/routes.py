@@ -38,6 +38,7 @@ MoviePath = Annotated[api.MovieId, Path()]
 Count = Annotated[int, Query(ge=1, le=api.MAX_N, description="How many")]
 
 _PROBLEMS = {
+    400: {"model": api.Problem, "description": "The body is no text that could be JSON"},
     401: {"model": api.Problem, "description": "The API key is missing or wrong"},
     404: {"model": api.Problem, "description": "The version in use does not hold this user or movie"},
     413: {"model": api.Problem, "description": "The body is too long"},
@@ -78,7 +79,7 @@ async def recommend_to_user(
     return await _recommend(version, version.ranker.profile(user_id), wanted)
 
 
-@router.post("/recommendations", responses=_problems(404, 413), tags=["recommendations"])
+@router.post("/recommendations", responses=_problems(400, 404, 413), tags=["recommendations"])
 async def recommend_to_ratings(version: Served, body: api.RecommendationRequest) -> api.Recommendations:
     """Recommend unseen movies to a new user from a few ratings; without any, the popularity list."""
     profile = version.ranker.profile(ratings=[(rating.movie_id, rating.rating) for rating in body.ratings])

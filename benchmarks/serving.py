@@ -1,0 +1,210 @@
+"""The service beside its lower bound: latency, requests/s, and the search of larger catalogues.
+
+    python benchmarks/serving.py --serving-dir output/serving [--requests 20000]
+
+The bound is what a hand-made script does in process for one user: the user tower's call, a NumPy dot product with all
+movies and an argpartition; no HTTP, no masking, no titles. Clients run in a process of their own, on loopback, each
+with one connection that it keeps.
+"""
+
+from __future__ import annotations
+
+import http.client
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+
+import faiss
+import numpy as np
+import tensorflow as tf
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from components.pusher.store import ServingStore
+from schemas import signatures as s
+from serving import Recommender
+from serving.search import MovieSearch
+
+_PORT = 8765
+_DIM, _SEEN, _QUERIES = 32, 200, 200
+_CONSOLE = Console(width=110)
+
+
+def percentiles(seconds: list[float]) -> tuple[str, str]:
+    """Return p50 and p99 in milliseconds, as text."""
+    p50, p99 = np.percentile(np.array(seconds) * 1e3, [50, 99])
+    return f"{p50:.2f}", f"{p99:.2f}"
+
+
+def timed(function: Callable[[int], object], arguments: list[int]) -> list[float]:
+    """Return the seconds of each call, after some that are not counted."""
+    for argument in arguments[:50]:
+        function(argument)
+    seconds = []
+    for argument in arguments:
+        begin = time.perf_counter()
+        function(argument)
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def _client(path: str, users: list[int], number: int, clients: int, requests: int, found: list) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", _PORT, timeout=30)
+    for i in range(requests):
+        begin = time.perf_counter()
+        connection.request("GET", path.format(user=users[(i * clients + number) % len(users)]))
+        response = connection.getresponse()
+        response.read()
+        found.append((response.status, time.perf_counter() - begin))
+
+
+def _clients(path: str, users: list[int], clients: int, requests: int, queue) -> None:
+    found: list[tuple[int, float]] = []
+    threads = [
+        threading.Thread(target=_client, args=(path, users, number, clients, requests // clients, found))
+        for number in range(clients)
+    ]
+    begin = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    queue.put((found, time.perf_counter() - begin))
+
+
+def load(path: str, users: list[int], clients: int, requests: int) -> tuple[list[float], float, int]:
+    """Send requests; return the seconds of each, requests/s and the number of errors."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_clients, args=(path, users, clients, requests, queue))
+    process.start()
+    found, wall = queue.get(timeout=600)
+    process.join()
+    lost = requests // clients * clients - len(found)
+    return [seconds for _, seconds in found], len(found) / wall, lost + sum(status != 200 for status, _ in found)
+
+
+def bounds(serving_dir: str, users: list[int]) -> dict[str, list[float]]:
+    """Time the lower bound, and Recommender without HTTP."""
+    recommender = Recommender.load(serving_dir)
+    store = ServingStore(serving_dir)
+    tower = tf.saved_model.load(store.directory(s.USER_TOWER, recommender.model_version)).signatures[s.EMBED_USER]
+    features = {user: recommender.user_features(user) for user in users}
+    embeddings = recommender.embeddings
+
+    def by_signature(user: int) -> np.ndarray:
+        tensors = {name: tf.constant(value) for name, value in features[user].items()}
+        return np.argpartition(-(embeddings @ tower(**tensors)[s.USER_EMBEDDING].numpy()[0]), 10)[:10]
+
+    def by_session(user: int) -> np.ndarray:
+        return np.argpartition(-(embeddings @ recommender._tower.embed(features[user])[0]), 10)[:10]
+
+    return {
+        "bound, the SavedModel's signature": timed(by_signature, users),
+        "bound, the service's own tower call": timed(by_session, users),
+        "Recommender.recommend, no HTTP": timed(lambda user: recommender.recommend(user_id=user), users),
+    }
+
+
+def service_table(serving_dir: str, requests: int) -> None:
+    """Print latency and requests/s of the service."""
+    users = Recommender.load(serving_dir).user_ids[:1000].tolist()
+    table = Table(title=f"{serving_dir}, {len(users)} users", title_justify="left")
+    for column in ("", "clients", "p50 ms", "p99 ms", "requests/s", "errors"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, seconds in bounds(serving_dir, users).items():
+        table.add_row(name, "-", *percentiles(seconds), f"{len(seconds) / sum(seconds):,.0f}", "-")
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "serve", "--serving-dir", serving_dir]
+    server = subprocess.Popen([*command, "--port", str(_PORT)], stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_ready()
+        recommend = "/v1/users/{user}/recommendations"
+        load(recommend, users, 1, 500)  # Not counted.
+        for path, clients, count in (
+            ("/healthz", 1, 2_000),
+            (recommend, 1, requests),
+            (recommend, 8, requests),
+            (recommend, 32, requests),
+        ):
+            seconds, rate, errors = load(path, users, clients, count)
+            name = "loopback HTTP round trip (/healthz)" if path == "/healthz" else "service, ten movies"
+            table.add_row(name, str(clients), *percentiles(seconds), f"{rate:,.0f}", f"{errors} of {count:,}")
+    finally:
+        server.terminate()
+        server.wait()
+    _CONSOLE.print(table)
+
+
+def _wait_until_ready() -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", _PORT, timeout=5)
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass  # Not listening yet.
+        time.sleep(0.2)
+    raise RuntimeError("the service was not ready within two minutes")
+
+
+def _plain_top(vectors: np.ndarray, users: np.ndarray, i: int) -> np.ndarray:
+    return np.argpartition(-(vectors @ users[i]), 10)[:10]
+
+
+def _top(search: MovieSearch, users: np.ndarray, seen: list[np.ndarray], i: int) -> np.ndarray:
+    return search.top(users[i], 10, seen[i]).rows
+
+
+def search_table(catalogue_sizes: list[int]) -> None:
+    """Print the exact search beside HNSW over synthetic embeddings, a user having seen 200 movies."""
+    table = Table(title=f"top 10 of synthetic {_DIM}-d embeddings", title_justify="left")
+    for column in ("movies", "search", "p50 ms", "p99 ms", "recall@10", "build s"):
+        table.add_column(column, justify="left" if column == "search" else "right")
+    rng = np.random.default_rng(0)
+    for size in catalogue_sizes:
+        # Clustered, as learned embeddings are.
+        centres = rng.normal(size=(500, _DIM))
+        vectors = (centres[rng.integers(0, 500, size)] + 0.6 * rng.normal(size=(size, _DIM))).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        users = (centres[rng.integers(0, 500, _QUERIES)] + 0.6 * rng.normal(size=(_QUERIES, _DIM))).astype(np.float32)
+        users /= np.linalg.norm(users, axis=1, keepdims=True)
+        seen = [rng.choice(size, _SEEN, replace=False) for _ in range(_QUERIES)]
+        begin = time.perf_counter()
+        index = faiss.index_factory(_DIM, "HNSW32", faiss.METRIC_INNER_PRODUCT)
+        index.add(vectors)
+        build = time.perf_counter() - begin
+        exact, approximate = MovieSearch(vectors), MovieSearch(vectors, index)
+        tops = {
+            name: partial(_top, search, users, seen) for name, search in (("exact", exact), ("HNSW32", approximate))
+        }
+        queries = list(range(_QUERIES))
+        plain = timed(partial(_plain_top, vectors, users), queries)
+        table.add_row(f"{size:,}", "dot + argpartition, unmasked", *percentiles(plain), "-", "-")
+        for name, top in tops.items():
+            seconds = timed(top, queries)
+            recall = np.mean([len(set(top(i)) & set(tops["exact"](i))) for i in queries]) / 10
+            built = f"{build:.1f}" if name == "HNSW32" else "-"
+            table.add_row("", name, *percentiles(seconds), f"{recall:.3f}", built)
+    _CONSOLE.print(table)
+
+
+def main(
+    serving_dir: Annotated[str, typer.Option(help="Serving root")] = "output/serving",
+    requests: Annotated[int, typer.Option(help="Requests for each number of clients")] = 20_000,
+    movies: Annotated[list[int], typer.Option(help="Catalogue sizes for the search")] = [87_585, 1_000_000],  # noqa: B006
+) -> None:
+    """Time the service and the search."""
+    service_table(serving_dir, requests)
+    search_table(movies)
+
+
+if __name__ == "__main__":
+    typer.run(main)
