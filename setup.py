@@ -68,7 +68,7 @@ setup(
     packages=find_packages(
         include=[f"{name}{rest}" for name in ("pipeline", "components", "schemas", "serving") for rest in ("", ".*")]
     ),
-    package_data={"schemas": ["*.pbtxt"]},
+    package_data={"schemas": ["*.pbtxt"], "serving": ["page/*", "deploy/*", "deploy/kubernetes/*"]},
     install_requires=CORE,
     extras_require={
         "service": SERVICE,

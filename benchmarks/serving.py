@@ -1,6 +1,6 @@
 """The service beside its lower bound: latency, requests/s, and the search of larger catalogues.
 
-    python benchmarks/serving.py --serving-dir output/serving [--requests 20000]
+    python -m benchmarks.serving --serving-dir output/serving [--requests 20000]
 
 The bound is what a hand-made script does in process for one user: the user tower's call, a NumPy dot product with all
 movies and an argpartition; no HTTP, no masking, no titles. Clients run in a process of their own, on loopback, each

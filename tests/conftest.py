@@ -64,3 +64,10 @@ def finished(sample, tmp_path_factory):
     done = workspace.run()
     assert done.returncode == 0, done.stdout
     return workspace, done.stdout
+
+
+@pytest.fixture(scope="session")
+def finished_output(request):
+    """The output of a finished run: that of MATINEE_OUTPUT, for example on real ratings, or else of `finished`."""
+    given = os.environ.get("MATINEE_OUTPUT")
+    return pathlib.Path(given) if given else request.getfixturevalue("finished")[0].output

@@ -257,11 +257,10 @@ def test_pushed_signatures_equal_the_trained_model(finished, session_run):
     assert json.loads((index / "manifest.json").read_text())["version"] == version
 
 
-def test_served_features_equal_the_pipelines(finished):
+def test_served_features_equal_the_pipelines(finished_output):
     """The features of eval examples are what serving computes from the same user's train ratings."""
-    workspace, _ = finished
-    recommender = Recommender.load(str(workspace.serving))
-    artifacts = workspace.output / "artifacts" / "PolarsExampleGen"
+    recommender = Recommender.load(str(finished_output / "serving"))
+    artifacts = finished_output / "artifacts" / "PolarsExampleGen"
     histories = pl.concat([pl.read_parquet(path) for path in artifacts.glob("user_histories/*/*.parquet")])
     paths = [str(path) for path in artifacts.glob("examples/*/Split-eval/*.gz")]
     spec = {**PARSE_SPEC, f.USER_ID: tf.io.FixedLenFeature([1], tf.int64)}
@@ -277,9 +276,8 @@ def test_served_features_equal_the_pipelines(finished):
             np.testing.assert_array_equal(served[name][0], values[name][row])
 
 
-def test_no_user_is_recommended_a_rated_movie(finished):
-    workspace, _ = finished
-    recommender = Recommender.load(str(workspace.serving))
+def test_no_user_is_recommended_a_rated_movie(finished_output):
+    recommender = Recommender.load(str(finished_output / "serving"))
     for user in recommender.user_ids.tolist():
         answer = [r.movie_id for r in recommender.recommend(user_id=user, n=20)]
         assert len(answer) == len(set(answer)) == 20

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import pathlib
 import shutil
 import socket
 import subprocess
@@ -19,9 +18,9 @@ from tests.tf_serving_double import TfServingDouble
 
 
 @pytest.fixture(scope="session")
-def published(finished):
-    """A serving root with one version, of the small sample or of MATINEE_SERVING_DIR; tests only read it."""
-    return pathlib.Path(os.environ.get("MATINEE_SERVING_DIR") or finished[0].serving)
+def published(finished_output):
+    """A serving root with one version; tests only read it."""
+    return finished_output / "serving"
 
 
 @pytest.fixture

@@ -25,6 +25,10 @@ def test_serving_imports_without_tfx_and_beam_and_is_quick_to_import():
     run("import serving; serving.Recommender.load; assert 'tensorflow' not in sys.modules")
 
 
+def test_the_service_beside_tensorflow_serving_needs_no_tensorflow():
+    run("import serving.server, serving.tf_serving.rest; assert 'tensorflow' not in sys.modules")
+
+
 def test_the_command_line_starts_without_them():
     run("from pipeline import cli; assert 'tensorflow' not in sys.modules")
 

@@ -1,0 +1,55 @@
+"""`matinee serve` as a process."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+
+from tests.workspace import ROOT
+
+COMMAND = [sys.executable, "-c", "from pipeline.cli import main; main()", "serve"]
+
+
+def test_the_process_serves_logs_json_and_stops_when_told(published):
+    process = subprocess.Popen(
+        [*COMMAND, "--serving-dir", str(published), "--port", "0"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        lines, url = [], None
+        for line in process.stderr:
+            lines.append(json.loads(line) if line.startswith("{") else {"event": line})
+            if "running on" in lines[-1]["event"]:
+                url = lines[-1]["event"].split()[3]
+                break
+        assert url, lines
+        assert httpx.get(f"{url}/readyz", timeout=20).status_code == 200
+        assert httpx.get(f"{url}/v1/users/1/recommendations", timeout=20).status_code == 200
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        rest = process.stderr.read()
+        assert process.wait(timeout=30) in (0, -signal.SIGTERM)
+        assert time.monotonic() - begin < 10
+    finally:
+        process.kill()
+    assert any(line["event"] == "version in use" for line in lines)
+    requests = [json.loads(line) for line in rest.splitlines() if '"request"' in line]
+    assert {line["route"] for line in requests} == {"/readyz", "/v1/users/{user_id}/recommendations"}
+    assert all(line["status"] == 200 and line["ms"] > 0 and line["request_id"] for line in requests)
+    assert "Traceback" not in rest
+
+
+def test_wrong_settings_are_one_clear_line(published):
+    for options, message in (
+        (["--tf-serving", "localhost"], "expected http://host:8501 or grpc://host:8500"),
+        (["--port", "70000"], "port = 70000"),
+        (["--api-key-file", "/nowhere"], "cannot read the API key"),
+    ):
+        done = subprocess.run(
+            [*COMMAND, "--serving-dir", str(published), *options], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
