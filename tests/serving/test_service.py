@@ -1,11 +1,16 @@
 """The routes: one success and the failures of each, over real sockets."""
 
+import asyncio
+import threading
 import time
 
+import httpx
 import pytest
 
+from components.pusher.store import ServingStore
 from schemas import features as f
 from serving import Recommender
+from serving.user_tower import InProcessUserTowers
 from tests.serving.harness import serving
 
 
@@ -206,37 +211,28 @@ def test_an_unexpected_error_shows_no_trace(service, monkeypatch):
     assert answer.json()["detail"].startswith("unexpected error")
 
 
+class SlowTower:
+    """A tower that takes its time once it is told to."""
+
+    def __init__(self, tower):
+        self.tower, self.delay_s = tower, 0.0
+
+    async def embed(self, features):
+        await asyncio.sleep(self.delay_s)
+        return await self.tower.embed(features)
+
+
+class SlowTowers(InProcessUserTowers):
+    async def open(self, version):
+        return SlowTower(await super().open(version))
+
+
 def test_requests_under_way_finish_when_the_service_stops(published):
-    """A request that begins before the stop is answered."""
-    import asyncio
-    import threading
-
-    from components.pusher.store import ServingStore
-    from serving.user_tower import InProcessUserTowers
-
-    class Slow(InProcessUserTowers):
-        async def open(self, version):
-            tower = await super().open(version)
-
-            class Tower:
-                slow = False
-
-                async def embed(self, features):
-                    if self.slow:
-                        await asyncio.sleep(0.5)
-                    return await tower.embed(features)
-
-            return Tower()
-
     answers = []
-    with serving(published, towers=Slow(ServingStore(str(published)))) as service:
-        service.app.state.versions.current.tower.slow = True
-        url = str(service.client.base_url)
-        import httpx
-
-        thread = threading.Thread(
-            target=lambda: answers.append(httpx.get(f"{url}/v1/users/1/recommendations", timeout=10))
-        )
+    with serving(published, towers=SlowTowers(ServingStore(str(published)))) as service:
+        service.app.state.versions.current.tower.delay_s = 0.5
+        url = f"{service.client.base_url}/v1/users/1/recommendations"
+        thread = threading.Thread(target=lambda: answers.append(httpx.get(url, timeout=10)))
         thread.start()
         time.sleep(0.2)
     thread.join()

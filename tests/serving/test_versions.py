@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import subprocess
 import threading
+import weakref
 
 import anyio
 import httpx
@@ -78,8 +80,6 @@ def test_the_old_version_is_released(root):
     async def scenario():
         versions = Versions(str(root), InProcessUserTowers(ServingStore(str(root))), Metrics(), 1)
         await versions.refresh()
-        import weakref
-
         old = weakref.ref(versions.current.ranker)
         in_use = versions.current  # A request under way.
         publish_next(root)
@@ -239,8 +239,6 @@ def test_tensorflow_serving_over_another_serving_root_is_refused(root, tmp_path,
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_while_publishing(published, tmp_path):
     """A real file system of 3 MB: the publication fails, says so, and what is served stays."""
-    import subprocess
-
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=True)
