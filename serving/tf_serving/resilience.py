@@ -20,12 +20,15 @@ class Resilience:
     def __init__(self, where: str, config: TowerConfig) -> None:
         """Start with a closed circuit; `where` names the server in errors."""
         self._where = where
-        self._breaker = CircuitBreaker(config.failures_to_open, config.recovery_s, TowerError, name=where)
+        # A server that answers "not loaded yet" works: only failures that may pass by themselves open the circuit.
+        self._breaker = CircuitBreaker(
+            config.failures_to_open, config.recovery_s, lambda _, error: _is_transient(error), name=where
+        )
         self._retrying = AsyncRetrying(
             stop=stop_after_attempt(config.attempts),
             # Drawn from [0, backoff * 2 ** attempt): clients that failed together do not come back together.
             wait=wait_random_exponential(multiplier=config.backoff_s, max=config.timeout_s),
-            retry=retry_if_exception(lambda error: isinstance(error, TowerError) and error.transient),
+            retry=retry_if_exception(_is_transient),
             reraise=True,
         )
 
@@ -51,3 +54,7 @@ class Resilience:
                 self.retry_after_s,
             )
         return await self._breaker.call_async(function)
+
+
+def _is_transient(error: BaseException) -> bool:
+    return isinstance(error, TowerError) and error.transient

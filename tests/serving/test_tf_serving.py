@@ -93,6 +93,22 @@ def test_a_dead_tower_is_tried_a_few_times_and_then_left_alone(double, user, pro
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_asking_for_a_version_that_is_not_loaded_yet_hurts_no_other(double, user, protocol):
+    towers = connect(config(getattr(double, protocol), timeout_s=10, failures_to_open=2))
+
+    async def scenario():
+        tower = await towers.open(user[0])
+        for _ in range(5):
+            with pytest.raises(TowerError, match=r"NOT_FOUND|404"):
+                await towers.open(user[0] + 1)
+        assert towers.retry_after_s == 0
+        assert (await tower.embed(user[1])).shape == (1, 32)
+        await towers.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_late_answer_is_given_up(double, user, protocol):
     towers = connect(config(getattr(double, protocol), attempts=2, timeout_s=0.3))
 
