@@ -9,8 +9,10 @@ with one connection that it keeps.
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import multiprocessing
+import multiprocessing.pool
 import subprocess
 import sys
 import threading
@@ -24,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 import typer
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from components.pusher.store import ServingStore
@@ -32,6 +35,8 @@ from serving import Recommender
 from serving.search import MovieSearch
 
 _PORT = 8765
+_RECOMMEND = "/v1/users/{user}/recommendations"
+_TURNS = 40
 _DIM, _SEEN, _QUERIES = 32, 200, 200
 _CONSOLE = Console(width=110)
 
@@ -64,7 +69,8 @@ def _client(path: str, users: list[int], number: int, clients: int, requests: in
         found.append((response.status, time.perf_counter() - begin))
 
 
-def _clients(path: str, users: list[int], clients: int, requests: int, queue) -> None:
+def load(path: str, users: list[int], clients: int, requests: int) -> tuple[list[float], float, int]:
+    """Send requests; return the seconds of each, those of all together, and the number of errors."""
     found: list[tuple[int, float]] = []
     threads = [
         threading.Thread(target=_client, args=(path, users, number, clients, requests // clients, found))
@@ -75,27 +81,17 @@ def _clients(path: str, users: list[int], clients: int, requests: int, queue) ->
         thread.start()
     for thread in threads:
         thread.join()
-    queue.put((found, time.perf_counter() - begin))
-
-
-def load(path: str, users: list[int], clients: int, requests: int) -> tuple[list[float], float, int]:
-    """Send requests; return the seconds of each, requests/s and the number of errors."""
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_clients, args=(path, users, clients, requests, queue))
-    process.start()
-    found, wall = queue.get(timeout=600)
-    process.join()
+    wall = time.perf_counter() - begin
     lost = requests // clients * clients - len(found)
-    return [seconds for _, seconds in found], len(found) / wall, lost + sum(status != 200 for status, _ in found)
+    return [seconds for _, seconds in found], wall, lost + sum(status != 200 for status, _ in found)
 
 
-def bounds(serving_dir: str, users: list[int]) -> dict[str, list[float]]:
-    """Time the lower bound, and Recommender without HTTP."""
+def bounds(serving_dir: str) -> dict[str, Callable[[int], object]]:
+    """Return what the service is compared with, each a function of a user id."""
     recommender = Recommender.load(serving_dir)
     store = ServingStore(serving_dir)
     tower = tf.saved_model.load(store.directory(s.USER_TOWER, recommender.model_version)).signatures[s.EMBED_USER]
-    features = {user: recommender.user_features(user) for user in users}
+    features = {user: recommender.user_features(user) for user in recommender.user_ids.tolist()}
     embeddings = recommender.embeddings
 
     def by_signature(user: int) -> np.ndarray:
@@ -106,38 +102,73 @@ def bounds(serving_dir: str, users: list[int]) -> dict[str, list[float]]:
         return np.argpartition(-(embeddings @ recommender._tower.embed(features[user])[0]), 10)[:10]
 
     return {
-        "bound, the SavedModel's signature": timed(by_signature, users),
-        "bound, the service's own tower call": timed(by_session, users),
-        "Recommender.recommend, no HTTP": timed(lambda user: recommender.recommend(user_id=user), users),
+        "bound, the SavedModel's signature": by_signature,
+        "bound, the service's own tower call": by_session,
+        "Recommender.recommend, no HTTP": lambda user: recommender.recommend(user_id=user),
     }
 
 
+@dataclasses.dataclass
+class _Row:
+    name: str
+    function: Callable[[int], object] | None = None
+    path: str = ""
+    clients: int = 0
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    wall: float = 0.0
+    errors: int = 0
+
+    def measure(self, clients: multiprocessing.pool.Pool, users: list[int], count: int) -> None:
+        if self.function:
+            found = timed(self.function, users[:count])
+            wall, errors = sum(found), 0
+        else:
+            found, wall, errors = clients.apply(load, (self.path, users, self.clients, count))
+        self.seconds += found
+        self.wall += wall
+        self.errors += errors
+
+    def forget(self) -> None:
+        self.seconds, self.wall, self.errors = [], 0.0, 0
+
+    def cells(self) -> list[str]:
+        count = len(self.seconds)
+        clients, errors = (str(self.clients), f"{self.errors} of {count:,}") if self.path else ("-", "-")
+        return [self.name, clients, *percentiles(self.seconds), f"{count / self.wall:,.0f}", errors]
+
+
 def service_table(serving_dir: str, requests: int) -> None:
-    """Print latency and requests/s of the service."""
-    users = Recommender.load(serving_dir).user_ids[:1000].tolist()
-    table = Table(title=f"{serving_dir}, {len(users)} users", title_justify="left")
+    """Print latency and requests/s of the service.
+
+    A machine's speed drifts by a third within seconds, so that what is compared takes turns.
+    """
+    users = Recommender.load(serving_dir).user_ids.tolist()
+    table = Table(title=f"{serving_dir}, {len(users):,} users", title_justify="left")
     for column in ("", "clients", "p50 ms", "p99 ms", "requests/s", "errors"):
         table.add_column(column, justify="right" if column else "left")
-    for name, seconds in bounds(serving_dir, users).items():
-        table.add_row(name, "-", *percentiles(seconds), f"{len(seconds) / sum(seconds):,.0f}", "-")
+    alone = [_Row(name, function=function) for name, function in bounds(serving_dir).items()]
+    alone.append(_Row("loopback HTTP round trip (/healthz)", path="/healthz", clients=1))
+    alone.append(_Row("service, ten movies", path=_RECOMMEND, clients=1))
+    crowds = [_Row("service, ten movies", path=_RECOMMEND, clients=n) for n in (8, 32)]
+    rows = alone + crowds
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", "serve", "--serving-dir", serving_dir]
     server = subprocess.Popen([*command, "--port", str(_PORT)], stderr=subprocess.DEVNULL)
     try:
         _wait_until_ready()
-        recommend = "/v1/users/{user}/recommendations"
-        load(recommend, users, 1, 500)  # Not counted.
-        for path, clients, count in (
-            ("/healthz", 1, 2_000),
-            (recommend, 1, requests),
-            (recommend, 8, requests),
-            (recommend, 32, requests),
-        ):
-            seconds, rate, errors = load(path, users, clients, count)
-            name = "loopback HTTP round trip (/healthz)" if path == "/healthz" else "service, ten movies"
-            table.add_row(name, str(clients), *percentiles(seconds), f"{rate:,.0f}", f"{errors} of {count:,}")
+        with multiprocessing.get_context("spawn").Pool(1) as clients:
+            for row in rows:
+                row.measure(clients, users, 500)
+                row.forget()
+            for _ in track(range(_TURNS), "turns"):
+                for row in alone:
+                    row.measure(clients, users, requests // _TURNS)
+            for row in crowds:
+                row.measure(clients, users, requests)
     finally:
         server.terminate()
         server.wait()
+    for row in rows:
+        table.add_row(*row.cells())
     _CONSOLE.print(table)
 
 

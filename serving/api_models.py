@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from schemas import features as f
-from serving.records import Movie, MovieFilter, RatedMovie, Recommendation, SimilarMovie
+from serving.records import Movie, MovieFilter, RatedMovie, Recommendation, Request, SimilarMovie
 
 MovieId = Annotated[int, Field(ge=0, lt=2**63, description="MovieLens movieId")]
 UserId = Annotated[int, Field(ge=0, lt=2**63, description="MovieLens userId")]
@@ -85,20 +85,33 @@ class Rating(BaseModel):
     ]
 
 
-class RecommendationRequest(BaseModel):
+class _Wanted(BaseModel):
+    n: Annotated[int, Field(ge=1, le=MAX_N, description="How many movies")] = 10
+    year_min: Year | None = None
+    year_max: Year | None = None
+    diversity: Diversity = 0.0
+
+
+class RecommendationQuery(_Wanted):
+    """What a known user wants."""
+
+    genre: Annotated[list[Genre], Field(max_length=len(f.GENRES), description="Any of these")] = []
+
+    def request(self) -> Request:
+        """Return what the ranker is asked."""
+        return Request(self.n, (), MovieFilter(tuple(self.genre), self.year_min, self.year_max), self.diversity)
+
+
+class RecommendationRequest(_Wanted):
     """What is known of a new user, and what he wants."""
 
     model_config = ConfigDict(extra="forbid")
 
     ratings: Annotated[list[Rating], Field(max_length=MAX_RATINGS, description="None: the popularity list")] = []
-    n: Annotated[int, Field(ge=1, le=MAX_N, description="How many movies")] = 10
     exclude_movie_ids: Annotated[
         list[MovieId], Field(max_length=MAX_EXCLUDED, description="Not these, beside the rated ones")
     ] = []
     genres: Annotated[list[Genre], Field(max_length=len(f.GENRES), description="Any of these")] = []
-    year_min: Year | None = None
-    year_max: Year | None = None
-    diversity: Diversity = 0.0
 
     @field_validator("ratings")
     @classmethod
@@ -107,9 +120,10 @@ class RecommendationRequest(BaseModel):
             raise ValueError("a movie is rated twice; pass each movie once")
         return ratings
 
-    def filter(self) -> MovieFilter:
-        """Return the filter of movies."""
-        return MovieFilter(tuple(self.genres), self.year_min, self.year_max)
+    def request(self) -> Request:
+        """Return what the ranker is asked."""
+        chosen = MovieFilter(tuple(self.genres), self.year_min, self.year_max)
+        return Request(self.n, tuple(self.exclude_movie_ids), chosen, self.diversity)
 
 
 class FieldError(BaseModel):

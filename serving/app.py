@@ -30,7 +30,7 @@ from serving.user_tower import InProcessUserTowers, TowerError, UserTowers
 from serving.versions import Versions
 
 _PAGE = pathlib.Path(__file__).with_name("page")
-_LOG = structlog.get_logger("matinee.service")
+_LOG = structlog.get_logger()
 _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="Only where the service was started with a key")
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Iterator
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -35,10 +31,3 @@ class Metrics:
         self.users = Gauge("index_users", "Users in the index in use", **metric)
         self.swaps = Counter("version_swaps", "Versions taken into use", **metric)
         self.refused = Counter("versions_refused", "Attempts to load a version that failed", **metric)
-
-    @contextlib.contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Observe the time spent in a stage."""
-        begin = time.perf_counter()
-        yield
-        self.stage.labels(stage).observe(time.perf_counter() - begin)

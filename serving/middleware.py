@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.metrics import Metrics
 
 REQUEST_ID_HEADER = "X-Request-ID"
-_LOG = structlog.get_logger("matinee.requests")
+_LOG = structlog.get_logger()
 _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "

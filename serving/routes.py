@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -9,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from schemas import features as f
 from serving import api_models as api
-from serving.records import PERSONAL, POPULAR, MovieFilter, Profile, RatedMovie
+from serving.records import PERSONAL, POPULAR, Profile, RatedMovie
 from serving.records import Request as RankRequest
 from serving.user_tower import UserTowers
 from serving.versions import ServedVersion, Versions
@@ -56,35 +57,25 @@ router = APIRouter(prefix="/v1")
 
 async def _recommend(version: ServedVersion, profile: Profile, request: RankRequest) -> api.Recommendations:
     # A small catalogue has fewer movies than may be asked for.
-    n = min(request.n, version.ranker.movies.height)
-    found = await version.recommend(
-        profile, RankRequest(n, request.exclude_movie_ids, request.filter, request.diversity)
-    )
+    request = dataclasses.replace(request, n=min(request.n, version.ranker.movies.height))
+    found = await version.recommend(profile, request)
     source = PERSONAL if len(profile.rows) else POPULAR
     return api.Recommendations(model_version=version.version, source=source, recommendations=found)
 
 
 @router.get("/users/{user_id}/recommendations", responses=_problems(404), tags=["recommendations"])
 async def recommend_to_user(
-    version: Served,
-    user_id: UserPath,
-    n: Count = 10,
-    genre: Annotated[list[api.Genre], Query(max_length=len(f.GENRES), description="Any of these")] = [],  # noqa: B006
-    year_min: Annotated[api.Year | None, Query()] = None,
-    year_max: Annotated[api.Year | None, Query()] = None,
-    diversity: Annotated[api.Diversity, Query()] = 0.0,
+    version: Served, user_id: UserPath, query: Annotated[api.RecommendationQuery, Query()]
 ) -> api.Recommendations:
     """Recommend unseen movies to a known user."""
-    wanted = RankRequest(n, (), MovieFilter(tuple(genre), year_min, year_max), diversity)
-    return await _recommend(version, version.ranker.profile(user_id), wanted)
+    return await _recommend(version, version.ranker.profile(user_id), query.request())
 
 
 @router.post("/recommendations", responses=_problems(400, 404, 413), tags=["recommendations"])
 async def recommend_to_ratings(version: Served, body: api.RecommendationRequest) -> api.Recommendations:
     """Recommend unseen movies to a new user from a few ratings; without any, the popularity list."""
     profile = version.ranker.profile(ratings=[(rating.movie_id, rating.rating) for rating in body.ratings])
-    wanted = RankRequest(body.n, tuple(body.exclude_movie_ids), body.filter(), body.diversity)
-    return await _recommend(version, profile, wanted)
+    return await _recommend(version, profile, body.request())
 
 
 @router.get("/users/{user_id}/ratings", responses=_problems(404), tags=["users"])

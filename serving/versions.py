@@ -16,7 +16,7 @@ from serving.ranker import Ranker
 from serving.records import Profile, Recommendation, Request
 from serving.user_tower import AsyncUserTower, TowerError, UserTowers, check_probe
 
-_LOG = structlog.get_logger("matinee.versions")
+_LOG = structlog.get_logger()
 _LONGEST_PAUSE_S = 300.0
 
 
@@ -42,15 +42,15 @@ class ServedVersion:
         """
         user = None
         if len(profile.rows):
-            with self.metrics.timed("features"):
+            with self.metrics.stage.labels("features").time():
                 features = self.ranker.features([profile])
             try:
-                with self.metrics.timed("tower"):
+                with self.metrics.stage.labels("tower").time():
                     user = (await self.tower.embed(features))[0]
             except TowerError as error:
                 self.metrics.tower_errors.labels(error.kind).inc()
                 raise
-        with self.metrics.timed("search"):
+        with self.metrics.stage.labels("search").time():
             return self.ranker.rank(profile, user, request)
 
 
@@ -78,7 +78,7 @@ class Versions:
         """Look once, and take the newest version that loads into use."""
         try:
             versions = await to_thread.run_sync(self._store.versions)
-        except OSError as error:
+        except Exception as error:  # A store's client has exceptions of its own.
             self.problem = f"the serving root cannot be read: {error}"
             _LOG.warning("serving root unreadable", error=str(error))
             return
@@ -92,7 +92,7 @@ class Versions:
                 continue
             try:
                 loaded = await self._load(version)
-            except (RuntimeError, ValueError, OSError) as error:
+            except Exception as error:  # Whatever is wrong with it, the version in use stays.
                 self._refuse(version, error)
                 continue
             self._use(loaded)

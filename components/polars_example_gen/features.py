@@ -137,7 +137,7 @@ def user_features(
     """
     users = len(offsets) - 1
     total, count = np.zeros((users, len(f.GENRES))), np.zeros((users, len(f.GENRES)))
-    some = np.flatnonzero(np.diff(offsets))
+    some = np.flatnonzero(offsets[1:] > offsets[:-1])
     if len(some):
         # reduceat sums from one start to the next, so users without ratings must not be among the starts.
         total[some] = np.add.reduceat(genres * ratings[:, None], offsets[some], axis=0, dtype=np.float64)
