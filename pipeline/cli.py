@@ -37,7 +37,9 @@ _PANELS = {
     "trainer": "Towers and training",
     "gate": "Evaluation gate",
     "pusher": "Pusher",
+    "kubeflow": "Cluster",
 }
+_RUN_SECTIONS = {name: cls for name, cls in run_config.sections().items() if name != "kubeflow"}
 _SERVE_SECTIONS = {"service": ServiceConfig, "tower": TowerConfig}
 _SERVE_PANELS = {"service": "HTTP service", "tower": "User tower"}
 
@@ -94,7 +96,7 @@ def _run(
     _run_pipeline(settings, data, output, serving_dir or str(pathlib.Path(output) / "serving"), cache, user)
 
 
-app.command("run")(options.with_options(_run, run_config.sections(), _PANELS))
+app.command("run")(options.with_options(_run, _RUN_SECTIONS, _PANELS))
 
 
 def _run_pipeline(settings, data: str, output: str, serving_root: str, cache: bool, user: int | None) -> None:
@@ -136,6 +138,77 @@ def _cause(error: BaseException) -> str:
     """Word an exception in one line: our own errors speak for themselves, others are named."""
     text = str(error).strip().splitlines() or [""]
     return text[0] if isinstance(error, ValueError) else f"{type(error).__name__}: {text[0]}"
+
+
+def _compile(
+    output: Annotated[str, typer.Option(help="File to write")] = "matinee.yaml",
+    data: Annotated[str, typer.Option(help="URI of the data set that the steps can read: a parameter's default")] = "",
+    serving_dir: Annotated[str, typer.Option(help="URI of the served versions: a parameter's default")] = "",
+    config: Annotated[str | None, typer.Option(help="YAML file; options on the command line override it")] = None,
+    **overrides: Any,
+) -> None:
+    """Compile the pipeline for Kubeflow Pipelines or Vertex AI."""
+    settings = run_config.load(config, overrides)
+    from pipeline.terminal import silenced
+
+    with silenced():
+        from pipeline.kubeflow import compiler
+
+        documents = compiler.compile_pipeline(settings, data, serving_dir)
+    compiler.write(documents, output)
+    found = documents[0]["root"]["inputDefinitions"]["parameters"]
+    for name, value in sorted(found.items()):
+        typer.echo(f"parameter {name} = {value.get('defaultValue', '')}")
+    typer.echo(f"{output}: {len(documents[0]['components'])} components. Next: matinee submit --package {output}")
+
+
+app.command("compile")(options.with_options(_compile, run_config.sections(), _PANELS))
+
+
+@app.command()
+def submit(
+    endpoint: Annotated[str, typer.Option(help="URL of Kubeflow Pipelines")],
+    package: Annotated[str, typer.Option(help="The compiled file")] = "matinee.yaml",
+    run_name: Annotated[str | None, typer.Option(help="Name of the run", show_default="matinee and the time")] = None,
+    experiment: Annotated[str, typer.Option(help="Experiment of the run")] = "matinee",
+    data: Annotated[str | None, typer.Option(help="URI of the data set", show_default="the compiled one")] = None,
+    serving_dir: Annotated[
+        str | None, typer.Option(help="URI of the served versions", show_default="the compiled one")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the train ratings at most")] = None,
+    retrieval_weight: Annotated[float | None, typer.Option(help="Factor of the in-batch softmax in the loss")] = None,
+    pipeline_root: Annotated[
+        str | None, typer.Option(help="URI of the artifacts", show_default="the compiled one")
+    ] = None,
+    cache: Annotated[bool, typer.Option(help="Skip steps whose inputs, parameters and code are unchanged")] = True,
+    follow: Annotated[bool, typer.Option(help="Wait for the end and report each step")] = True,
+    poll_s: Annotated[float, typer.Option(min=0.1, help="Seconds between two questions")] = 5.0,
+    token: Annotated[str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token")] = None,
+) -> None:
+    """Run a compiled pipeline on Kubeflow Pipelines, print its URL and follow it."""
+    from pipeline.terminal import silenced
+
+    with silenced():
+        from pipeline.kubeflow import compiler
+        from pipeline.kubeflow.submit import SUCCEEDED, Endpoint
+
+        target = Endpoint(endpoint, token)
+    given = {
+        compiler.DATA: data,
+        compiler.SERVING_ROOT: serving_dir,
+        compiler.EPOCHS: epochs,
+        compiler.RETRIEVAL_WEIGHT: retrieval_weight,
+        compiler.DATA_FINGERPRINT: compiler.fingerprint(data) if data else None,
+    }
+    arguments = {name: value for name, value in given.items() if value is not None}
+    name = run_name or f"matinee {datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
+    run = target.submit(package, arguments, name, experiment, pipeline_root, cache)
+    typer.echo(f"{name}: {run.url}")
+    if follow:
+        state = target.follow(run, lambda step, state: typer.echo(f"{step}  {state.lower()}"), poll_s)
+        typer.echo(f"{name}: {state.lower()}")
+        if state != SUCCEEDED:
+            raise typer.Exit(_EXIT_FAILED)
 
 
 @app.command()

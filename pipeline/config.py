@@ -14,6 +14,7 @@ from components.evaluation_gate.config import GateConfig
 from components.polars_example_gen.split import SplitConfig
 from components.pusher.config import PusherConfig
 from components.trainer.config import TrainerConfig
+from pipeline.kubeflow.config import KubeflowConfig
 from schemas.configuration import FROZEN
 
 _Config = TypeVar("_Config")
@@ -49,6 +50,8 @@ class RunConfig:
     """What a model must reach to be pushed."""
     pusher: PusherConfig = dataclasses.field(default_factory=PusherConfig)
     """What is published."""
+    kubeflow: KubeflowConfig = dataclasses.field(default_factory=KubeflowConfig)
+    """How a compiled pipeline runs on a cluster."""
 
 
 def to_yaml(config: RunConfig) -> str:
@@ -104,4 +107,5 @@ def sections() -> dict[str, type]:
         "trainer": TrainerConfig,
         "gate": GateConfig,
         "pusher": PusherConfig,
+        "kubeflow": KubeflowConfig,
     }

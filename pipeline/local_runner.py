@@ -20,7 +20,7 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.config import RunConfig
-from pipeline.pipeline import create_pipeline
+from pipeline.pipeline import Parameters, create_pipeline
 
 ARTIFACTS_DIR = "artifacts"
 METADATA_FILE = "metadata.sqlite"
@@ -188,9 +188,11 @@ def run(
         remove_unfinished(base)
         pipeline = create_pipeline(
             config,
-            data=data if "://" in data else str(pathlib.Path(data).absolute()),
+            Parameters(
+                data=data if "://" in data else str(pathlib.Path(data).absolute()),
+                serving_root=serving_root if "://" in serving_root else str(pathlib.Path(serving_root).absolute()),
+            ),
             pipeline_root=str(base / ARTIFACTS_DIR),
-            serving_root=serving_root if "://" in serving_root else str(pathlib.Path(serving_root).absolute()),
             serving_root_id=serving_root_id(serving_root),
             metadata_connection_config=_connection(base),
             enable_cache=enable_cache,

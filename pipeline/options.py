@@ -24,6 +24,8 @@ def options_of(title: str, cls: type) -> list[inspect.Parameter]:
     parameters = []
     for name, field in cls.__pydantic_fields__.items():
         base = _plain(field.annotation)
+        if typing.get_origin(base) is dict:
+            continue  # A table is for the file.
         many = typing.get_origin(base) is tuple
         default = field.default
         shown = "unset" if default in (None, ()) else ",".join(map(str, default)) if many else str(default)

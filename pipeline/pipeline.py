@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-from pydantic import TypeAdapter
 from tfx import components as tfx_components
 from tfx.orchestration import pipeline as tfx_pipeline
-from tfx.proto import trainer_pb2, transform_pb2
+from tfx.orchestration.data_types import RuntimeParameter
+from tfx.proto import transform_pb2
 from tfx.types import standard_component_specs
 
 from components import code_hash
@@ -17,8 +18,7 @@ from components.polars_example_gen import shards
 from components.polars_example_gen.component import PolarsExampleGen
 from components.pusher.component import Pusher
 from components.schema_gen.component import CuratedSchemaGen
-from components.trainer import trainer
-from components.trainer.config import TrainerConfig
+from components.trainer.component import Trainer
 from components.transform.preprocessing import PREPROCESSING_FN
 from pipeline.config import RunConfig
 from schemas import keys
@@ -26,11 +26,26 @@ from schemas import keys
 PIPELINE_NAME = "matinee"
 
 
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """What one run may change: values, or run-time parameters of an orchestrator."""
+
+    data: str | RuntimeParameter
+    """Directory, zip or URI of the data set."""
+    serving_root: str | RuntimeParameter
+    """Path or URI of the served versions."""
+    epochs: int | RuntimeParameter | None = None
+    """Instead of the configuration's."""
+    retrieval_weight: float | RuntimeParameter | None = None
+    """Instead of the configuration's."""
+    data_fingerprint: str | RuntimeParameter = ""
+    """Identifies the data's content; see `PolarsExampleGen`."""
+
+
 def create_pipeline(
     config: RunConfig,
-    data: str,
+    parameters: Parameters,
     pipeline_root: str,
-    serving_root: str,
     serving_root_id: str = "",
     metadata_connection_config=None,
     enable_cache: bool = True,
@@ -40,22 +55,22 @@ def create_pipeline(
 
     Args:
       config: Configuration of the run.
-      data: Directory, zip or URI of the data set.
+      parameters: What a run may change.
       pipeline_root: Path or URI of the artifacts.
-      serving_root: Path or URI of the served versions.
       serving_root_id: Identifies the serving root's content; see `Pusher`.
       metadata_connection_config: Where ML Metadata lies; None where the orchestrator knows.
       enable_cache: Whether unchanged components are skipped.
       pipeline_name: Name of the pipeline.
     """
     example_gen = PolarsExampleGen(
-        input_base=data,
+        input_base=parameters.data,
         split=config.split,
         on_bad_rows=config.data.on_bad_rows,
         max_bad_rows=config.data.max_bad_rows,
         rows_per_shard=config.data.rows_per_shard,
         chunk_bytes=config.data.chunk_bytes,
         seed=config.trainer.seed,
+        data_fingerprint=parameters.data_fingerprint,
     )
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx_components.StatisticsGen(examples=examples)
@@ -72,23 +87,21 @@ def create_pipeline(
         custom_config={code_hash.PROPERTY: code_hash.of("components.transform", "schemas.features")},
     )
     transform.add_upstream_node(example_validator)
-    model_trainer = tfx_components.Trainer(
-        run_fn=trainer.RUN_FN,
+    model_trainer = Trainer(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
-        train_args=trainer_pb2.TrainArgs(splits=[shards.TRAIN]),
-        eval_args=trainer_pb2.EvalArgs(splits=[shards.EVAL]),
-        custom_config={
-            trainer.CONFIG: TypeAdapter(TrainerConfig).dump_json(config.trainer).decode(),
-            code_hash.PROPERTY: code_hash.of("components.trainer", "schemas"),
-        },
+        train_split=shards.TRAIN,
+        eval_split=shards.EVAL,
+        config=config.trainer,
+        epochs=parameters.epochs,
+        retrieval_weight=parameters.retrieval_weight,
     )
     model_inputs = {
         standard_component_specs.MODEL_KEY: model_trainer.outputs["model"],
         keys.MOVIE_CATALOG: example_gen.outputs[keys.MOVIE_CATALOG],
         keys.USER_HISTORIES: example_gen.outputs[keys.USER_HISTORIES],
-        keys.SERVING_ROOT: serving_root,
+        keys.SERVING_ROOT: parameters.serving_root,
         keys.SERVING_ROOT_ID: serving_root_id,
     }
     gate = EvaluationGate(**model_inputs, config=config.gate)

@@ -1,6 +1,6 @@
 """Artifact types of our own. This module imports tfx; nothing that serves imports it.
 
-Kubeflow Pipelines finds an artifact class by its TYPE_NAME, which therefore is its import path.
+Kubeflow Pipelines finds an artifact class by its TYPE_NAME, an import path of one package and the class.
 """
 
 from tfx.types.artifact import Artifact
@@ -9,10 +9,10 @@ from tfx.types.artifact import Artifact
 class MovieCatalog(Artifact):
     """Every movie with its features and title, `movies.parquet`, and the `feature_constants.json`."""
 
-    TYPE_NAME = "schemas.artifacts.MovieCatalog"
+    TYPE_NAME = "schemas.MovieCatalog"
 
 
 class UserHistories(Artifact):
     """Per user the rated movies, ratings, times and the split, `histories-*.parquet`, sorted by user and time."""
 
-    TYPE_NAME = "schemas.artifacts.UserHistories"
+    TYPE_NAME = "schemas.UserHistories"

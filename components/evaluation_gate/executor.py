@@ -6,13 +6,13 @@ import json
 import os
 from typing import Any
 
-import tensorflow as tf
 from absl import logging
 from pydantic import TypeAdapter
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils
 
 from components import dataset, progress
 from components.evaluation_gate import served
@@ -66,18 +66,13 @@ class Executor(base_executor.BaseExecutor):
             "reason": decision.reason,
         }
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
-        _write(os.path.join(evaluation.uri, keys.EVALUATION_FILE), json.dumps(result, indent=1))
+        io_utils.write_string_file(os.path.join(evaluation.uri, keys.EVALUATION_FILE), json.dumps(result, indent=1))
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         name = constants.BLESSED_FILE_NAME if decision.blessed else constants.NOT_BLESSED_FILE_NAME
-        _write(os.path.join(blessing.uri, name), "")
+        io_utils.write_string_file(os.path.join(blessing.uri, name), "")
         blessing.set_int_custom_property(
             constants.ARTIFACT_PROPERTY_BLESSED_KEY,
             constants.BLESSED_VALUE if decision.blessed else constants.NOT_BLESSED_VALUE,
         )
         blessing.set_string_custom_property(keys.REASON, decision.reason)
         logging.info(decision.reason)
-
-
-def _write(path: str, text: str) -> None:
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(text)

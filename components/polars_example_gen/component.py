@@ -5,6 +5,7 @@ from __future__ import annotations
 from tfx.components.example_gen import component as example_gen
 from tfx.components.example_gen import utils
 from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import example_gen_pb2
 from tfx.types import channel, component_spec, standard_artifacts, standard_component_specs
 
@@ -12,6 +13,8 @@ from components import code_hash
 from components.polars_example_gen import checks, driver, executor
 from components.polars_example_gen.split import SplitConfig
 from schemas import artifacts, keys
+
+DATA_FINGERPRINT = "data_fingerprint"
 
 
 class PolarsExampleGenSpec(component_spec.ComponentSpec):
@@ -27,6 +30,7 @@ class PolarsExampleGenSpec(component_spec.ComponentSpec):
         executor.ROWS_PER_SHARD: component_spec.ExecutionParameter(type=int),
         executor.CHUNK_BYTES: component_spec.ExecutionParameter(type=int),
         executor.SEED: component_spec.ExecutionParameter(type=int),
+        DATA_FINGERPRINT: component_spec.ExecutionParameter(type=str),
         code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {}
@@ -46,13 +50,14 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
 
     def __init__(
         self,
-        input_base: str,
+        input_base: str | RuntimeParameter,
         split: SplitConfig | None = None,
         on_bad_rows: str = checks.FAIL,
         max_bad_rows: float = 0.01,
         rows_per_shard: int = 500_000,
         chunk_bytes: int = 32 << 20,
         seed: int = 0,
+        data_fingerprint: str | RuntimeParameter = "",
     ) -> None:
         """Create the component.
 
@@ -64,6 +69,7 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
           rows_per_shard: Ratings per user partition, about.
           chunk_bytes: Bytes of a CSV file that are read at a time.
           seed: Seed of the shuffle.
+          data_fingerprint: Identifies the data's content for the cache of an orchestrator that runs no driver.
 
         Raises:
           ValueError: An argument is out of its range.
@@ -91,6 +97,7 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
                 rows_per_shard=rows_per_shard,
                 chunk_bytes=chunk_bytes,
                 seed=seed,
+                data_fingerprint=data_fingerprint,
                 code_hash=code_hash.of("components.polars_example_gen", "schemas"),
                 examples=channel.Channel(type=standard_artifacts.Examples),
                 movie_catalog=channel.Channel(type=artifacts.MovieCatalog),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.types import channel, component_spec, standard_artifacts, standard_component_specs
 
 from components import code_hash
@@ -56,7 +57,7 @@ class Pusher(base_component.BaseComponent):
         model_blessing: types.BaseChannel,
         movie_catalog: types.BaseChannel,
         user_histories: types.BaseChannel,
-        serving_root: str,
+        serving_root: str | RuntimeParameter,
         config: PusherConfig | None = None,
         serving_root_id: str = "",
     ) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tfx.components.schema_gen.import_schema_gen import component as tfx_component
-from tfx.components.schema_gen.import_schema_gen import executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts, standard_component_specs
 
 from components import code_hash
+from components.schema_gen import executor
 from schemas.curated import SCHEMA_PATH
 
 
@@ -28,18 +28,18 @@ class CuratedSchemaGen(tfx_component.ImportSchemaGen):
     SPEC_CLASS = CuratedSchemaGenSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, schema_file: str = SCHEMA_PATH) -> None:
+    def __init__(self, schema_file: str = "") -> None:
         """Create the component.
 
         Args:
-          schema_file: tensorflow_metadata Schema in text format.
+          schema_file: Path or URI of a tensorflow_metadata Schema in text format; empty for the curated one.
         """
         # BaseComponent's, not the parent's: ImportSchemaGen builds its own spec.
         base_component.BaseComponent.__init__(
             self,
             spec=CuratedSchemaGenSpec(
                 schema_file=schema_file,
-                code_hash=code_hash.of_file(schema_file),
+                code_hash=code_hash.of_file(schema_file or SCHEMA_PATH),
                 schema=channel.Channel(type=standard_artifacts.Schema),
             ),
         )

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from pydantic import TypeAdapter
 from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.utils import io_utils
 
 from components import progress
 from components.trainer import export
@@ -138,5 +139,4 @@ def run_fn(fn_args: FnArgs) -> None:
     root = os.path.dirname(fn_args.serving_model_dir)
     export.export_user_tower(model, transform, os.path.join(root, signatures.USER_TOWER_DIR))
     export.export_movie_tower(model, transform, os.path.join(root, signatures.MOVIE_TOWER_DIR))
-    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, HISTORY_FILE), "w") as file:
-        file.write(json.dumps(history, indent=1))
+    io_utils.write_string_file(os.path.join(fn_args.model_run_dir, HISTORY_FILE), json.dumps(history, indent=1))

@@ -1,0 +1,47 @@
+"""Executor of the Trainer: TFX's generic one, once the run's parameters are in the configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from pydantic import TypeAdapter
+from tfx import types
+from tfx.components.trainer import executor as tfx_executor
+from tfx.types import standard_component_specs
+from tfx.utils import json_utils
+
+from components.trainer.config import TrainerConfig
+from components.trainer.trainer import CONFIG
+
+EPOCHS = "epochs"
+RETRIEVAL_WEIGHT = "retrieval_weight"
+
+
+class Executor(tfx_executor.GenericExecutor):
+    """Calls `run_fn`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Train and export.
+
+        Args:
+          input_dict: `examples`, `transform_graph`, `schema`.
+          output_dict: `model`, `model_run`.
+          exec_properties: TFX's, and `epochs` and `retrieval_weight`, which win over the configuration's.
+
+        Raises:
+          ValueError: A value is out of its range.
+        """
+        key = standard_component_specs.CUSTOM_CONFIG_KEY
+        custom = json_utils.loads(exec_properties[key])
+        adapter = TypeAdapter(TrainerConfig)
+        given = {name: exec_properties[name] for name in (EPOCHS, RETRIEVAL_WEIGHT)}
+        # Through plain values, so that what a run was given is validated as well.
+        config = adapter.validate_python(dataclasses.asdict(adapter.validate_json(custom[CONFIG])) | given)
+        custom[CONFIG] = adapter.dump_json(config).decode()
+        super().Do(input_dict, output_dict, {**exec_properties, key: json_utils.dumps(custom)})

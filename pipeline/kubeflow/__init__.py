@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: the same pipeline compiled for a cluster, and submitted to one."""

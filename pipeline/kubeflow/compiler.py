@@ -1,0 +1,126 @@
+"""The pipeline as a file for Kubeflow Pipelines 2 and Vertex AI.
+
+TFX's runner writes the specification. What it has no words for, or what open-source Kubeflow Pipelines does not
+implement, is put right in the result: retries, caching, resources of the example generator, and its driver.
+"""
+
+from __future__ import annotations
+
+import copy
+import pathlib
+from typing import Any
+
+import yaml
+from tfx.orchestration.data_types import RuntimeParameter
+
+from components.polars_example_gen import source
+from pipeline.config import RunConfig
+from pipeline.kubeflow.config import KubeflowConfig, Resources
+from pipeline.pipeline import Parameters, create_pipeline
+
+DATA, SERVING_ROOT, EPOCHS, RETRIEVAL_WEIGHT = "data", "serving_root", "epochs", "retrieval_weight"
+DATA_FINGERPRINT = "data_fingerprint"
+"""Names of the run-time parameters."""
+_NEVER_CACHED = ("EvaluationGate", "Pusher")
+"""They look at what is served now, which no cache key knows; both take seconds."""
+
+
+def compile_pipeline(config: RunConfig, data: str, serving_root: str) -> list[dict[str, Any]]:
+    """Compile the pipeline.
+
+    Args:
+      config: Configuration of the run and of the cluster.
+      data: Default of the parameter `data`: directory, zip or URI that the steps can read.
+      serving_root: Default of the parameter `serving_root`.
+
+    Returns:
+      The documents of the YAML file: the pipeline's specification and, with an image pull policy, Kubernetes' part.
+
+    Raises:
+      RuntimeError: kfp is not installed.
+      ValueError: The configuration lacks an image, or names a component that there is none of.
+    """
+    if not config.kubeflow.image:
+        raise ValueError("no image; pass --image name@sha256:<digest>, the image that the Dockerfile builds")
+    runner = _import_runner()
+    trainer = config.trainer
+    parameters = Parameters(
+        data=RuntimeParameter(DATA, str, data),
+        serving_root=RuntimeParameter(SERVING_ROOT, str, serving_root),
+        epochs=RuntimeParameter(EPOCHS, int, trainer.epochs),
+        retrieval_weight=RuntimeParameter(RETRIEVAL_WEIGHT, float, trainer.retrieval_weight),
+        data_fingerprint=RuntimeParameter(DATA_FINGERPRINT, str, fingerprint(data)),
+    )
+    pipeline = create_pipeline(config, parameters, config.kubeflow.pipeline_root)
+    job = runner.KubeflowV2DagRunner(
+        runner.KubeflowV2DagRunnerConfig(default_image=config.kubeflow.image, use_pipeline_spec_2_1=True)
+    ).run(pipeline, write_out=False)
+    # A plain copy: the protobuf's lists and maps are no YAML.
+    spec = copy.deepcopy(job["pipelineSpec"])
+    _set_defaults(spec, parameters)
+    _adapt(spec, config.kubeflow)
+    return [spec, *_kubernetes(spec, config.kubeflow)]
+
+
+def write(documents: list[dict[str, Any]], path: str) -> None:
+    """Write the documents as YAML; the same documents give the same bytes."""
+    pathlib.Path(path).write_text(yaml.safe_dump_all(documents, sort_keys=True))
+
+
+def fingerprint(data: str) -> str:
+    """Hash the data where this machine can read it; empty where it cannot, and the cache then goes by the URI."""
+    try:
+        return source.fingerprint(data)
+    except (OSError, ValueError, ImportError):
+        return ""
+
+
+def _import_runner():
+    try:
+        from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+    except ImportError as error:
+        raise RuntimeError(
+            f"compiling needs the kfp package ({error}), which does not install beside TFX 1.21; use Python 3.10: "
+            "make install PYTHON=3.10 VENV=.venv310. The compiled file runs in an image of any version"
+        ) from None
+    return kubeflow_v2_dag_runner
+
+
+def _set_defaults(spec: dict[str, Any], parameters: Parameters) -> None:
+    """Declare the parameters' defaults, which TFX leaves out; data and serving root without one must be given."""
+    declared = spec["root"]["inputDefinitions"]["parameters"]
+    for parameter in vars(parameters).values():
+        if parameter.default != "" or parameter.name == DATA_FINGERPRINT:
+            declared[parameter.name] |= {"defaultValue": parameter.default, "isOptional": True}
+
+
+def _adapt(spec: dict[str, Any], config: KubeflowConfig) -> None:
+    if config.pipeline_root:
+        spec["defaultPipelineRoot"] = config.pipeline_root
+    tasks, executors = spec["root"]["dag"]["tasks"], spec["deploymentSpec"]["executors"]
+    if unknown := config.resources.keys() - tasks.keys():
+        raise ValueError(f"resources: there is no component {min(unknown)!r}; expected some of {', '.join(tasks)}")
+    for name, task in tasks.items():
+        if config.retries:
+            task["retryPolicy"] = {
+                "maxRetryCount": config.retries,
+                "backoffDuration": f"{config.retry_wait_s}s",
+                "backoffFactor": 2.0,
+                "backoffMaxDuration": "3600s",
+            }
+        if name in _NEVER_CACHED:
+            task.pop("cachingOptions", None)
+        container = executors[spec["components"][name]["executorLabel"]]["container"]
+        # TFX's driver, which Vertex AI would run: it knows no zip, and the fingerprint is a parameter already.
+        container.pop("lifecycle", None)
+        wanted = config.resources.get(name, Resources())
+        container["resources"] = {"cpuLimit": wanted.cpu, "memoryLimit": wanted.memory_gib * 2**30 / 1e9}
+        if wanted.gpus:
+            container["resources"]["accelerator"] = {"type": config.gpu_type, "count": str(wanted.gpus)}
+
+
+def _kubernetes(spec: dict[str, Any], config: KubeflowConfig) -> list[dict[str, Any]]:
+    if not config.image_pull_policy:
+        return []
+    executors = {label: {"imagePullPolicy": config.image_pull_policy} for label in spec["deploymentSpec"]["executors"]}
+    return [{"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}]

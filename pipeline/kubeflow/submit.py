@@ -1,0 +1,139 @@
+"""A compiled pipeline as a run on a Kubeflow Pipelines endpoint, followed to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+
+SUCCEEDED = "SUCCEEDED"
+_ENDED = (SUCCEEDED, "FAILED", "CANCELED", "SKIPPED")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run on the endpoint."""
+
+    run_id: str
+    url: str
+
+
+class Endpoint:
+    """A Kubeflow Pipelines 2 endpoint."""
+
+    def __init__(self, host: str, token: str | None = None) -> None:
+        """Connect.
+
+        Args:
+          host: URL of the endpoint.
+          token: Bearer token, where the endpoint asks for one.
+
+        Raises:
+          RuntimeError: kfp is not installed, or the endpoint does not answer.
+        """
+        try:
+            import kfp
+        except ImportError as error:
+            raise RuntimeError(
+                f"submitting needs the kfp package ({error}), which does not install beside TFX 1.21; use Python 3.10: "
+                "make install PYTHON=3.10 VENV=.venv310. Or upload the compiled file on the endpoint's page"
+            ) from None
+        self._host = host.rstrip("/")
+        try:
+            self._client = kfp.Client(host=self._host, existing_token=token)
+            self._client.get_kfp_healthz(sleep_duration=1)
+        except Exception as error:  # kfp, its API client and urllib3 each have exceptions of their own.
+            raise RuntimeError(
+                f"no Kubeflow Pipelines endpoint answers at {self._host}: {_first_line(error)}"
+            ) from error
+
+    def submit(
+        self,
+        package: str,
+        arguments: Mapping[str, Any],
+        run_name: str,
+        experiment: str,
+        pipeline_root: str | None = None,
+        enable_cache: bool = True,
+    ) -> Run:
+        """Start a run.
+
+        Args:
+          package: The compiled file.
+          arguments: Run-time parameter -> value.
+          run_name: Name of the run.
+          experiment: Experiment of the run, made if there is none.
+          pipeline_root: URI of the artifacts, in place of the compiled one.
+          enable_cache: Whether unchanged steps are skipped.
+
+        Raises:
+          ValueError: The file is not there or is no pipeline, or a parameter is unknown.
+          RuntimeError: The endpoint refuses.
+        """
+        known = parameters(package)
+        if unknown := arguments.keys() - known.keys():
+            raise ValueError(f"{package} has no parameter {min(unknown)!r}; it has {', '.join(sorted(known))}")
+        try:
+            run = self._client.create_run_from_pipeline_package(
+                package,
+                arguments=dict(arguments),
+                run_name=run_name,
+                experiment_name=experiment,
+                pipeline_root=pipeline_root,
+                enable_caching=None if enable_cache else False,
+            )
+        except Exception as error:  # See above.
+            raise RuntimeError(f"{self._host} refuses the run: {_first_line(error)}") from error
+        return Run(run.run_id, f"{self._host}/#/runs/details/{run.run_id}")
+
+    def follow(
+        self, run: Run, on_change: Callable[[str, str], None], poll_s: float = 5.0, timeout_s: float | None = None
+    ) -> str:
+        """Wait for the end of a run.
+
+        Args:
+          run: The run.
+          on_change: Called with a step's name and its new state.
+          poll_s: Seconds between two questions.
+          timeout_s: Seconds after which to stop waiting; the run goes on.
+
+        Returns:
+          The run's last state, such as SUCCEEDED or FAILED.
+        """
+        states: dict[str, str] = {}
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            now = self._client.get_run(run.run_id)
+            for task in (now.run_details.task_details if now.run_details else None) or []:
+                if task.state and states.get(task.display_name) != task.state:
+                    states[task.display_name] = task.state
+                    on_change(task.display_name, task.state)
+            if now.state in _ENDED or (deadline is not None and time.monotonic() > deadline):
+                return now.state
+            time.sleep(poll_s)
+
+
+def parameters(package: str) -> dict[str, Any]:
+    """Return the run-time parameters of a compiled file, name -> default.
+
+    Raises:
+      ValueError: The file is not there or is no pipeline.
+    """
+    try:
+        spec = next(iter(yaml.safe_load_all(pathlib.Path(package).read_text())))
+        declared = spec["root"]["inputDefinitions"]["parameters"]
+    except OSError as error:
+        raise ValueError(
+            f"cannot read {package}: {error.strerror}; compile the pipeline first (matinee compile)"
+        ) from None
+    except (yaml.YAMLError, KeyError, TypeError, StopIteration):
+        raise ValueError(f"{package} is no compiled pipeline; make one with matinee compile") from None
+    return {name: declaration.get("defaultValue") for name, declaration in declared.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

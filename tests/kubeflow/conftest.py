@@ -1,0 +1,41 @@
+"""A compiled pipeline."""
+
+import dataclasses
+
+import pytest
+
+pytest.importorskip("kfp", reason="kfp does not install beside TFX 1.21")
+
+from pipeline import config
+from pipeline.kubeflow import compiler
+
+IMAGE = "registry.example/matinee@sha256:" + "0123456789abcdef" * 4
+OVERRIDES = {
+    "image": IMAGE,
+    "hidden_units": [32],
+    "batch_size": 256,
+    "ema_momentum": 0,
+    "min_recall_vs_popularity": 0,
+    "epochs": 2,
+}
+
+
+@dataclasses.dataclass
+class Compiled:
+    """A compiled file and what it was made of."""
+
+    path: object
+    documents: list
+
+
+@pytest.fixture
+def compile_file(tmp_path):
+    """Compile a pipeline into a file."""
+
+    def compile_it(data: str = "", serving_root: str = "", **overrides) -> Compiled:
+        settings = config.load(None, OVERRIDES | overrides)
+        documents = compiler.compile_pipeline(settings, data, serving_root)
+        compiler.write(documents, str(tmp_path / "matinee.yaml"))
+        return Compiled(tmp_path / "matinee.yaml", documents)
+
+    return compile_it
