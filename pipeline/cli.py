@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import pathlib
+import uuid
 import warnings
 from typing import Annotated, Any
 
@@ -198,7 +199,8 @@ def submit(
         compiler.SERVING_ROOT: serving_dir,
         compiler.EPOCHS: epochs,
         compiler.RETRIEVAL_WEIGHT: retrieval_weight,
-        compiler.DATA_FINGERPRINT: compiler.fingerprint(data) if data else None,
+        # What cannot be read from here gets a fingerprint that no earlier run had.
+        compiler.DATA_FINGERPRINT: (compiler.fingerprint(data) or uuid.uuid4().hex) if data else None,
     }
     arguments = {name: value for name, value in given.items() if value is not None}
     name = run_name or f"matinee {datetime.datetime.now():%Y-%m-%d %H:%M:%S}"

@@ -58,7 +58,9 @@ def compile_pipeline(config: RunConfig, data: str, serving_root: str) -> list[di
     # A plain copy: the protobuf's lists and maps are no YAML.
     spec = copy.deepcopy(job["pipelineSpec"])
     _set_defaults(spec, parameters)
-    _adapt(spec, config.kubeflow)
+    # Without a fingerprint, changed data under the same URI would hit the cache.
+    unknown = ("PolarsExampleGen",) if not parameters.data_fingerprint.default else ()
+    _adapt(spec, config.kubeflow, _NEVER_CACHED + unknown)
     return [spec, *_kubernetes(spec, config.kubeflow)]
 
 
@@ -68,10 +70,10 @@ def write(documents: list[dict[str, Any]], path: str) -> None:
 
 
 def fingerprint(data: str) -> str:
-    """Hash the data where this machine can read it; empty where it cannot, and the cache then goes by the URI."""
+    """Hash the data where this machine can read it; empty where it cannot."""
     try:
         return source.fingerprint(data)
-    except (OSError, ValueError, ImportError):
+    except Exception:  # A store's client has exceptions of its own; the steps may reach what this machine does not.
         return ""
 
 
@@ -94,7 +96,7 @@ def _set_defaults(spec: dict[str, Any], parameters: Parameters) -> None:
             declared[parameter.name] |= {"defaultValue": parameter.default, "isOptional": True}
 
 
-def _adapt(spec: dict[str, Any], config: KubeflowConfig) -> None:
+def _adapt(spec: dict[str, Any], config: KubeflowConfig, uncached: tuple[str, ...]) -> None:
     if config.pipeline_root:
         spec["defaultPipelineRoot"] = config.pipeline_root
     tasks, executors = spec["root"]["dag"]["tasks"], spec["deploymentSpec"]["executors"]
@@ -108,7 +110,7 @@ def _adapt(spec: dict[str, Any], config: KubeflowConfig) -> None:
                 "backoffFactor": 2.0,
                 "backoffMaxDuration": "3600s",
             }
-        if name in _NEVER_CACHED:
+        if name in uncached:
             task.pop("cachingOptions", None)
         container = executors[spec["components"][name]["executorLabel"]]["container"]
         # TFX's driver, which Vertex AI would run: it knows no zip, and the fingerprint is a parameter already.

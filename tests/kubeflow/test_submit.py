@@ -84,7 +84,7 @@ def url(server):
 
 @pytest.fixture
 def package(compile_file):
-    return compile_file("s3://bucket/data", "s3://bucket/serving").path
+    return compile_file("/mnt/data", "/mnt/serving").path
 
 
 def test_a_run_is_started_with_its_parameters_and_followed_to_its_end(endpoint, package, matinee):
@@ -121,7 +121,7 @@ def test_other_data_gets_its_own_fingerprint(endpoint, package, matinee, sample)
 def test_no_endpoint_is_one_clear_error(package, matinee):
     code, out = matinee("submit", "--endpoint", "http://127.0.0.1:9", "--package", package)
     assert code == 2
-    assert "no Kubeflow Pipelines answers at http://127.0.0.1:9" in out
+    assert "no Kubeflow Pipelines endpoint answers at http://127.0.0.1:9" in out
 
 
 def test_a_file_that_is_no_pipeline_is_told(endpoint, tmp_path, matinee):
@@ -130,4 +130,4 @@ def test_a_file_that_is_no_pipeline_is_told(endpoint, tmp_path, matinee):
     assert code == 2
     assert "is no compiled pipeline" in out
     code, out = matinee("submit", "--endpoint", url(endpoint), "--package", tmp_path / "y.yaml")
-    assert "make it with matinee compile" in out
+    assert "compile the pipeline first" in out
