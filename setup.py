@@ -78,7 +78,8 @@ setup(
         "grpc": GRPC,
         "pipeline": PIPELINE,
         "kubeflow": KUBEFLOW,
-        "remote": ["s3fs", "gcsfs"],
+        # boto3 is Beam's way to s3://, tensorflow-io TensorFlow's.
+        "remote": ["s3fs", "gcsfs", "boto3", f"tensorflow-io; {OLD_STACK}"],
         "dev": [
             "check-jsonschema",
             "hypothesis",

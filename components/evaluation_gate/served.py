@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import numpy as np
 import tensorflow as tf
 
@@ -32,9 +34,10 @@ def load(serving_root: str, data: Dataset) -> tuple[int, Embeddings] | None:
     if version is None:
         return None
     served = index.read_index(serving.directory(EMBEDDING_INDEX, version))
-    tower = tf.saved_model.load(serving.directory(s.USER_TOWER, version))
     features = data.user_features(slice(None), served.constants)
-    users = run_signature(tower.signatures[s.EMBED_USER], features, s.USER_EMBEDDING)
+    with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
+        tower = tf.saved_model.load(serving.local_copy(s.USER_TOWER, version, directory))
+        users = run_signature(tower.signatures[s.EMBED_USER], features, s.USER_EMBEDDING)
     ids, own = served.movies[f.MOVIE_ID].to_numpy(), data.catalog[f.MOVIE_ID].to_numpy()
     place = np.minimum(np.searchsorted(ids, own), len(ids) - 1)
     known = ids[place] == own

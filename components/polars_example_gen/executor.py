@@ -7,12 +7,12 @@ import math
 import os
 from typing import Any
 
-import tensorflow as tf
 from absl import logging
 from tfx import types
 from tfx.components.example_gen import utils
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
@@ -30,6 +30,8 @@ ROWS_PER_SHARD = "rows_per_shard"
 CHUNK_BYTES = "chunk_bytes"
 SEED = "seed"
 
+_TEMPORARY = ".temp"
+"""Directory inside the examples for what is being written; it is gone at the end. Readers look at Split-* alone."""
 _BYTES_PER_ROW = 30
 """A line of ratings.csv, to guess the number of rows from the size."""
 
@@ -56,15 +58,27 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
-        tmp_dir = self._get_tmp_dir()
-        data = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-        sources = source.find_sources(data, os.path.join(tmp_dir, "unpacked"))
-        catalog, movie_report = read_movies(sources[source.MOVIES])
+        # On the artifact's file system, which every worker reaches, and from where a rename is one step.
+        tmp_dir = os.path.join(examples.uri, _TEMPORARY)
+        try:
+            summary = self._run(output_dict, exec_properties, tmp_dir)
+        finally:
+            if fileio.exists(tmp_dir):
+                fileio.rmtree(tmp_dir)
+        _publish(examples, summary, exec_properties)
+        logging.info("wrote %s", summary)
+
+    def _run(
+        self, output_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any], tmp_dir: str
+    ) -> dict[str, Any]:
+        """Run the Beam graph; return the counts, and what the checks found and left out."""
         policy = exec_properties[ON_BAD_ROWS], exec_properties[MAX_BAD_ROWS]
+        data = exec_properties[standard_component_specs.INPUT_BASE_KEY]
+        sources = source.find_sources(data, f"{tmp_dir}/unpacked")
+        catalog, movie_report = read_movies(sources[source.MOVIES])
         checks.enforce(movie_report, *policy)
         job = _job(sources[source.RATINGS], output_dict, exec_properties, tmp_dir)
         chunks = list(source.chunks(job.source, job.header.length, job.chunk_bytes))
-
         rejection = None
         try:
             with self._make_beam_pipeline() as root:
@@ -76,20 +90,17 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if rejection is not None:
             checks.enforce(rejection, checks.FAIL, 0.0)
 
-        with tf.io.gfile.GFile(os.path.join(tmp_dir, graph.REPORT_FILE)) as file:
+        with fileio.open(os.path.join(tmp_dir, graph.REPORT_FILE)) as file:
             results = json.loads(file.read())
         rating_report = checks.Report.from_dict(results["report"])
         checks.enforce(rating_report, *policy)
-        report = checks.merge_reports([rating_report, movie_report])
-        summary = {
+        return {
             **results["counts"],
             "movies": catalog.height,
             "years_imputed": catalog[YEAR].null_count(),
-            "bad_rows": report.counts,
+            "bad_rows": checks.merge_reports([rating_report, movie_report]).counts,
             "shards": job.partitions,
         }
-        _publish(examples, summary, exec_properties)
-        logging.info("wrote %s", summary)
 
 
 def _job(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import pathlib
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -58,7 +57,8 @@ def find_sources(data: str, extract_to: str) -> dict[str, Source]:
 
     Args:
       data: A directory or a zip archive, local path or URI. The tables may lie one directory down in a zip.
-      extract_to: Directory to unpack a zip into; a byte range of a compressed member cannot be read directly.
+      extract_to: Directory to unpack a zip into, path or URI, because a byte range of a
+        compressed member cannot be read directly.
 
     Returns:
       `{"ratings": Source, "movies": Source}`.
@@ -86,17 +86,18 @@ def _table(fs: fsspec.AbstractFileSystem, names: dict[str, str], table: str, dat
 
 
 def _extract(data: str, extract_to: str) -> None:
-    pathlib.Path(extract_to).mkdir(parents=True, exist_ok=True)
+    target_fs, target = fsspec.core.url_to_fs(extract_to)
+    target_fs.makedirs(target, exist_ok=True)
     wanted = {f"{table}.{form}" for table in (RATINGS, MOVIES) for form in _FORMATS}
-    with fsspec.open(data, "rb") as file:
-        if not zipfile.is_zipfile(file):
+    with fsspec.open(data, "rb") as packed:
+        if not zipfile.is_zipfile(packed):
             raise ValueError(f"{data} is neither a directory nor a zip archive")
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(packed) as archive:
             for member in archive.namelist():
                 name = member.rsplit("/", 1)[-1]
                 if name in wanted:
-                    with archive.open(member) as source, open(pathlib.Path(extract_to) / name, "wb") as target:
-                        shutil.copyfileobj(source, target, _COPY_BYTES)
+                    with archive.open(member) as source, target_fs.open(f"{target}/{name}", "wb") as file:
+                        shutil.copyfileobj(source, file, _COPY_BYTES)
 
 
 def fingerprint(data: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from typing import Any
 
 from absl import logging
@@ -52,20 +52,21 @@ class Executor(tfx_pusher.Executor):
         )
         towers = embed.Towers(model.uri)
         serving_root = exec_properties[keys.SERVING_ROOT]
-        published = publish(
-            serving_root,
-            towers.user_tower_dir,
-            towers.movie_tower_dir,
-            towers.embed_movies(data.catalog),
-            data.catalog,
-            data.ratings,
-            data.constants,
-            towers.embed_users(no_ratings(data.constants))[0],
-            data.user_features(slice(0, _WARMUP_USERS)),
-            exec_properties[INDEX_FACTORY],
-            exec_properties[KEEP_VERSIONS],
-            os.path.join(self._get_tmp_dir(), "staging"),
-        )
+        with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
+            published = publish(
+                serving_root,
+                towers.user_tower_dir,
+                towers.movie_tower_dir,
+                towers.embed_movies(data.catalog),
+                data.catalog,
+                data.ratings,
+                data.constants,
+                towers.embed_users(no_ratings(data.constants))[0],
+                data.user_features(slice(0, _WARMUP_USERS)),
+                exec_properties[INDEX_FACTORY],
+                exec_properties[KEEP_VERSIONS],
+                directory,
+            )
         if published.pushed:
             self._MarkPushed(pushed, serving_root, str(published.version))
             reason = f"pushed as version {published.version}"

@@ -21,6 +21,7 @@ from pipeline.pipeline import Parameters, create_pipeline
 DATA, SERVING_ROOT, EPOCHS, RETRIEVAL_WEIGHT = "data", "serving_root", "epochs", "retrieval_weight"
 DATA_FINGERPRINT = "data_fingerprint"
 """Names of the run-time parameters."""
+_COMMAND = ("python", "-m", "pipeline.kubeflow.step")
 _NEVER_CACHED = ("EvaluationGate", "Pusher")
 """They look at what is served now, which no cache key knows; both take seconds."""
 
@@ -53,7 +54,9 @@ def compile_pipeline(config: RunConfig, data: str, serving_root: str) -> list[di
     )
     pipeline = create_pipeline(config, parameters, config.kubeflow.pipeline_root)
     job = runner.KubeflowV2DagRunner(
-        runner.KubeflowV2DagRunnerConfig(default_image=config.kubeflow.image, use_pipeline_spec_2_1=True)
+        runner.KubeflowV2DagRunnerConfig(
+            default_image=config.kubeflow.image, default_commands=list(_COMMAND), use_pipeline_spec_2_1=True
+        )
     ).run(pipeline, write_out=False)
     # A plain copy: the protobuf's lists and maps are no YAML.
     spec = copy.deepcopy(job["pipelineSpec"])
