@@ -61,8 +61,13 @@ class Launcher:
             **(environment or {}),
         }
 
-    def run(self, run_id: str, **parameters) -> dict[str, Step]:
+    def run(self, run_id: str, until: str | None = None, **parameters) -> dict[str, Step]:
         """Run every task in the order of its dependencies.
+
+        Args:
+          run_id: Name of the run, new for each.
+          until: Only this task and what it depends on.
+          **parameters: Run-time parameters.
 
         Raises:
           StepFailed: A step failed as often as its retry policy allows.
@@ -72,10 +77,12 @@ class Launcher:
         values = {name: declaration.get("defaultValue") for name, declaration in declared.items()} | parameters
         assert None not in values.values(), "a parameter has neither a default nor a value"
         tasks = self.spec["root"]["dag"]["tasks"]
+        needs = {name: task.get("dependentTasks", []) for name, task in tasks.items()}
+        wanted = _with_dependencies(until, needs) if until else set(tasks)
         steps: dict[str, Step] = {}
-        for name in graphlib.TopologicalSorter(
-            {name: task.get("dependentTasks", []) for name, task in tasks.items()}
-        ).static_order():
+        for name in graphlib.TopologicalSorter(needs).static_order():
+            if name not in wanted:
+                continue
             assert tasks[name].keys() <= _TASK_KEYS, f"{name}: {tasks[name].keys() - _TASK_KEYS} is not implemented"
             steps[name] = self._step(run_id, name, tasks[name], values, steps)
         return steps
@@ -105,7 +112,7 @@ class Launcher:
         attempts = 1 + task.get("retryPolicy", {}).get("maxRetryCount", 0)
         for attempt in range(1, attempts + 1):
             try:
-                made = self._execute(f"{run_id}/{name}/{attempt}", name, container, given, artifacts, outputs)
+                made = self._execute(f"{run_id}/{name}", attempt, container, given, artifacts, outputs)
                 break
             except StepFailed:
                 if attempt == attempts:
@@ -115,8 +122,9 @@ class Launcher:
             cached.write_text(json.dumps(made))
         return Step(False, time.perf_counter() - begin, attempt, made)
 
-    def _execute(self, place: str, name: str, container: dict, given: dict, artifacts: dict, outputs: dict) -> dict:
-        directory = self._work / place
+    def _execute(self, place: str, attempt: int, container: dict, given: dict, artifacts: dict, outputs: dict) -> dict:
+        # A retried pod has a file system of its own and the same artifacts to write.
+        directory = self._work / place / str(attempt)
         directory.mkdir(parents=True)
         output_file = directory / "outputs" / "executor_output.json"
         wanted = {
@@ -147,7 +155,7 @@ class Launcher:
         )
         (directory / "log.txt").write_text(done.stdout)
         if done.returncode:
-            raise StepFailed(name, done.stdout)
+            raise StepFailed(place.rsplit("/")[-1], done.stdout)
         found = json.loads(output_file.read_text())["artifacts"]
         return {key: artifact | found[key]["artifacts"][0] for key, artifact in wanted.items()}
 
@@ -156,3 +164,7 @@ def _value(source: dict, values: dict):
     if "componentInputParameter" in source:
         return values[source["componentInputParameter"]]
     return source["runtimeValue"]["constant"]
+
+
+def _with_dependencies(task: str, needs: dict[str, list[str]]) -> set[str]:
+    return {task}.union(*(_with_dependencies(other, needs) for other in needs[task]))

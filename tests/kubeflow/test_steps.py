@@ -16,7 +16,7 @@ def test_the_steps_end_with_a_pushed_version_and_the_cache_skips_what_has_not_ch
     launcher = Launcher(compile_file(str(sample), str(serving)).path, str(tmp_path / "root"), tmp_path / "work")
     first = launcher.run("first", epochs=1)
     assert first["Pusher"].artifacts["pushed_model"]["metadata"]["reason"].startswith("pushed as version")
-    history = json.loads(next((tmp_path / "root/first/Trainer").glob("*/model_run/history.json")).read_text())
+    history = json.loads((tmp_path / "root/first/Trainer/model_run/history.json").read_text())
     assert len(history["loss"]) == 1  # The run-time parameter, not the compiled default of 2.
     recommender = Recommender.load(str(serving))
     found = recommender.recommend(user_id=int(recommender.user_ids[0]))
