@@ -8,11 +8,13 @@ from typing import Any
 from pydantic import TypeAdapter
 from tfx import types
 from tfx.components.trainer import executor as tfx_executor
-from tfx.types import standard_component_specs
+from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
+from components.polars_example_gen import shards
 from components.trainer.config import TrainerConfig
-from components.trainer.trainer import CONFIG
+from components.trainer.multi_worker import is_chief
+from components.trainer.trainer import CONFIG, TRAIN_ROWS, run_fn
 
 EPOCHS = "epochs"
 RETRIEVAL_WEIGHT = "retrieval_weight"
@@ -43,5 +45,13 @@ class Executor(tfx_executor.GenericExecutor):
         given = {name: exec_properties[name] for name in (EPOCHS, RETRIEVAL_WEIGHT)}
         # Through plain values, so that what a run was given is validated as well.
         config = adapter.validate_python(dataclasses.asdict(adapter.validate_json(custom[CONFIG])) | given)
-        custom[CONFIG] = adapter.dump_json(config).decode()
-        super().Do(input_dict, output_dict, {**exec_properties, key: json_utils.dumps(custom)})
+        examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
+        custom |= {
+            CONFIG: adapter.dump_json(config).decode(),
+            TRAIN_ROWS: examples.get_int_custom_property(shards.TRAIN),
+        }
+        exec_properties = {**exec_properties, key: json_utils.dumps(custom)}
+        if is_chief():
+            super().Do(input_dict, output_dict, exec_properties)
+        else:  # TFX's looks for the model afterwards, which another one exports.
+            run_fn(self._GetFnArgs(input_dict, output_dict, exec_properties))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from components.trainer.multi_worker import Worker
 from schemas import features as f
 
 PARSE_SPEC = {
@@ -23,7 +24,12 @@ Transform = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 
 
 def batches(
-    file_pattern: Sequence[str], transform: Transform, batch_size: int, shuffle_rows: int = 0, seed: int = 0
+    file_pattern: Sequence[str],
+    transform: Transform,
+    batch_size: int,
+    shuffle_rows: int = 0,
+    seed: int = 0,
+    worker: Worker = Worker(),  # noqa: B008  Frozen.
 ) -> tf.data.Dataset:
     """Stream batches from gzip TFRecord shards.
 
@@ -34,16 +40,22 @@ def batches(
       shuffle_rows: Rows in the shuffle buffer; 0 keeps the order and the last, smaller batch. With shuffling the last
         batch is dropped, so that the softmax always sees as many negatives.
       seed: Seed of the order of shards and rows.
+      worker: The worker whose share of the shards is wanted; of several workers' shares there is no end.
 
     Returns:
       Dataset of (inputs of the model, label `[batch, 1]`).
 
     Raises:
-      ValueError: No shard matches.
+      ValueError: No shard matches, or there are fewer shards than workers.
     """
     paths = sorted(path for pattern in file_pattern for path in tf.io.gfile.glob(pattern))
     if not paths:
         raise ValueError(f"no examples at {list(file_pattern)}")
+    if len(paths) < worker.count:
+        raise ValueError(
+            f"{worker.count} workers for {len(paths)} shards; make more shards (--rows-per-shard) or use fewer workers"
+        )
+    paths = paths[worker.index :: worker.count]
     shards = tf.data.Dataset.from_tensor_slices(paths)
     if shuffle_rows:
         shards = shards.shuffle(len(paths), seed=seed)
@@ -56,6 +68,8 @@ def batches(
     )
     if shuffle_rows:
         records = records.shuffle(shuffle_rows, seed=seed)
+    if worker.count > 1:
+        records = records.repeat()  # Before the batches: a worker's shards may hold less than a whole one.
 
     def parse(serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         features = transform(tf.io.parse_example(serialized, PARSE_SPEC))

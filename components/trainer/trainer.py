@@ -18,12 +18,15 @@ from components import progress
 from components.trainer import export
 from components.trainer.config import TrainerConfig
 from components.trainer.input import Transform, batches
+from components.trainer.multi_worker import MultiWorkerTwoTower, this_worker
 from components.trainer.towers import MovieTower, TwoTower, UserTower
 from schemas import signatures
 
 RUN_FN = f"{__name__}.run_fn"
 CONFIG = "trainer_config"
 """Key of the configuration's JSON in the Trainer's custom_config."""
+TRAIN_ROWS = "train_rows"
+"""Key of the number of train rows there."""
 HISTORY_FILE = "history.json"
 """File of the ModelRun artifact: the losses of every epoch."""
 
@@ -58,12 +61,12 @@ class StepProgress(keras.callbacks.Callback):
         self._pending = 0
 
 
-def build_model(config: TrainerConfig) -> TwoTower:
+def build_model(config: TrainerConfig, cls: type[TwoTower] = TwoTower) -> TwoTower:
     """Build the untrained model."""
     sizes = dict(
         hidden_units=config.hidden_units, embedding_dim=config.embedding_dim, dropout=config.dropout, l2=config.l2
     )
-    return TwoTower(
+    return cls(
         UserTower(**sizes, name="user_tower"),
         MovieTower(**sizes, name="movie_tower"),
         config.retrieval_weight,
@@ -88,8 +91,13 @@ def train(
     eval_files: Sequence[str],
     transform: Transform,
     log_dir: str | None = None,
+    train_rows: int | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> tuple[TwoTower, dict[str, list[float]]]:
     """Train a model.
+
+    Of several workers each trains on its own shards, over and over, so that all take as many steps; and each evaluates
+    all eval shards, so that all stop at the same epoch.
 
     Args:
       config: Trainer configuration.
@@ -97,44 +105,93 @@ def train(
       eval_files: Shards that early stopping looks at.
       transform: Raw features -> transformed features.
       log_dir: Where TensorBoard's logs go, if TensorBoard is installed.
+      train_rows: Rows in all train shards; several workers need to know.
+      strategy: Of the configuration, made already.
 
     Returns:
       The model with the weights of the best epoch, and the losses per epoch.
+
+    Raises:
+      ValueError: There are fewer shards than workers, or fewer train rows than a batch has.
     """
+    strategy = strategy or get_strategy(config.strategy)
+    worker = this_worker(strategy)
     # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
-    train_data = batches(train_files, transform, config.batch_size, config.shuffle_rows, config.seed)
+    train_data = batches(train_files, transform, config.batch_size, config.shuffle_rows, config.seed, worker)
     eval_data = batches(eval_files, transform, config.batch_size)
-    with get_strategy(config.strategy).scope():
-        model = build_model(config)
+    steps = None if train_rows is None else train_rows // config.batch_size
+    if steps == 0:
+        raise ValueError(
+            f"batch_size is {config.batch_size}, more than the {train_rows} train ratings; choose a smaller one"
+        )
+    if worker.count > 1:
+        train_data, eval_data = _unsharded(train_data), _unsharded(eval_data)
+    elif steps:
+        # Where it must look for the end, Keras 3.12 counts one batch too many into the means of loss and metrics.
+        train_data = train_data.apply(tf.data.experimental.assert_cardinality(steps))
+    with strategy.scope():
+        model = build_model(config, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
         optimizer = keras.optimizers.Adam(
             config.learning_rate, use_ema=bool(config.ema_momentum), ema_momentum=config.ema_momentum or None
         )
         model.compile(optimizer=optimizer, metrics=[keras.metrics.MeanSquaredError(name="mse")])
     # First, so that the others see the averaged weights at the end of an epoch.
-    averaging = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []
-    callbacks = [
-        *averaging,
-        keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True),
-        StepProgress(config.epochs),
-    ]
-    if log_dir and importlib.util.find_spec("tensorboard"):
-        callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
-    history = model.fit(train_data, validation_data=eval_data, epochs=config.epochs, callbacks=callbacks, verbose=0)
+    callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []
+    callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True))
+    if worker.is_chief:
+        callbacks.append(StepProgress(config.epochs))
+        if log_dir and importlib.util.find_spec("tensorboard"):
+            callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
+    history = model.fit(
+        train_data,
+        validation_data=eval_data,
+        epochs=config.epochs,
+        steps_per_epoch=steps if worker.count > 1 else None,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    if worker.count > 1:
+        model = _outside_strategy(model, config, eval_data)
     return model, {name: [float(x) for x in values] for name, values in history.history.items()}
 
 
+def _unsharded(data: tf.data.Dataset) -> tf.data.Dataset:
+    """Keep tf.distribute from sharding what is sharded by file, or not to be sharded, already."""
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return data.with_options(options)
+
+
+def _outside_strategy(model: TwoTower, config: TrainerConfig, data: tf.data.Dataset) -> TwoTower:
+    """Copy a model out of its strategy: to save one of several workers' variables, all would have to take part."""
+    copy = build_model(config)
+    inputs, _ = data.element_spec
+    copy({name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in inputs.items()})
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def run_fn(fn_args: FnArgs) -> None:
-    """Train the towers and export them.
+    """Train the towers; the chief, if there are several workers, exports them.
 
     Args:
       fn_args: TFX's arguments; `custom_config["trainer_config"]` is the JSON of a `TrainerConfig`.
     """
     config = TypeAdapter(TrainerConfig).validate_json(fn_args.custom_config[CONFIG])
+    strategy = get_strategy(config.strategy)  # First: its collective operations are set up before any other operation.
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     model, history = train(
-        config, fn_args.train_files, fn_args.eval_files, transform.transform_features_layer(), fn_args.model_run_dir
+        config,
+        fn_args.train_files,
+        fn_args.eval_files,
+        transform.transform_features_layer(),
+        fn_args.model_run_dir,
+        fn_args.custom_config.get(TRAIN_ROWS),
+        strategy,
     )
+    if not this_worker(strategy).is_chief:
+        return
     export.export_model(model, transform, fn_args.serving_model_dir)
     root = os.path.dirname(fn_args.serving_model_dir)
     export.export_user_tower(model, transform, os.path.join(root, signatures.USER_TOWER_DIR))

@@ -1,0 +1,145 @@
+"""Two workers on loopback, each a process that runs the Trainer's executor, beside one that trains alone."""
+
+import json
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.trainer.input import batches
+from components.trainer.multi_worker import Worker
+from schemas import features as f
+from schemas import signatures as s
+
+ROOT = pathlib.Path(__file__).parents[3]
+# One batch an epoch, of all rows: in whatever order they come, the steps must be the same.
+CONFIG = {
+    "hidden_units": [16],
+    "embedding_dim": 8,
+    "dropout": 0,
+    "retrieval_weight": 0,
+    "learning_rate": 0.01,
+    "ema_momentum": 0.5,
+    "batch_size": 400,
+    "shuffle_rows": 600,
+    "epochs": 5,
+}
+RUN = """
+import json, sys, time
+from tfx.types import standard_artifacts
+from tfx.utils import json_utils
+from components.trainer import executor
+
+def artifact(cls, uri):
+    made = cls()
+    made.uri = uri
+    return made
+
+config, examples, transform, output = sys.argv[1:]
+data = artifact(standard_artifacts.Examples, examples)
+data.split_names = '["train", "eval"]'
+data.set_int_custom_property("train", 400)
+outputs = {"model": [artifact(standard_artifacts.Model, f"{output}/model")],
+           "model_run": [artifact(standard_artifacts.ModelRun, f"{output}/run")]}
+graph = artifact(standard_artifacts.TransformGraph, transform)
+values = json.loads(config)
+begin = time.perf_counter()
+executor.Executor().Do(
+    {"examples": [data], "transform_graph": [graph]},
+    outputs,
+    {
+        "run_fn": "components.trainer.trainer.run_fn",
+        "train_args": '{"splits": ["train"]}',
+        "eval_args": '{"splits": ["eval"]}',
+        "custom_config": json_utils.dumps({"trainer_config": config}),
+        "epochs": values["epochs"],
+        "retrieval_weight": 0.0,
+    },
+)
+print("seconds", time.perf_counter() - begin)
+"""
+
+
+@pytest.fixture(scope="module")
+def data(shards, tmp_path_factory):
+    """Two train shards of 200 rows, and the third as eval."""
+    root = tmp_path_factory.mktemp("examples")
+    first, second, third = sorted(pathlib.Path(shards).parent.glob("*.gz"))
+    for split, paths in (("train", (first, second)), ("eval", (third,))):
+        (root / f"Split-{split}").mkdir()
+        for path in paths:
+            shutil.copy(path, root / f"Split-{split}")
+    return root
+
+
+def start(config, data, transform, output, environment=None):
+    graph = pathlib.Path(transform.transform_savedmodel_dir).parent
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, json.dumps(config), *map(str, (data, graph, output))],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait(*processes):
+    outs = [process.communicate(timeout=300)[0] for process in processes]
+    for process, out in zip(processes, outs, strict=True):
+        assert process.returncode == 0, out[-3000:]
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def cluster(index, ports):
+    workers = [f"127.0.0.1:{port}" for port in ports]
+    return {"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})}
+
+
+def embed(output):
+    """Embed a few users with the exported model."""
+    signature = tf.saved_model.load(str(output / "model/Format-Serving")).signatures[s.EMBED_USER]
+    rng = np.random.default_rng(0)
+    inputs = {name: tf.constant(rng.uniform(0, 5, (20, 20)), tf.float32) for name in f.USER_FEATURES}
+    return signature(**inputs)[s.USER_EMBEDDING].numpy()
+
+
+def test_two_workers_train_what_one_does_and_only_the_chief_exports(data, transform, tmp_path):
+    wait(start(CONFIG, data, transform, tmp_path / "one"))
+    ports = free_ports(2)
+    two = CONFIG | {"strategy": "multi_worker"}
+    wait(*(start(two, data, transform, tmp_path / f"worker{i}", cluster(i, ports)) for i in (0, 1)))
+    one, both = (json.loads((tmp_path / name / "run/history.json").read_text()) for name in ("one", "worker0"))
+    for name in ("loss", "mse", "val_loss"):
+        np.testing.assert_allclose(both[name], one[name], rtol=1e-4, err_msg=name)
+    assert one["val_loss"][-1] < one["val_loss"][0]
+    np.testing.assert_allclose(embed(tmp_path / "worker0"), embed(tmp_path / "one"), atol=1e-3)
+    assert not (tmp_path / "worker1").exists()
+
+
+def movie_ids(shards, transform, worker, rows):
+    data = batches([shards], transform.transform_features_layer(), 100, worker=worker).unbatch().take(rows)
+    return sorted(int(inputs[f.MOVIE_ID][0]) for inputs, _ in data)
+
+
+def test_each_worker_reads_its_own_shards(shards, transform):
+    whole = movie_ids(shards, transform, Worker(), 1_000)
+    first, second = (movie_ids(shards, transform, Worker(i, 2), rows) for i, rows in ((0, 400), (1, 200)))
+    assert len(whole) == 600
+    assert sorted(first + second) == whole
+    with pytest.raises(ValueError, match="4 workers for 3 shards"):
+        batches([shards], transform.transform_features_layer(), 100, worker=Worker(0, 4))
