@@ -28,9 +28,12 @@ lint: install  ## Check style
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 
-lock:  ## Resolve requirements.lock again, for both stacks and without any host in it
-	uv pip compile --universal --no-emit-index-url --generate-hashes --python-version 3.10 \
-		--extra pipeline --extra kubeflow --extra remote --extra dev setup.py -o requirements.lock
+LOCK = uv pip compile --universal --no-emit-index-url --generate-hashes --python-version 3.10 setup.py
+
+lock:  ## Resolve the lock files again, for both stacks and without any host in them
+	$(LOCK) --extra pipeline --extra kubeflow --extra pipeline-remote --extra dev -o requirements.lock
+	$(LOCK) --extra pipeline --extra pipeline-remote -c requirements.lock -o pipeline/kubeflow/requirements.lock
+	$(LOCK) --extra service --extra remote -c requirements.lock -o serving/deploy/requirements.lock
 
 clean:  ## Remove the environment and the outputs
 	rm -rf $(VENV) "$(OUTPUT)"

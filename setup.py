@@ -44,6 +44,8 @@ SERVING = [
     f"tensorflow==2.16.2; {OLD_STACK}",
     f"tensorflow>=2.21,<2.22; {NEW_STACK}",
 ]
+# gs:// and s3://; pipeline-remote below has what the pipeline needs for s3:// beside it.
+REMOTE = ["s3fs", "gcsfs"]
 GRPC = ["grpcio", "tensorflow-serving-api"]
 # kfp needs a protobuf that TFX 1.21 does not take; compile and submit with Python 3.10.
 KUBEFLOW = [f"kfp>=2; {OLD_STACK}", f"kfp-pipeline-spec>=0.2.2; {OLD_STACK}"]
@@ -78,8 +80,9 @@ setup(
         "grpc": GRPC,
         "pipeline": PIPELINE,
         "kubeflow": KUBEFLOW,
+        "remote": REMOTE,
         # boto3 is Beam's way to s3://, tensorflow-io TensorFlow's.
-        "remote": ["s3fs", "gcsfs", "boto3", f"tensorflow-io; {OLD_STACK}"],
+        "pipeline-remote": [*REMOTE, "boto3", f"tensorflow-io; {OLD_STACK}"],
         "dev": [
             "check-jsonschema",
             "hypothesis",

@@ -40,7 +40,7 @@ def _import_s3() -> None:
     if importlib.util.find_spec("tensorflow_io") is None:
         raise RuntimeError(
             "TensorFlow needs tensorflow-io for s3://, which is not installed, and which exists for Python 3.10 only: "
-            "pip install 'matinee[remote]' there, or use gs:// or a mounted volume"
+            "pip install 'matinee[pipeline-remote]' there, or use gs:// or a mounted volume"
         )
     import tensorflow_io  # noqa: F401
 
