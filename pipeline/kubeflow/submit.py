@@ -74,7 +74,8 @@ class Endpoint:
           ValueError: The file is not there or is no pipeline, or a parameter is unknown.
           RuntimeError: The endpoint refuses.
         """
-        known = parameters(package)
+        spec = read_spec(package)
+        known = spec["root"]["inputDefinitions"]["parameters"]
         if unknown := arguments.keys() - known.keys():
             raise ValueError(f"{package} has no parameter {min(unknown)!r}; it has {', '.join(sorted(known))}")
         try:
@@ -83,7 +84,8 @@ class Endpoint:
                 arguments=dict(arguments),
                 run_name=run_name,
                 experiment_name=experiment,
-                pipeline_root=pipeline_root,
+                # The backend does not read the compiled one.
+                pipeline_root=pipeline_root or spec.get("defaultPipelineRoot"),
                 enable_caching=None if enable_cache else False,
             )
         except Exception as error:  # See above.
@@ -117,22 +119,22 @@ class Endpoint:
             time.sleep(poll_s)
 
 
-def parameters(package: str) -> dict[str, Any]:
-    """Return the run-time parameters of a compiled file, name -> default.
+def read_spec(package: str) -> dict[str, Any]:
+    """Read the pipeline's specification from a compiled file.
 
     Raises:
       ValueError: The file is not there or is no pipeline.
     """
     try:
         spec = next(iter(yaml.safe_load_all(pathlib.Path(package).read_text())))
-        declared = spec["root"]["inputDefinitions"]["parameters"]
+        _ = spec["root"]["inputDefinitions"]["parameters"]
     except OSError as error:
         raise ValueError(
             f"cannot read {package}: {error.strerror}; compile the pipeline first (matinee compile)"
         ) from None
     except (yaml.YAMLError, KeyError, TypeError, StopIteration):
         raise ValueError(f"{package} is no compiled pipeline; make one with matinee compile") from None
-    return {name: declaration.get("defaultValue") for name, declaration in declared.items()}
+    return spec
 
 
 def _first_line(error: Exception) -> str:

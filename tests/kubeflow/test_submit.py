@@ -84,7 +84,7 @@ def url(server):
 
 @pytest.fixture
 def package(compile_file):
-    return compile_file("/mnt/data", "/mnt/serving").path
+    return compile_file("/mnt/data", "/mnt/serving", pipeline_root="s3://bucket/root").path
 
 
 def test_a_run_is_started_with_its_parameters_and_followed_to_its_end(endpoint, package, matinee):
@@ -114,6 +114,7 @@ def test_other_data_gets_its_own_fingerprint(endpoint, package, matinee, sample)
     code, out = matinee("submit", "--endpoint", url(endpoint), "--package", package, "--data", sample, "--no-follow")
     assert code == 0, out
     given = endpoint.runs[0]["runtime_config"]["parameters"]
+    assert endpoint.runs[0]["runtime_config"]["pipeline_root"] == "s3://bucket/root"
     assert given["data"] == str(sample)
     assert len(given["data_fingerprint"]) == 64
 
