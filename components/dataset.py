@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 
 import numpy as np
 import polars as pl
@@ -68,10 +67,10 @@ def load(catalog_uri: str, histories_uri: str) -> Dataset:
       catalog_uri: URI of the MovieCatalog artifact.
       histories_uri: URI of the UserHistories artifact.
     """
-    catalog = _read_parquet(os.path.join(catalog_uri, CATALOG_FILE))
-    with tf.io.gfile.GFile(os.path.join(catalog_uri, CONSTANTS_FILE)) as file:
+    catalog = _read_parquet(f"{catalog_uri}/{CATALOG_FILE}")
+    with tf.io.gfile.GFile(f"{catalog_uri}/{CONSTANTS_FILE}") as file:
         constants = json.loads(file.read())
-    paths = sorted(tf.io.gfile.glob(os.path.join(histories_uri, "*.parquet")))
+    paths = sorted(tf.io.gfile.glob(f"{histories_uri}/*.parquet"))
     ratings = pl.concat([_read_parquet(path) for path in paths]).sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
     starts = (ratings[f.USER_ID] != ratings[f.USER_ID].shift(1)).fill_null(True)
     return Dataset(

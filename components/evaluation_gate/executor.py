@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from absl import logging
@@ -66,10 +65,10 @@ class Executor(base_executor.BaseExecutor):
             "reason": decision.reason,
         }
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
-        io_utils.write_string_file(os.path.join(evaluation.uri, keys.EVALUATION_FILE), json.dumps(result, indent=1))
+        io_utils.write_string_file(f"{evaluation.uri}/{keys.EVALUATION_FILE}", json.dumps(result, indent=1))
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         name = constants.BLESSED_FILE_NAME if decision.blessed else constants.NOT_BLESSED_FILE_NAME
-        io_utils.write_string_file(os.path.join(blessing.uri, name), "")
+        io_utils.write_string_file(f"{blessing.uri}/{name}", "")
         blessing.set_int_custom_property(
             constants.ARTIFACT_PROPERTY_BLESSED_KEY,
             constants.BLESSED_VALUE if decision.blessed else constants.NOT_BLESSED_VALUE,

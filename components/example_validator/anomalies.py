@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
@@ -17,8 +15,8 @@ def read(uri: str) -> list[tuple[str, str, str]]:
       (split, feature, reason) of each; the feature is empty where the whole data set is meant.
     """
     found = []
-    for path in sorted(tf.io.gfile.glob(os.path.join(uri, "Split-*", _FILE))):
-        split = os.path.basename(os.path.dirname(path)).removeprefix("Split-")
+    for path in sorted(tf.io.gfile.glob(f"{uri}/Split-*/{_FILE}")):
+        split = path.split("/")[-2].removeprefix("Split-")
         with tf.io.gfile.GFile(path, "rb") as file:
             anomalies = anomalies_pb2.Anomalies.FromString(file.read())
         for name, info in sorted(anomalies.anomaly_info.items()):

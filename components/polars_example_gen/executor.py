@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from typing import Any
 
 from absl import logging
@@ -59,7 +58,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         # On the artifact's file system, which every worker reaches, and from where a rename is one step.
-        tmp_dir = os.path.join(examples.uri, _TEMPORARY)
+        tmp_dir = f"{examples.uri}/{_TEMPORARY}"
         try:
             summary = self._run(output_dict, exec_properties, tmp_dir)
         finally:
@@ -90,7 +89,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if rejection is not None:
             checks.enforce(rejection, checks.FAIL, 0.0)
 
-        with fileio.open(os.path.join(tmp_dir, graph.REPORT_FILE)) as file:
+        with fileio.open(f"{tmp_dir}/{graph.REPORT_FILE}") as file:
             results = json.loads(file.read())
         rating_report = checks.Report.from_dict(results["report"])
         checks.enforce(rating_report, *policy)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
@@ -48,7 +47,7 @@ class Job:
 
     def shard(self, directory: str, prefix: str, partition: int, suffix: str) -> str:
         """Name a shard as TFX does: prefix-00000-of-00004.suffix."""
-        return os.path.join(directory, f"{prefix}-{partition:05d}-of-{self.partitions:05d}{suffix}")
+        return f"{directory}/{prefix}-{partition:05d}-of-{self.partitions:05d}{suffix}"
 
 
 def pack(frame: pl.DataFrame) -> bytes:
@@ -131,7 +130,7 @@ class WritePartition(beam.DoFn):
         for split, values in shards.split_features(frame, catalog, constants).items():
             rows = len(values[f.RATING])
             order = shards.shuffled(rows, job.seed, partition)
-            path = job.shard(os.path.join(job.examples_uri, f"Split-{split}"), "data_tfrecord", partition, ".gz")
+            path = job.shard(f"{job.examples_uri}/Split-{split}", "data_tfrecord", partition, ".gz")
             shards.write_examples(shards.encode(values, order), path, job.tmp_dir)
             counts[split] = rows
         path = job.shard(job.histories_uri, HISTORIES_PREFIX, partition, ".parquet")
@@ -150,8 +149,8 @@ class WriteCatalog(beam.DoFn):
     def process(self, _: None, statistics: bytes) -> None:
         """Write both files."""
         catalog, constants = featurise_catalog(unpack(self._catalog), statistics)
-        shards.write_parquet(catalog, os.path.join(self._job.catalog_uri, CATALOG_FILE), self._job.tmp_dir)
-        with tf.io.gfile.GFile(os.path.join(self._job.catalog_uri, CONSTANTS_FILE), "w") as file:
+        shards.write_parquet(catalog, f"{self._job.catalog_uri}/{CATALOG_FILE}", self._job.tmp_dir)
+        with tf.io.gfile.GFile(f"{self._job.catalog_uri}/{CONSTANTS_FILE}", "w") as file:
             file.write(json.dumps(dataclasses.asdict(constants), indent=1))
 
 
@@ -168,17 +167,17 @@ def reject_if_bad(job: Job, report: checks.Report) -> None:
     Beam wraps a worker's exception beyond recognition, so that the message is left in a file for the executor.
     """
     if report.bad_rows and job.on_bad_rows == checks.FAIL:
-        directory = os.path.join(job.tmp_dir, REJECTED_DIR)
+        directory = f"{job.tmp_dir}/{REJECTED_DIR}"
         tf.io.gfile.makedirs(directory)
         name = f"{report.samples[0].line:012d}.json"
-        with tf.io.gfile.GFile(os.path.join(directory, name), "w") as file:
+        with tf.io.gfile.GFile(f"{directory}/{name}", "w") as file:
             file.write(json.dumps(report.to_dict()))
         checks.enforce(report, job.on_bad_rows, 0.0)
 
 
 def read_rejection(tmp_dir: str) -> checks.Report | None:
     """Return the report that rejected the input, the earliest line first, or None."""
-    paths = sorted(tf.io.gfile.glob(os.path.join(tmp_dir, REJECTED_DIR, "*.json")))
+    paths = sorted(tf.io.gfile.glob(f"{tmp_dir}/{REJECTED_DIR}/*.json"))
     if not paths:
         return None
     with tf.io.gfile.GFile(paths[0]) as file:
@@ -232,7 +231,7 @@ def build(root: beam.Pipeline, job: Job, chunk_list: list[Chunk], catalog: pl.Da
         (read[_REPORTS], split[_REPORTS], written)
         | "Results" >> beam.Flatten()
         | "MergeResults" >> beam.CombineGlobally(_merge_results)
-        | "WriteReport" >> beam.Map(_write_text, os.path.join(job.tmp_dir, REPORT_FILE))
+        | "WriteReport" >> beam.Map(_write_text, f"{job.tmp_dir}/{REPORT_FILE}")
     )
 
 

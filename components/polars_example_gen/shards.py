@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -132,8 +131,9 @@ def write_parquet(frame: pl.DataFrame, path: str, tmp_dir: str) -> None:
 
 
 def _write_then_rename(write, path: str, tmp_dir: str) -> None:
-    partial = os.path.join(tmp_dir, f"{os.path.basename(path)}-{uuid.uuid4().hex}")
-    for directory in (tmp_dir, os.path.dirname(path)):
+    parent, name = path.rsplit("/", 1)
+    partial = f"{tmp_dir}/{name}-{uuid.uuid4().hex}"
+    for directory in (tmp_dir, parent):
         tf.io.gfile.makedirs(directory)
     write(partial)
     tf.io.gfile.rename(partial, path, overwrite=True)

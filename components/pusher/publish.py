@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import pathlib
 import shutil
 import time
@@ -37,7 +36,7 @@ class Published:
 
 def weights_digest(saved_model_dir: str) -> str:
     """Hash a SavedModel's variables; the files around them differ from one save to the next."""
-    reader = tf.train.load_checkpoint(os.path.join(saved_model_dir, "variables", "variables"))
+    reader = tf.train.load_checkpoint(f"{saved_model_dir}/variables/variables")
     digest = hashlib.sha256()
     for name in sorted(reader.get_variable_to_shape_map()):
         if not name.startswith("_CHECKPOINTABLE"):
@@ -118,7 +117,7 @@ def _same(a: m.Manifest, b: m.Manifest) -> bool:
 
 def _copy(source: str, target: str) -> None:
     for directory, _, files in tf.io.gfile.walk(source):
-        relative = os.path.relpath(directory, source)
-        os.makedirs(os.path.join(target, relative), exist_ok=True)
+        place = pathlib.Path(target) / directory.removeprefix(source).strip("/")
+        place.mkdir(parents=True, exist_ok=True)
         for name in files:
-            tf.io.gfile.copy(os.path.join(directory, name), os.path.join(target, relative, name), overwrite=True)
+            tf.io.gfile.copy(f"{directory.rstrip('/')}/{name}", str(place / name), overwrite=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -36,9 +35,9 @@ class Towers:
     """Both towers of a Model artifact."""
 
     def __init__(self, model_uri: str) -> None:
-        self.user_tower_dir = os.path.join(model_uri, s.USER_TOWER_DIR)
-        self.movie_tower_dir = os.path.join(model_uri, s.MOVIE_TOWER_DIR)
-        self._model = tf.saved_model.load(os.path.join(model_uri, _SERVING_DIR))
+        self.user_tower_dir = f"{model_uri}/{s.USER_TOWER_DIR}"
+        self.movie_tower_dir = f"{model_uri}/{s.MOVIE_TOWER_DIR}"
+        self._model = tf.saved_model.load(f"{model_uri}/{_SERVING_DIR}")
 
     def embed_users(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
         """Embed raw user features: `[users, dim]` float32, L2-normalised."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from collections.abc import Sequence
 
 import keras
@@ -193,7 +192,7 @@ def run_fn(fn_args: FnArgs) -> None:
     if not this_worker(strategy).is_chief:
         return
     export.export_model(model, transform, fn_args.serving_model_dir)
-    root = os.path.dirname(fn_args.serving_model_dir)
-    export.export_user_tower(model, transform, os.path.join(root, signatures.USER_TOWER_DIR))
-    export.export_movie_tower(model, transform, os.path.join(root, signatures.MOVIE_TOWER_DIR))
-    io_utils.write_string_file(os.path.join(fn_args.model_run_dir, HISTORY_FILE), json.dumps(history, indent=1))
+    root = fn_args.serving_model_dir.rsplit("/", 1)[0]
+    export.export_user_tower(model, transform, f"{root}/{signatures.USER_TOWER_DIR}")
+    export.export_movie_tower(model, transform, f"{root}/{signatures.MOVIE_TOWER_DIR}")
+    io_utils.write_string_file(f"{fn_args.model_run_dir}/{HISTORY_FILE}", json.dumps(history, indent=1))
