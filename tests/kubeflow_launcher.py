@@ -51,7 +51,7 @@ class Launcher:
           work: Directory for output files, logs and the cache.
           environment: Variables of the steps, as a cluster's secrets and config maps set them.
         """
-        self.spec, *self.platforms = yaml.safe_load_all(package.read_text())
+        self.spec, *_ = yaml.safe_load_all(package.read_text())  # Kubernetes' part says nothing of processes.
         self._root, self._work = root, work
         self._environment = {
             # What an image has: the environment with the project installed first on PATH, a home, a language.

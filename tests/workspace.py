@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,15 @@ from pipeline import cli
 ROOT = pathlib.Path(__file__).parents[1]
 FAST = ("--epochs", "2", "--hidden-units", "32", "--batch-size", "256", "--ema-momentum", "0")
 FAST += ("--min-recall-vs-popularity", "0")
+
+
+def free_ports(count: int = 1) -> list[int]:
+    """Return ports of the loopback interface that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pathlib
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 
@@ -73,7 +72,7 @@ def publish(
       warmup_features: User features of a few users, replayed by TensorFlow Serving when it loads the tower.
       index_factory: FAISS index_factory string.
       keep_versions: How many versions stay, at least 1.
-      work_dir: Local directory for staging.
+      work_dir: Empty local directory for staging.
 
     Returns:
       What became of it.
@@ -82,8 +81,6 @@ def publish(
     version = serving.next_version(time.time())
     index_dir, staged_tower = (str(pathlib.Path(work_dir) / name) for name in (m.EMBEDDING_INDEX, USER_TOWER))
     staged_movie_tower = str(pathlib.Path(work_dir) / m.MOVIE_TOWER)
-    for directory in (index_dir, staged_tower, staged_movie_tower):
-        shutil.rmtree(directory, ignore_errors=True)
     _copy(movie_tower_dir, staged_movie_tower)
     manifest = index.write_index(
         index_dir,

@@ -14,13 +14,16 @@ import yaml
 from tfx.orchestration.data_types import RuntimeParameter
 
 from components.polars_example_gen import source
+from components.polars_example_gen.component import DATA_FINGERPRINT
+from components.trainer.executor import EPOCHS, RETRIEVAL_WEIGHT
 from pipeline.config import RunConfig
+from pipeline.kubeflow import kfp_missing
 from pipeline.kubeflow.config import KubeflowConfig, Resources
 from pipeline.pipeline import Parameters, create_pipeline
+from schemas.keys import SERVING_ROOT
 
-DATA, SERVING_ROOT, EPOCHS, RETRIEVAL_WEIGHT = "data", "serving_root", "epochs", "retrieval_weight"
-DATA_FINGERPRINT = "data_fingerprint"
-"""Names of the run-time parameters."""
+DATA = "data"
+"""Run-time parameter of the data set; the others are named as the components' parameters that they set."""
 _COMMAND = ("python", "-m", "pipeline.kubeflow.step")
 _NEVER_CACHED = ("EvaluationGate", "Pusher")
 """They look at what is served now, which no cache key knows; both take seconds."""
@@ -73,9 +76,9 @@ def write(documents: list[dict[str, Any]], path: str) -> None:
 
 
 def fingerprint(data: str) -> str:
-    """Hash the data where this machine can read it; empty where it cannot."""
+    """Hash the data where this machine can read it; empty where it cannot, or where none is named."""
     try:
-        return source.fingerprint(data)
+        return source.fingerprint(data) if data else ""
     except Exception:  # A store's client has exceptions of its own; the steps may reach what this machine does not.
         return ""
 
@@ -84,10 +87,7 @@ def _import_runner():
     try:
         from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
     except ImportError as error:
-        raise RuntimeError(
-            f"compiling needs the kfp package ({error}), which does not install beside TFX 1.21; use Python 3.10: "
-            "make install PYTHON=3.10 VENV=.venv310. The compiled file runs in an image of any version"
-        ) from None
+        raise kfp_missing("compiling", error, "The compiled file runs in an image of any version") from None
     return kubeflow_v2_dag_runner
 
 

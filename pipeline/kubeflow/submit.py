@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from pipeline.kubeflow import kfp_missing
+
 SUCCEEDED = "SUCCEEDED"
 _ENDED = (SUCCEEDED, "FAILED", "CANCELED", "SKIPPED")
 
@@ -38,10 +40,7 @@ class Endpoint:
         try:
             import kfp
         except ImportError as error:
-            raise RuntimeError(
-                f"submitting needs the kfp package ({error}), which does not install beside TFX 1.21; use Python 3.10: "
-                "make install PYTHON=3.10 VENV=.venv310. Or upload the compiled file on the endpoint's page"
-            ) from None
+            raise kfp_missing("submitting", error, "Or upload the compiled file on the endpoint's page") from None
         self._host = host.rstrip("/")
         try:
             self._client = kfp.Client(host=self._host, existing_token=token)

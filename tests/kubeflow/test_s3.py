@@ -1,7 +1,6 @@
 """Data, artifacts and served versions on an S3-compatible store: the steps push there, and the service reads there."""
 
 import importlib.util
-import socket
 
 import fsspec
 import pytest
@@ -11,6 +10,7 @@ from serving import Recommender
 from tests.kubeflow_launcher import Launcher
 from tests.s3 import s3_server
 from tests.serving.harness import serving
+from tests.workspace import free_ports
 
 pytestmark = [
     pytest.mark.e2e,
@@ -21,9 +21,7 @@ BUCKET = "s3://matinee"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports()
     with s3_server(tmp_path_factory.mktemp("s3") / "s3.log", port) as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment.items():
             patch.setenv(name, value)

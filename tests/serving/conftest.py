@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import socket
 import subprocess
 import time
 
@@ -15,6 +14,7 @@ from schemas.manifest import EMBEDDING_INDEX
 from schemas.signatures import USER_TOWER
 from tests.serving.harness import serving
 from tests.tf_serving_double import TfServingDouble
+from tests.workspace import free_ports
 
 
 @pytest.fixture(scope="session")
@@ -57,15 +57,9 @@ def _model_server():
     return os.environ.get("TF_MODEL_SERVER") or shutil.which("tensorflow_model_server")
 
 
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextlib.contextmanager
 def _real(published, binary):
-    rest, grpc = _free_port(), _free_port()
+    rest, grpc = free_ports(2)
     arguments = [f"--rest_api_port={rest}", f"--port={grpc}", f"--model_name={USER_TOWER}"]
     process = subprocess.Popen([binary, *arguments, f"--model_base_path={published / USER_TOWER}"])
     try:

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -15,8 +14,8 @@ from components.trainer.input import batches
 from components.trainer.multi_worker import Worker
 from schemas import features as f
 from schemas import signatures as s
+from tests.workspace import ROOT, free_ports
 
-ROOT = pathlib.Path(__file__).parents[3]
 # One batch an epoch, of all rows: in whatever order they come, the steps must be the same.
 CONFIG = {
     "hidden_units": [16],
@@ -93,16 +92,6 @@ def wait(*processes):
     outs = [process.communicate(timeout=300)[0] for process in processes]
     for process, out in zip(processes, outs, strict=True):
         assert process.returncode == 0, out[-3000:]
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def cluster(index, ports):
