@@ -88,5 +88,6 @@ def test_two_workers_give_the_direct_runners_results_to_the_bit_and_so_they_do_w
     dying = pathlib.Path(__file__).with_name("dying_worker.py")
     killed = run("killed_one", portable(f"{sys.executable} {dying} {marker}"))
     assert marker.exists()
+    assert (two["PolarsExampleGen"].attempts, killed["PolarsExampleGen"].attempts) == (1, 2)
     assert content(killed) == expected
     assert transformed(killed) == expected_values
