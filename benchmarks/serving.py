@@ -91,7 +91,7 @@ def bounds(serving_dir: str) -> dict[str, Callable[[int], object]]:
     recommender = Recommender.load(serving_dir)
     store = ServingStore(serving_dir)
     tower = tf.saved_model.load(store.directory(s.USER_TOWER, recommender.model_version)).signatures[s.EMBED_USER]
-    features = {user: recommender.user_features(user) for user in recommender.user_ids.tolist()}
+    features = {user: recommender.user_tower_inputs(user) for user in recommender.user_ids.tolist()}
     embeddings = recommender.embeddings
 
     def by_signature(user: int) -> np.ndarray:
@@ -99,7 +99,7 @@ def bounds(serving_dir: str) -> dict[str, Callable[[int], object]]:
         return np.argpartition(-(embeddings @ tower(**tensors)[s.USER_EMBEDDING].numpy()[0]), 10)[:10]
 
     def by_session(user: int) -> np.ndarray:
-        return np.argpartition(-(embeddings @ recommender._tower.embed(features[user])[0]), 10)[:10]
+        return np.argpartition(-(embeddings @ recommender._tower.embed(features[user]).embeddings[0]), 10)[:10]
 
     return {
         "bound, the SavedModel's signature": by_signature,

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import tensorflow as tf
 
-from components.polars_example_gen.features import FeatureConstants, user_features
+from components.polars_example_gen.features import FeatureConstants, user_tower_inputs
 from components.polars_example_gen.split import IS_TRAIN
 from schemas import features as f
 from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE
@@ -40,15 +40,15 @@ class Dataset:
         """Number of users."""
         return int(self.user[-1]) + 1 if len(self.user) else 0
 
-    def user_features(self, users: slice, constants: FeatureConstants | None = None) -> dict[str, np.ndarray]:
-        """Compute the features of a range of users from their train ratings.
+    def user_tower_inputs(self, users: slice, constants: FeatureConstants | None = None) -> dict[str, np.ndarray]:
+        """Compute what the user tower takes for a range of users, from their train ratings.
 
         Args:
           users: Positions of the users.
           constants: Feature constants; the data set's own by default.
 
         Returns:
-          Feature name -> `[users, n]` float32.
+          `schemas.features.USER_TOWER_INPUTS`, one row a user.
         """
         start, stop, _ = users.indices(self.num_users)
         rows = slice(*np.searchsorted(self.user, [start, stop]))
@@ -56,8 +56,8 @@ class Dataset:
         user, movie = self.user[rows][train], self.movie[rows][train]
         genres = self.catalog[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy()
         offsets = np.searchsorted(user, np.arange(start, stop + 1))
-        values = user_features(offsets, genres[movie], self.stars[rows][train], constants or self.constants)
-        return dict(zip(f.USER_FEATURES, values, strict=True))
+        ids = self.catalog[f.MOVIE_ID].to_numpy()[movie]
+        return user_tower_inputs(offsets, ids, genres[movie], self.stars[rows][train], constants or self.constants)
 
 
 def load(catalog_uri: str, histories_uri: str) -> Dataset:
@@ -67,11 +67,11 @@ def load(catalog_uri: str, histories_uri: str) -> Dataset:
       catalog_uri: URI of the MovieCatalog artifact.
       histories_uri: URI of the UserHistories artifact.
     """
-    catalog = _read_parquet(f"{catalog_uri}/{CATALOG_FILE}")
+    catalog = read_catalog(catalog_uri)
     with tf.io.gfile.GFile(f"{catalog_uri}/{CONSTANTS_FILE}") as file:
         constants = json.loads(file.read())
-    paths = sorted(tf.io.gfile.glob(f"{histories_uri}/*.parquet"))
-    ratings = pl.concat([_read_parquet(path) for path in paths]).sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
+    shards = [read_parquet(path) for path in history_shards(histories_uri)]
+    ratings = pl.concat(shards).sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
     starts = (ratings[f.USER_ID] != ratings[f.USER_ID].shift(1)).fill_null(True)
     return Dataset(
         catalog=catalog,
@@ -86,6 +86,17 @@ def load(catalog_uri: str, histories_uri: str) -> Dataset:
     )
 
 
-def _read_parquet(path: str) -> pl.DataFrame:
+def history_shards(histories_uri: str) -> list[str]:
+    """Return the files of a UserHistories artifact, each with users of its own."""
+    return sorted(tf.io.gfile.glob(f"{histories_uri}/*.parquet"))
+
+
+def read_catalog(catalog_uri: str) -> pl.DataFrame:
+    """Read the movies of a MovieCatalog artifact."""
+    return read_parquet(f"{catalog_uri}/{CATALOG_FILE}")
+
+
+def read_parquet(path: str) -> pl.DataFrame:
+    """Read a Parquet file, local or behind a URI."""
     with tf.io.gfile.GFile(path, "rb") as file:
         return pl.read_parquet(io.BytesIO(file.read()))

@@ -91,6 +91,8 @@ def create_pipeline(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
+        movie_catalog=example_gen.outputs[keys.MOVIE_CATALOG],
+        user_histories=example_gen.outputs[keys.USER_HISTORIES],
         train_split=shards.TRAIN,
         eval_split=shards.EVAL,
         config=config.trainer,

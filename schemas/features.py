@@ -23,6 +23,16 @@ USER_FEATURES = {USER_GENRE_RATING: 20, USER_GENRE_COUNT: 20}
 MOVIE_FEATURES = {MOVIE_GENRES: 20, MOVIE_NUM_RATINGS: 1, MOVIE_AVERAGE_RATING: 1, MOVIE_YEAR: 1}
 """Raw float32 features of the movie and their length."""
 
+USER_HISTORY_MOVIES = "user_history_movies"
+"""int64 `[length]`: ids of the movies that the user rated last, the latest first."""
+USER_HISTORY_RATINGS = "user_history_ratings"
+"""float32 `[length]`: their ratings in stars; 0 where there is no movie."""
+HISTORY_LENGTH = 50
+"""How many of a user's latest ratings the user tower looks at."""
+
+USER_TOWER_INPUTS = (*USER_FEATURES, USER_HISTORY_MOVIES, USER_HISTORY_RATINGS)
+"""What the exported user tower takes. Histories are no part of the examples: training looks them up by user."""
+
 FLOAT_FEATURES = {RATING: 1, **USER_FEATURES, **MOVIE_FEATURES}
 """Every float32 feature of an example and its length."""
 
@@ -38,7 +48,13 @@ USER_AVERAGE_RATING = "user_average_rating"
 LABEL = "label"
 """Rating scaled to [-1, 1], float32[1]."""
 MOVIE_LOG_COUNT = "movie_log_count"
-"""log(1 + movie_num_ratings), unscaled float32[1]: the logQ correction of the in-batch softmax."""
+"""log(1 + movie_num_ratings), unscaled float32[1]: the logQ correction of the softmax."""
+MOVIE_INDEX = "movie_index"
+"""Place of the movie in the vocabulary of train movies, from 1; 0 for any other. int64[1]."""
+USER_HISTORY_INDEX = "user_history_index"
+"""The same of the movies of a history, int64 `[length]`."""
+MOVIE_IDS_VOCABULARY = "movie_ids"
+"""Name of the vocabulary that Transform learns."""
 
 USER_INPUTS = (
     USER_GENRE_RATING,
@@ -48,9 +64,9 @@ USER_INPUTS = (
     USER_ACTIVITY,
     USER_AVERAGE_RATING,
 )
-"""What the user tower reads after Transform, each standardised."""
+"""What the user tower reads of Transform's outputs, each standardised; beside them, the history."""
 MOVIE_INPUTS = tuple(MOVIE_FEATURES)
-"""What the movie tower reads after Transform."""
+"""What the movie tower reads of Transform's outputs; beside them, `movie_index`."""
 
 GENRES = (
     "(no genres listed)",

@@ -9,6 +9,7 @@ import fsspec
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from schemas import features as f
 from schemas.configuration import FROZEN
 
 EMBEDDING_INDEX = "embedding_index"
@@ -16,6 +17,7 @@ EMBEDDING_INDEX = "embedding_index"
 MANIFEST_FILE = "manifest.json"
 INDEX_FILE = "index.faiss"
 EMBEDDINGS_FILE = "embeddings.npy"
+RATING_VECTORS_FILE = "rating_vectors.npy"
 MOVIES_FILE = "movies.parquet"
 HISTORIES_FILE = "histories.parquet"
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -49,6 +51,8 @@ class Manifest:
     """Feature constant: mean of the train ratings per genre, in stars."""
     pseudo_ratings: float
     """Feature constant: weight of the prior mean, in ratings."""
+    user_inputs: list[str] = dataclasses.field(default_factory=lambda: list(f.USER_FEATURES))
+    """What the user tower takes. Those of before there were histories, whose manifests lack this, take no others."""
     probe: list[float] = dataclasses.field(default_factory=list)
     """`[dim]` what this version's user tower answers for a user without ratings, to tell it from any other tower."""
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import polars as pl
 
-from components.polars_example_gen.features import no_ratings, user_features
+from components.polars_example_gen.features import no_ratings, user_tower_inputs
 from components.pusher.index import EXACT, EmbeddingIndex
 from schemas import features as f
+from schemas.vectors import Vectors
 from serving.records import (
     PERSONAL,
     POPULAR,
@@ -40,7 +41,8 @@ class Ranker:
         """Prepare a version's index."""
         self.manifest, self.movies = index.manifest, index.movies
         approximate = None if index.manifest.index_factory == EXACT else index.faiss_index
-        self.search = MovieSearch(index.embeddings, approximate)
+        self.search = MovieSearch(index.vectors.embeddings, approximate)
+        self._rating_vectors = index.vectors.rating_vectors
         self._constants, self._histories = index.constants, index.histories
         self._movie_ids = index.movies[f.MOVIE_ID].to_numpy()
         self._genres = index.movies[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy()
@@ -100,23 +102,24 @@ class Ranker:
         return Profile(rows, stars)
 
     def features(self, profiles: Sequence[Profile]) -> dict[str, np.ndarray]:
-        """Return the user tower's inputs for users, `[users, 20]` float32 each."""
+        """Return what this version's user tower takes for users, one row each."""
         rows = np.concatenate([profile.rows for profile in profiles])
         stars = np.concatenate([profile.stars for profile in profiles])
         offsets = np.cumsum([0, *(len(profile.rows) for profile in profiles)])
-        values = user_features(offsets, self._genres[rows], stars, self._constants)
-        return dict(zip(f.USER_FEATURES, values, strict=True))
+        inputs = user_tower_inputs(offsets, self._movie_ids[rows], self._genres[rows], stars, self._constants)
+        return {name: inputs[name] for name in self.manifest.user_inputs}
 
     def probe_features(self) -> dict[str, np.ndarray]:
-        """Return the user tower's inputs for a user without ratings; see `Manifest.probe`."""
-        return no_ratings(self._constants)
+        """Return what the user tower takes for a user without ratings; see `Manifest.probe`."""
+        inputs = no_ratings(self._constants)
+        return {name: inputs[name] for name in self.manifest.user_inputs}
 
-    def rank(self, profile: Profile, user: np.ndarray | None, request: Request) -> list[Recommendation]:
+    def rank(self, profile: Profile, user: Vectors | None, request: Request) -> list[Recommendation]:
         """Recommend unseen movies, best first; ties go to the lower movie id.
 
         Args:
           profile: What is known of the user; without ratings, the popularity list is the answer.
-          user: `[dim]` float32, the user's embedding; None for the popularity list.
+          user: The user's vectors; None for the popularity list.
           request: What is wanted.
 
         Raises:
@@ -126,21 +129,23 @@ class Ranker:
         hidden, allowed, wanted = self._checked(profile, request)
         if user is None or not len(profile.rows):
             return self._popular(hidden, allowed, request.n)
-        return self._described(self.search.top(user, wanted, hidden, allowed), profile, request)
+        return self._described(self.search.top(user.embeddings, wanted, hidden, allowed), user, profile, request)
 
-    def rank_many(self, profiles: Sequence[Profile], users: np.ndarray, request: Request) -> list[list[Recommendation]]:
-        """Recommend to many users at once; see `rank`. `users`: `[users, dim]` float32."""
+    def rank_many(self, profiles: Sequence[Profile], users: Vectors, request: Request) -> list[list[Recommendation]]:
+        """Recommend to many users at once; see `rank`."""
         checked = [self._checked(profile, request) for profile in profiles]
         if not checked:
             return []
         _, allowed, wanted = checked[0]
-        found = self.search.top_many(users, wanted, [hidden for hidden, _, _ in checked], allowed)
+        found = self.search.top_many(users.embeddings, wanted, [hidden for hidden, _, _ in checked], allowed)
         return [
-            self._described(hits, profile, request) if len(profile.rows) else self._popular(hidden, allowed, request.n)
-            for hits, profile, (hidden, _, _) in zip(found, profiles, checked, strict=True)
+            self._described(hits, user, profile, request)
+            if len(profile.rows)
+            else self._popular(hidden, allowed, request.n)
+            for hits, user, profile, (hidden, _, _) in zip(found, users, profiles, checked, strict=True)
         ]
 
-    def predict(self, profile: Profile, user: np.ndarray | None, movie_ids: Iterable[int]) -> np.ndarray:
+    def predict(self, profile: Profile, user: Vectors | None, movie_ids: Iterable[int]) -> np.ndarray:
         """Predict stars in [0.5, 5], `[movies]` float32; the movies' averages for a user without ratings.
 
         Raises:
@@ -149,7 +154,7 @@ class Ranker:
         rows = self.rows(movie_ids)
         if user is None or not len(profile.rows):
             return self._average[rows]
-        return np.clip(f.to_stars(self.embeddings[rows] @ user), f.RATING_MIN, f.RATING_MAX)
+        return self._stars_of(rows, user)
 
     def similar_movies(self, movie_id: int, n: int = 10) -> list[SimilarMovie]:
         """Return the n movies closest to a movie by cosine.
@@ -239,13 +244,15 @@ class Ranker:
             for row, movie in zip(rows, self._movies(rows), strict=True)
         ]
 
-    def _described(self, hits: Hits, profile: Profile, request: Request) -> list[Recommendation]:
+    def _stars_of(self, rows: np.ndarray, user: Vectors) -> np.ndarray:
+        return np.clip(f.to_stars(self._rating_vectors[rows] @ user.rating_vectors), f.RATING_MIN, f.RATING_MAX)
+
+    def _described(self, hits: Hits, user: Vectors, profile: Profile, request: Request) -> list[Recommendation]:
         if request.diversity:
             hits = self.search.diversify(hits, request.n, request.diversity)
         liked = profile.stars >= profile.stars.mean()
         rows, stars = profile.rows[liked], profile.stars[liked]
         nearest = self.search.nearest(hits.rows, rows) if len(hits.rows) else []
-        predicted = np.clip(f.to_stars(hits.scores), f.RATING_MIN, f.RATING_MAX)
         return [
             Recommendation(
                 *movie,
@@ -255,7 +262,7 @@ class Ranker:
                 RatedMovie(int(self._movie_ids[rows[near]]), self._title[rows[near]], float(stars[near])),
             )
             for movie, score, expected, near in zip(
-                self._movies(hits.rows), hits.scores, predicted, nearest, strict=True
+                self._movies(hits.rows), hits.scores, self._stars_of(hits.rows, user), nearest, strict=True
             )
         ]
 

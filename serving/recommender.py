@@ -9,6 +9,7 @@ import numpy as np
 from components.pusher.index import EmbeddingIndex, read_index
 from components.pusher.store import ServingStore
 from schemas.manifest import EMBEDDING_INDEX
+from schemas.vectors import Vectors
 from serving.ranker import Ranker
 from serving.records import MovieFilter, Profile, Recommendation, Request
 from serving.user_tower import InProcessUserTower, UserTower
@@ -109,13 +110,13 @@ class Recommender(Ranker):
         profile = self.profile(user_id, ratings)
         return self.predict(profile, self._embed(profile), movie_ids)
 
-    def user_features(self, user_id: int) -> dict[str, np.ndarray]:
-        """Return the features of a known user, as the user tower takes them: `[1, 20]` float32 each.
+    def user_tower_inputs(self, user_id: int) -> dict[str, np.ndarray]:
+        """Return what the user tower takes for a known user, `[1, n]` each.
 
         Raises:
           ValueError: The user is unknown.
         """
         return self.features([self.profile(user_id)])
 
-    def _embed(self, profile: Profile) -> np.ndarray | None:
+    def _embed(self, profile: Profile) -> Vectors | None:
         return self._tower.embed(self.features([profile]))[0] if len(profile.rows) else None

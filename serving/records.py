@@ -49,7 +49,7 @@ class Recommendation(Movie):
     """One recommended movie."""
 
     score: float
-    """Cosine of user and movie in [-1, 1]; of a popularity list, 0."""
+    """Cosine of user and movie in [-1, 1], by which movies are ranked; of a popularity list, 0."""
     predicted_rating: float
     """Stars in [0.5, 5]; of a popularity list, the movie's smoothed average."""
     source: str = PERSONAL

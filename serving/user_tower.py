@@ -12,9 +12,10 @@ from anyio.from_thread import start_blocking_portal
 
 from components.pusher.store import ServingStore
 from schemas import signatures as s
+from schemas.vectors import Vectors
 
 Features = Mapping[str, np.ndarray]
-"""Feature name -> `[batch, n]` float32: `user_genre_rating` and `user_genre_count`, 20 each."""
+"""What the user tower takes, `schemas.features.USER_TOWER_INPUTS`: name -> `[batch, n]`."""
 
 _PROBE_TOLERANCE = 1e-3
 _UNIT_TOLERANCE = 1e-2
@@ -23,16 +24,16 @@ _UNIT_TOLERANCE = 1e-2
 class UserTower(Protocol):
     """Embeds raw user features with one version of the user tower."""
 
-    def embed(self, features: Features) -> np.ndarray:
-        """Embed users: `[batch, dim]` float32, L2-normalised."""
+    def embed(self, features: Features) -> Vectors:
+        """Embed users: `[batch, dim]` each."""
         ...
 
 
 class AsyncUserTower(Protocol):
     """The same for a service, which does not wait idly for a tower behind a network."""
 
-    async def embed(self, features: Features) -> np.ndarray:
-        """Embed users: `[batch, dim]` float32, L2-normalised.
+    async def embed(self, features: Features) -> Vectors:
+        """Embed users: `[batch, dim]` each.
 
         Raises:
           TowerError: There is no answer, or none that can be used.
@@ -77,18 +78,24 @@ class TowerError(RuntimeError):
         self.kind, self.retry_after_s, self.transient = kind, retry_after_s, transient
 
 
-def check_answer(embeddings: np.ndarray, batch: int, where: str) -> np.ndarray:
-    """Return a tower's answer as float32 if it is `[batch, dim]` unit vectors.
+def check_answer(outputs: Mapping[str, np.ndarray], batch: int, where: str) -> Vectors:
+    """Return a tower's outputs as float32 if they are `[batch, dim]` unit vectors.
+
+    A tower of before there were rating vectors answers an embedding that is both.
 
     Raises:
-      TowerError: It is not.
+      TowerError: They are not.
     """
-    embeddings = np.asarray(embeddings, np.float32)
-    if embeddings.ndim != 2 or len(embeddings) != batch:
-        raise TowerError(f"{where} answered {embeddings.shape} to a batch of {batch}", "answer")
-    if not (np.abs(np.linalg.norm(embeddings, axis=1) - 1) < _UNIT_TOLERANCE).all():
-        raise TowerError(f"{where} answered embeddings that are no unit vectors", "answer")
-    return embeddings
+    if s.USER_EMBEDDING not in outputs:
+        raise TowerError(f"{where} answered no {s.USER_EMBEDDING} but {sorted(outputs)}", "answer")
+    embeddings = outputs[s.USER_EMBEDDING]
+    vectors = Vectors(embeddings, outputs.get(s.USER_RATING_VECTOR, embeddings))
+    for values in (vectors.embeddings, vectors.rating_vectors):
+        if values.ndim != 2 or len(values) != batch:
+            raise TowerError(f"{where} answered {values.shape} to a batch of {batch}", "answer")
+        if not (np.abs(np.linalg.norm(values, axis=1) - 1) < _UNIT_TOLERANCE).all():
+            raise TowerError(f"{where} answered vectors that are no unit vectors", "answer")
+    return vectors
 
 
 async def check_probe(tower: AsyncUserTower, features: Features, expected: list[float], where: str) -> None:
@@ -99,7 +106,7 @@ async def check_probe(tower: AsyncUserTower, features: Features, expected: list[
     """
     if not expected:  # Published before probes were recorded.
         return
-    (answer,) = await tower.embed(features)
+    (answer,) = (await tower.embed(features)).embeddings
     if len(answer) != len(expected) or np.abs(answer - np.array(expected)).max() > _PROBE_TOLERANCE:
         raise TowerError(
             f"{where} serves another user tower under this version's number; let it watch the same serving root",
@@ -139,8 +146,11 @@ class InProcessUserTower:
         if signature is None:
             raise RuntimeError(f"{model_dir} has no signature {s.EMBED_USER!r}. Publish the version again")
         self._names = sorted(signature.inputs)
+        outputs = signature.outputs
+        rating_vector = outputs.get(s.USER_RATING_VECTOR, outputs[s.USER_EMBEDDING])
         self._call = self._session.make_callable(
-            signature.outputs[s.USER_EMBEDDING].name, [signature.inputs[name].name for name in self._names]
+            [outputs[s.USER_EMBEDDING].name, rating_vector.name],
+            [signature.inputs[name].name for name in self._names],
         )
 
     @classmethod
@@ -149,16 +159,16 @@ class InProcessUserTower:
         with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
             return cls(store.local_copy(s.USER_TOWER, version, directory))
 
-    def embed(self, features: Features) -> np.ndarray:
+    def embed(self, features: Features) -> Vectors:
         """Embed users; see `UserTower`."""
-        return self._call(*(features[name] for name in self._names))
+        return Vectors(*self._call(*(features[name] for name in self._names)))
 
 
 class _Awaitable:
     def __init__(self, tower: UserTower) -> None:
         self._tower = tower
 
-    async def embed(self, features: Features) -> np.ndarray:
+    async def embed(self, features: Features) -> Vectors:
         return self._tower.embed(features)  # Below a millisecond: shorter than the way to a thread and back is worth.
 
 
@@ -191,7 +201,7 @@ class BlockingUserTower:
             self._loop.__exit__(None, None, None)
             raise
 
-    def embed(self, features: Features) -> np.ndarray:
+    def embed(self, features: Features) -> Vectors:
         """Embed users; see `UserTower`."""
         return self._portal.call(self._tower.embed, features)
 

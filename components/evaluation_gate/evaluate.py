@@ -10,6 +10,7 @@ import numpy as np
 from components.dataset import Dataset
 from components.evaluation_gate import baselines, metrics
 from schemas import features as f
+from schemas.vectors import Vectors
 
 _USER_BINS = (20, 100, 500)
 _MOVIE_BINS = (1, 10, 100)
@@ -19,20 +20,21 @@ _MOVIE_BINS = (1, 10, 100)
 class Embeddings:
     """A model as evaluation sees it."""
 
-    users: np.ndarray
-    """`[users, dim]` float32, in the order of the data set's users."""
-    movies: np.ndarray
-    """`[movies, dim]` float32, in the order of the catalogue; rows of zeros for movies that the model lacks."""
+    users: Vectors
+    """In the order of the data set's users."""
+    movies: Vectors
+    """In the order of the catalogue; rows of zeros for movies that the model lacks."""
     known: np.ndarray | None = None
     """`[movies]` bool: which movies the model has; None for all."""
 
     def predict(self, user: np.ndarray, movie: np.ndarray) -> np.ndarray:
         """Predict the rating of (user, movie) pairs, in stars, not clipped."""
-        return f.to_stars(np.einsum("ij,ij->i", self.users[user], self.movies[movie]))
+        users, movies = self.users.rating_vectors[user], self.movies.rating_vectors[movie]
+        return f.to_stars(np.einsum("ij,ij->i", users, movies))
 
     def scores(self, users: np.ndarray) -> np.ndarray:
         """Score every movie for users: `[users, movies]`."""
-        scores = self.users[users] @ self.movies.T
+        scores = self.users.embeddings[users] @ self.movies.embeddings.T
         return scores if self.known is None else np.where(self.known, scores, -np.inf)
 
 

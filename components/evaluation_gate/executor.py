@@ -51,7 +51,7 @@ class Executor(base_executor.BaseExecutor):
             artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
         )
         towers = Towers(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY]))
-        model = Embeddings(towers.embed_users(data.user_features(slice(None))), towers.embed_movies(data.catalog))
+        model = Embeddings(towers.embed_users(data.user_tower_inputs(slice(None))), towers.embed_movies(data.catalog))
         progress.advance("evaluate", int((~data.train).sum()), "ratings")
         result = evaluate(data, model, config.max_ranking_users)
 

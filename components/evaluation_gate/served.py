@@ -10,7 +10,7 @@ import tensorflow as tf
 from components.dataset import Dataset
 from components.evaluation_gate.evaluate import Embeddings
 from components.pusher import index, store
-from components.trainer.embed import run_signature
+from components.trainer.embed import embed_users
 from schemas import features as f
 from schemas import signatures as s
 from schemas.manifest import EMBEDDING_INDEX
@@ -34,11 +34,15 @@ def load(serving_root: str, data: Dataset) -> tuple[int, Embeddings] | None:
     if version is None:
         return None
     served = index.read_index(serving.directory(EMBEDDING_INDEX, version))
-    features = data.user_features(slice(None), served.constants)
+    inputs = data.user_tower_inputs(slice(None), served.constants)
+    features = {name: inputs[name] for name in served.manifest.user_inputs}
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
         tower = tf.saved_model.load(serving.local_copy(s.USER_TOWER, version, directory))
-        users = run_signature(tower.signatures[s.EMBED_USER], features, s.USER_EMBEDDING)
+        users = embed_users(tower, features)
     ids, own = served.movies[f.MOVIE_ID].to_numpy(), data.catalog[f.MOVIE_ID].to_numpy()
     place = np.minimum(np.searchsorted(ids, own), len(ids) - 1)
     known = ids[place] == own
-    return version, Embeddings(users, np.where(known[:, None], served.embeddings[place], 0), known)
+    movies = served.vectors[place]
+    for vectors in (movies.embeddings, movies.rating_vectors):
+        vectors[~known] = 0
+    return version, Embeddings(users, movies, known)

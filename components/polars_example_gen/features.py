@@ -1,8 +1,8 @@
 """Features of users and movies, as pure functions over Polars frames and NumPy arrays.
 
-`user_features` is the only implementation of the user's features: the pipeline calls it with a partition of users,
-serving with one user. A training row's features leave its own rating out; a feature that contains its label makes the
-model no better than the global mean.
+`user_features` and `user_history` are the only implementations of the user's features: the pipeline calls them with a
+partition of users, serving with one user. A training row's features leave its own rating out; a feature that contains
+its label makes the model no better than the global mean.
 """
 
 from __future__ import annotations
@@ -146,10 +146,49 @@ def user_features(
     return ((total + k * prior) / (count + k)).astype(np.float32), count.astype(np.float32)
 
 
+def user_history(
+    offsets: np.ndarray, movies: np.ndarray, ratings: np.ndarray, length: int = f.HISTORY_LENGTH
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take the latest ratings of users.
+
+    Args:
+      offsets: `[users + 1]` int; user `u` gave the ratings `offsets[u]:offsets[u + 1]`, by time.
+      movies: `[n]` int, the movies rated.
+      ratings: `[n]` ratings in stars.
+      length: How many to take.
+
+    Returns:
+      `[users, length]` movies of the given dtype and `[users, length]` float32 ratings, the latest first; zeros where
+      a user gave fewer.
+    """
+    places = offsets[1:, None] - 1 - np.arange(length)
+    places = np.where(places >= offsets[:-1, None], places, len(movies))  # One past the end is the padding.
+    return np.append(movies, movies.dtype.type(0))[places], np.append(ratings, 0).astype(np.float32)[places]
+
+
+def user_tower_inputs(
+    offsets: np.ndarray, movie_ids: np.ndarray, genres: np.ndarray, ratings: np.ndarray, constants: FeatureConstants
+) -> dict[str, np.ndarray]:
+    """Compute what the exported user tower takes, from the users' ratings.
+
+    Args:
+      offsets: `[users + 1]` int; user `u` gave the ratings `offsets[u]:offsets[u + 1]`, by time.
+      movie_ids: `[n]` int64.
+      genres: `[n, 20]` genre indicators of each rating's movie.
+      ratings: `[n]` ratings in stars.
+      constants: Feature constants.
+
+    Returns:
+      `schemas.features.USER_TOWER_INPUTS`, one row a user.
+    """
+    statistics = user_features(offsets, genres, ratings, constants)
+    return dict(zip(f.USER_TOWER_INPUTS, (*statistics, *user_history(offsets, movie_ids, ratings)), strict=True))
+
+
 def no_ratings(constants: FeatureConstants) -> dict[str, np.ndarray]:
-    """Return the features of a user without ratings: `[1, 20]` float32 each."""
-    empty = np.zeros((0, len(f.GENRES)), np.float32), np.zeros(0, np.float32)
-    return dict(zip(f.USER_FEATURES, user_features(np.array([0, 0]), *empty, constants), strict=True))
+    """Return what the user tower takes for one user without ratings."""
+    genres, ratings = np.zeros((0, len(f.GENRES)), np.float32), np.zeros(0, np.float32)
+    return user_tower_inputs(np.array([0, 0]), np.zeros(0, np.int64), genres, ratings, constants)
 
 
 def leave_one_out_user_features(

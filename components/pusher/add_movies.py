@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import time
 
-import numpy as np
 import polars as pl
 import tensorflow as tf
 
@@ -17,10 +16,11 @@ from components.polars_example_gen.catalog import YEAR, read_movies
 from components.polars_example_gen.source import Source
 from components.pusher import index, store
 from components.pusher.publish import weights_digest
-from components.trainer.embed import movie_inputs, run_signature
+from components.trainer.embed import embed_movies
 from schemas import features as f
 from schemas import manifest as m
 from schemas import signatures as s
+from schemas.vectors import Vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ def add_movies(
         work = pathlib.Path(name)
         tower = _movie_tower(serving, served, work)
         model = tf.saved_model.load(tower)
-        embedded = run_signature(model.signatures[s.EMBED_MOVIE], movie_inputs(new), s.MOVIE_EMBEDDING)
+        vectors = Vectors.concatenate([old.vectors, embed_movies(model, new)])
         movies = pl.concat([old.movies, new.select(old.movies.columns)])
         order = movies[f.MOVIE_ID].arg_sort().to_numpy()
         user_tower = serving.local_copy(s.USER_TOWER, served, str(work / "served_tower"))
@@ -73,7 +73,7 @@ def add_movies(
         index.write_index(
             str(work / m.EMBEDDING_INDEX),
             version,
-            np.concatenate([old.embeddings, embedded])[order],
+            vectors[order],
             movies[order],
             old.histories,
             old.constants,

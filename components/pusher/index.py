@@ -18,6 +18,7 @@ import polars as pl
 from components.polars_example_gen.features import FeatureConstants
 from schemas import features as f
 from schemas import manifest as m
+from schemas.vectors import Vectors
 
 EXACT = "Flat"
 """index_factory of the exact search."""
@@ -28,8 +29,8 @@ class EmbeddingIndex:
     """What serving needs beside the user tower."""
 
     manifest: m.Manifest
-    embeddings: np.ndarray
-    """`[movies, dim]` float32, L2-normalised, in the order of `movies`."""
+    vectors: Vectors
+    """Of every movie, in the order of `movies`."""
     movies: pl.DataFrame
     """The catalogue, sorted by `movie_id`."""
     histories: pl.DataFrame
@@ -46,7 +47,7 @@ class EmbeddingIndex:
 def write_index(
     directory: str,
     version: int,
-    embeddings: np.ndarray,
+    vectors: Vectors,
     movies: pl.DataFrame,
     histories: pl.DataFrame,
     constants: FeatureConstants,
@@ -61,8 +62,8 @@ def write_index(
     Args:
       directory: Where to write; created if missing.
       version: Version of the index.
-      embeddings: `[movies, dim]` float32, L2-normalised.
-      movies: Catalogue in the order of the embeddings.
+      vectors: Of every movie.
+      movies: Catalogue in the order of the vectors.
       histories: Every rating.
       constants: Constants of the user features.
       tower_digest: SHA-256 of the user tower's weights.
@@ -77,21 +78,19 @@ def write_index(
     Raises:
       ValueError: The rows do not match, an embedding is no unit vector, or FAISS does not know the factory string.
     """
-    if len(embeddings) != movies.height:
-        raise ValueError(f"{len(embeddings)} embeddings for {movies.height} movies")
-    norms = np.linalg.norm(embeddings, axis=1)
-    if not np.allclose(norms, 1, atol=1e-3):
-        raise ValueError(f"movie embeddings must be unit vectors, lengths range from {norms.min()} to {norms.max()}")
-    embeddings = np.ascontiguousarray(embeddings, np.float32)
+    embeddings = _checked(vectors.embeddings, movies.height, "embeddings")
+    rating_vectors = _checked(vectors.rating_vectors, movies.height, "rating vectors")
     path = pathlib.Path(directory)
     path.mkdir(parents=True, exist_ok=True)
     faiss.write_index(build_faiss(embeddings, index_factory), str(path / m.INDEX_FILE))
     np.save(path / m.EMBEDDINGS_FILE, embeddings)
+    np.save(path / m.RATING_VECTORS_FILE, rating_vectors)
     movies.write_parquet(path / m.MOVIES_FILE)
     histories.write_parquet(path / m.HISTORIES_FILE)
     if movie_tower_dir is not None:
         shutil.copytree(movie_tower_dir, path / m.MOVIE_TOWER)
     files = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
+    weights = tower_digest.encode() + embeddings.tobytes() + rating_vectors.tobytes()
     manifest = m.Manifest(
         version=version,
         created_s=int(time.time() if created_s is None else created_s),
@@ -99,15 +98,25 @@ def write_index(
         metric="inner_product",
         index_factory=index_factory,
         counts={"movies": movies.height, "users": histories[f.USER_ID].n_unique(), "ratings": histories.height},
-        model_digest=hashlib.sha256(tower_digest.encode() + embeddings.tobytes()).hexdigest(),
+        model_digest=hashlib.sha256(weights).hexdigest(),
         files={name: m.sha256(str(path / name)) for name in files},
         global_mean=constants.global_mean,
         genre_means=list(constants.genre_means),
         pseudo_ratings=constants.pseudo_ratings,
+        user_inputs=list(f.USER_TOWER_INPUTS),
         probe=[float(x) for x in probe],
     )
     (path / m.MANIFEST_FILE).write_text(manifest.to_json())
     return manifest
+
+
+def _checked(vectors: np.ndarray, movies: int, name: str) -> np.ndarray:
+    if len(vectors) != movies:
+        raise ValueError(f"{len(vectors)} {name} for {movies} movies")
+    norms = np.linalg.norm(vectors, axis=1)
+    if not np.allclose(norms, 1, atol=1e-3):
+        raise ValueError(f"movie {name} must be unit vectors, lengths range from {norms.min()} to {norms.max()}")
+    return np.ascontiguousarray(vectors, np.float32)
 
 
 def build_faiss(embeddings: np.ndarray, index_factory: str) -> faiss.Index:
@@ -153,7 +162,7 @@ def read_index(directory: str) -> EmbeddingIndex:
     blobs = {}
     for name, expected in manifest.files.items():
         try:
-            if name in loaded:
+            if name in loaded or name == m.RATING_VECTORS_FILE:
                 with fsspec.open(f"{directory}/{name}", "rb") as file:
                     blobs[name] = file.read()
                 found = hashlib.sha256(blobs[name]).hexdigest()
@@ -166,9 +175,12 @@ def read_index(directory: str) -> EmbeddingIndex:
                 f"{directory}/{name} is damaged: its SHA-256 is {found[:12]}..., the manifest says "
                 f"{expected[:12]}.... Publish the version again"
             )
+    embeddings = np.load(io.BytesIO(blobs[m.EMBEDDINGS_FILE]))
+    # An index of before there were rating vectors: its embeddings are both.
+    rating_vectors = blobs.get(m.RATING_VECTORS_FILE)
     return EmbeddingIndex(
         manifest=manifest,
-        embeddings=np.load(io.BytesIO(blobs[m.EMBEDDINGS_FILE])),
+        vectors=Vectors(embeddings, embeddings if rating_vectors is None else np.load(io.BytesIO(rating_vectors))),
         movies=pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE])),
         histories=pl.read_parquet(io.BytesIO(blobs[m.HISTORIES_FILE])),
         faiss_index=faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8)),

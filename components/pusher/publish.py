@@ -17,6 +17,7 @@ from components.pusher import index, store, warmup
 from schemas import features as f
 from schemas import manifest as m
 from schemas.signatures import USER_TOWER
+from schemas.vectors import Vectors
 
 HISTORY_COLUMNS = (f.USER_ID, f.MOVIE_ID, f.RATING, f.TIMESTAMP)
 
@@ -48,7 +49,7 @@ def publish(
     serving_root: str,
     tower_dir: str,
     movie_tower_dir: str,
-    embeddings: np.ndarray,
+    vectors: Vectors,
     movies: pl.DataFrame,
     histories: pl.DataFrame,
     constants: FeatureConstants,
@@ -64,8 +65,8 @@ def publish(
       serving_root: Path or URI.
       tower_dir: SavedModel of the user tower, path or URI.
       movie_tower_dir: SavedModel of the movie tower, path or URI.
-      embeddings: `[movies, dim]` float32, L2-normalised.
-      movies: Catalogue in the order of the embeddings.
+      vectors: Of every movie.
+      movies: Catalogue in the order of the vectors.
       histories: Every rating, sorted by user and time.
       constants: Constants of the user features.
       probe: `[dim]` the user tower's embedding of a user without ratings.
@@ -85,7 +86,7 @@ def publish(
     manifest = index.write_index(
         index_dir,
         version,
-        embeddings,
+        vectors,
         movies,
         histories.select(HISTORY_COLUMNS),
         constants,
@@ -105,7 +106,7 @@ def publish(
 
 def _same(a: m.Manifest, b: m.Manifest) -> bool:
     def essence(manifest: m.Manifest) -> m.Manifest:
-        # A SavedModel's graph differs from one save to the next; the embeddings stand for the movie tower.
+        # A SavedModel's graph differs from one save to the next; the vectors stand for the movie tower.
         files = {name: digest for name, digest in manifest.files.items() if not name.startswith(m.MOVIE_TOWER)}
         return dataclasses.replace(manifest, version=0, created_s=0, files=files)
 

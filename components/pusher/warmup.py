@@ -15,13 +15,15 @@ FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 
 def to_examples(features: Mapping[str, np.ndarray]) -> list[bytes]:
-    """Serialise `[batch, n]` float features as one tf.Example a row."""
+    """Serialise `[batch, n]` features as one tf.Example a row."""
     rows = len(next(iter(features.values())))
     return [
         tf.train.Example(
             features=tf.train.Features(
                 feature={
-                    name: tf.train.Feature(float_list=tf.train.FloatList(value=value[i]))
+                    name: tf.train.Feature(int64_list=tf.train.Int64List(value=value[i]))
+                    if np.issubdtype(value.dtype, np.integer)
+                    else tf.train.Feature(float_list=tf.train.FloatList(value=value[i]))
                     for name, value in features.items()
                 }
             )
@@ -36,7 +38,7 @@ def write(model_dir: str, model_name: str, features: Mapping[str, np.ndarray]) -
     Args:
       model_dir: Local directory of the SavedModel.
       model_name: Name under which TensorFlow Serving serves it.
-      features: User features, `[batch, n]` float32 each.
+      features: What the user tower takes, `[batch, n]` each.
     """
     inputs = {
         s.SERVING_DEFAULT: {s.EXAMPLES: np.array(to_examples(features), object)},

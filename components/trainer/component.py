@@ -14,6 +14,10 @@ from tfx.utils import json_utils
 from components import code_hash
 from components.trainer import executor, trainer
 from components.trainer.config import TrainerConfig
+from schemas import artifacts, keys
+
+_CODE = ("components.trainer", "components.dataset", "components.polars_example_gen.features", "schemas")
+"""What the executor runs."""
 
 
 class TrainerSpec(component_spec.ComponentSpec):
@@ -24,7 +28,11 @@ class TrainerSpec(component_spec.ComponentSpec):
         executor.EPOCHS: component_spec.ExecutionParameter(type=int),
         executor.RETRIEVAL_WEIGHT: component_spec.ExecutionParameter(type=float),
     }
-    INPUTS = standard_component_specs.TrainerSpec.INPUTS
+    INPUTS = {
+        **standard_component_specs.TrainerSpec.INPUTS,
+        keys.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
+        keys.USER_HISTORIES: component_spec.ChannelParameter(type=artifacts.UserHistories),
+    }
     OUTPUTS = standard_component_specs.TrainerSpec.OUTPUTS
 
 
@@ -39,6 +47,8 @@ class Trainer(tfx_trainer.Trainer):
         examples: types.BaseChannel,
         transform_graph: types.BaseChannel,
         schema: types.BaseChannel,
+        movie_catalog: types.BaseChannel,
+        user_histories: types.BaseChannel,
         train_split: str,
         eval_split: str,
         config: TrainerConfig,
@@ -51,6 +61,8 @@ class Trainer(tfx_trainer.Trainer):
           examples: Raw examples.
           transform_graph: What Transform learned.
           schema: Schema of the raw examples.
+          movie_catalog: Every movie with its features, from which negatives are drawn.
+          user_histories: Every rating, of which the user tower reads the latest.
           train_split: Split to train on.
           eval_split: Split that early stopping looks at.
           config: Trainer configuration.
@@ -64,13 +76,15 @@ class Trainer(tfx_trainer.Trainer):
                 examples=examples,
                 transform_graph=transform_graph,
                 schema=schema,
+                movie_catalog=movie_catalog,
+                user_histories=user_histories,
                 run_fn=trainer.RUN_FN,
                 train_args=trainer_pb2.TrainArgs(splits=[train_split]),
                 eval_args=trainer_pb2.EvalArgs(splits=[eval_split]),
                 custom_config=json_utils.dumps(
                     {
                         trainer.CONFIG: TypeAdapter(TrainerConfig).dump_json(config).decode(),
-                        code_hash.PROPERTY: code_hash.of("components.trainer", "schemas"),
+                        code_hash.PROPERTY: code_hash.of(*_CODE),
                     }
                 ),
                 epochs=config.epochs if epochs is None else epochs,

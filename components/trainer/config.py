@@ -18,15 +18,21 @@ class TrainerConfig:
     """Widths of each tower's hidden layers."""
     embedding_dim: Annotated[int, Field(ge=2)] = 32
     """Length of the user and movie embeddings."""
+    id_dim: Annotated[int, Field(ge=0)] = 32
+    """Length of the embedding of a movie id; 0 leaves out which movies are meant, histories with them."""
+    id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """Share of the movie ids that training replaces by the unknown movie's."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the hidden activations that training drops."""
     l2: Annotated[float, Field(ge=0)] = 0.0
     """Factor of the squared kernel weights in the loss."""
-    retrieval_weight: Annotated[float, Field(ge=0)] = 0.022
-    """Factor of the in-batch softmax in the loss; 0 trains on the rating error alone."""
+    retrieval_weight: Annotated[float, Field(ge=0)] = 0.5
+    """Factor of the sampled softmax in the loss; 0 trains on the rating error alone, by which movies are ranked too."""
+    uniform_negatives: Annotated[int, Field(ge=0)] = 1024
+    """Movies that are drawn from the catalogue for the softmax of a step, beside those of the batch."""
     temperature: Annotated[float, Field(gt=0)] = 0.05
     """Divides the cosines in the softmax."""
-    liking_power: Annotated[float, Field(ge=0)] = 4.0
+    liking_power: Annotated[float, Field(ge=0)] = 3.0
     """How sharply the softmax prefers ratings that are high; 0 counts all alike."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of Adam."""

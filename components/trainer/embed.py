@@ -10,25 +10,45 @@ import tensorflow as tf
 
 from schemas import features as f
 from schemas import signatures as s
+from schemas.vectors import Vectors
 
 _BATCH = 8192
 _SERVING_DIR = "Format-Serving"
 
 
 def movie_inputs(catalog: pl.DataFrame) -> dict[str, np.ndarray]:
-    """Return the movie tower's raw inputs, `[movies, n]` float32 each."""
-    inputs = {name: catalog[name].to_numpy()[:, None] for name, length in f.MOVIE_FEATURES.items() if length == 1}
+    """Return the movie tower's raw inputs: `movie_id` `[movies, 1]` int64, the others `[movies, n]` float32."""
+    scalars = (f.MOVIE_ID, *(name for name, length in f.MOVIE_FEATURES.items() if length == 1))
+    inputs = {name: catalog[name].to_numpy()[:, None] for name in scalars}
     return inputs | {f.MOVIE_GENRES: catalog[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy()}
 
 
-def run_signature(signature, features: Mapping[str, np.ndarray], output: str) -> np.ndarray:
-    """Run a signature in batches."""
+def embed_users(model: tf.Module, features: Mapping[str, np.ndarray]) -> Vectors:
+    """Embed users with a loaded model or user tower.
+
+    Args:
+      model: SavedModel with the signature `embed_user`. A tower of before there were rating vectors answers one vector,
+        which is both.
+      features: The inputs that it takes, one row a user.
+    """
+    return _run(model.signatures[s.EMBED_USER], features, s.USER_EMBEDDING, s.USER_RATING_VECTOR)
+
+
+def embed_movies(model: tf.Module, catalog: pl.DataFrame) -> Vectors:
+    """Embed every movie of a catalogue with a loaded model or movie tower; see `embed_users`."""
+    signature = model.signatures[s.EMBED_MOVIE]
+    _, taken = signature.structured_input_signature
+    inputs = {name: value for name, value in movie_inputs(catalog).items() if name in taken}
+    return _run(signature, inputs, s.MOVIE_EMBEDDING, s.MOVIE_RATING_VECTOR)
+
+
+def _run(signature, features: Mapping[str, np.ndarray], embedding: str, rating_vector: str) -> Vectors:
     rows = len(next(iter(features.values())))
     parts = []
     for begin in range(0, max(rows, 1), _BATCH):
-        batch = {name: tf.constant(value[begin : begin + _BATCH], tf.float32) for name, value in features.items()}
-        parts.append(signature(**batch)[output].numpy())
-    return np.concatenate(parts)
+        answer = signature(**{name: tf.constant(value[begin : begin + _BATCH]) for name, value in features.items()})
+        parts.append(Vectors(answer[embedding].numpy(), answer.get(rating_vector, answer[embedding]).numpy()))
+    return Vectors.concatenate(parts)
 
 
 class Towers:
@@ -39,10 +59,10 @@ class Towers:
         self.movie_tower_dir = f"{model_uri}/{s.MOVIE_TOWER_DIR}"
         self._model = tf.saved_model.load(f"{model_uri}/{_SERVING_DIR}")
 
-    def embed_users(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Embed raw user features: `[users, dim]` float32, L2-normalised."""
-        return run_signature(self._model.signatures[s.EMBED_USER], features, s.USER_EMBEDDING)
+    def embed_users(self, features: Mapping[str, np.ndarray]) -> Vectors:
+        """Embed users; see `embed_users`."""
+        return embed_users(self._model, features)
 
-    def embed_movies(self, catalog: pl.DataFrame) -> np.ndarray:
-        """Embed every movie of a catalogue: `[movies, dim]` float32, L2-normalised."""
-        return run_signature(self._model.signatures[s.EMBED_MOVIE], movie_inputs(catalog), s.MOVIE_EMBEDDING)
+    def embed_movies(self, catalog: pl.DataFrame) -> Vectors:
+        """Embed every movie of a catalogue."""
+        return embed_movies(self._model, catalog)

@@ -14,7 +14,8 @@ from tfx.utils import json_utils
 from components.polars_example_gen import shards
 from components.trainer.config import TrainerConfig
 from components.trainer.multi_worker import is_chief
-from components.trainer.trainer import CONFIG, TRAIN_ROWS, run_fn
+from components.trainer.trainer import CATALOG_URI, CONFIG, HISTORIES_URI, TRAIN_ROWS, run_fn
+from schemas import keys
 
 EPOCHS = "epochs"
 RETRIEVAL_WEIGHT = "retrieval_weight"
@@ -32,7 +33,7 @@ class Executor(tfx_executor.GenericExecutor):
         """Train and export.
 
         Args:
-          input_dict: `examples`, `transform_graph`, `schema`.
+          input_dict: `examples`, `transform_graph`, `schema`, `movie_catalog`, `user_histories`.
           output_dict: `model`, `model_run`.
           exec_properties: TFX's, and `epochs` and `retrieval_weight`, which win over the configuration's.
 
@@ -48,6 +49,8 @@ class Executor(tfx_executor.GenericExecutor):
         examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
         custom |= {
             CONFIG: adapter.dump_json(config).decode(),
+            CATALOG_URI: artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
+            HISTORIES_URI: artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
             TRAIN_ROWS: examples.get_int_custom_property(shards.TRAIN),
         }
         exec_properties = {**exec_properties, key: json_utils.dumps(custom)}

@@ -13,78 +13,105 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.trainer.towers import TwoTower
+from components.trainer.towers import Tower, TwoTower
 from schemas import features as f
 from schemas import signatures as s
 
 _Tensors = dict[str, tf.Tensor]
 
+_USER_SPECS = {name: tf.TensorSpec([None, length], tf.float32, name) for name, length in f.USER_FEATURES.items()} | {
+    f.USER_HISTORY_MOVIES: tf.TensorSpec([None, None], tf.int64, f.USER_HISTORY_MOVIES),
+    f.USER_HISTORY_RATINGS: tf.TensorSpec([None, None], tf.float32, f.USER_HISTORY_RATINGS),
+}
+_MOVIE_SPECS = {name: tf.TensorSpec([None, length], tf.float32, name) for name, length in f.MOVIE_FEATURES.items()} | {
+    f.MOVIE_ID: tf.TensorSpec([None, 1], tf.int64, f.MOVIE_ID)
+}
+
+
+class _Inputs(tf.Module):
+    """Raw features -> what the towers read: the transform, and the vocabulary for histories, which it does not know."""
+
+    def __init__(self, transform: tft.TFTransformOutput) -> None:
+        super().__init__()
+        self._layer = transform.transform_features_layer()
+        path = transform.vocabulary_file_by_name(f.MOVIE_IDS_VOCABULARY)
+        lines = tf.lookup.TextFileIndex
+        self._places = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(path, tf.int64, lines.WHOLE_LINE, tf.int64, lines.LINE_NUMBER), -1
+        )
+
+    def __call__(self, features: _Tensors) -> _Tensors:
+        history = {f.USER_HISTORY_MOVIES, f.USER_HISTORY_RATINGS}
+        inputs = self._layer({name: value for name, value in features.items() if name not in history})
+        if not history <= features.keys():
+            return inputs
+        return inputs | {
+            f.USER_HISTORY_INDEX: 1 + self._places.lookup(features[f.USER_HISTORY_MOVIES]),
+            f.USER_HISTORY_RATINGS: features[f.USER_HISTORY_RATINGS],
+        }
+
 
 def export_model(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
     """Write the model with its four signatures; see `schemas.signatures`."""
-    layer = transform.transform_features_layer()
-    both = {**f.USER_FEATURES, **f.MOVIE_FEATURES}
+    inputs, both = _Inputs(transform), _USER_SPECS | _MOVIE_SPECS
 
     def predict(features: _Tensors) -> _Tensors:
-        cosine = model(layer(features), training=False)[s.COSINE]
-        return {s.COSINE: cosine, s.RATING: f.to_stars(cosine)}
+        outputs = model(inputs(features), training=False)
+        return {s.COSINE: outputs[s.COSINE], s.RATING: f.to_stars(outputs[s.SCALED_RATING])}
 
     signatures = {
         s.SERVING_DEFAULT: _of_examples(predict, both),
-        s.EMBED_USER: _of_tensors(_embed_user(model, layer), f.USER_FEATURES),
-        s.EMBED_MOVIE: _of_tensors(_embed_movie(model, layer), f.MOVIE_FEATURES),
+        s.EMBED_USER: _of_tensors(_embed(model.user_tower, inputs), _USER_SPECS),
+        s.EMBED_MOVIE: _of_tensors(_embed(model.movie_tower, inputs), _MOVIE_SPECS),
         s.PREDICT: _of_tensors(predict, both),
     }
-    _save(model, layer, directory, signatures)
+    _save(model, inputs, directory, signatures)
 
 
 def export_movie_tower(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
     """Write the movie tower for the index: `embed_movie` over tensors."""
-    layer = transform.transform_features_layer()
-    _save(
-        model.movie_tower,
-        layer,
-        directory,
-        {s.EMBED_MOVIE: _of_tensors(_embed_movie(model, layer), f.MOVIE_FEATURES)},
-    )
+    inputs = _Inputs(transform)
+    signatures = {s.EMBED_MOVIE: _of_tensors(_embed(model.movie_tower, inputs), _MOVIE_SPECS)}
+    _save(model.movie_tower, inputs, directory, signatures)
 
 
 def export_user_tower(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
     """Write the user tower for TensorFlow Serving: `serving_default` over examples and `embed_user` over tensors."""
-    layer = transform.transform_features_layer()
-    embed_user = _embed_user(model, layer)
+    inputs = _Inputs(transform)
+    embed = _embed(model.user_tower, inputs)
     signatures = {
-        s.SERVING_DEFAULT: _of_examples(embed_user, f.USER_FEATURES),
-        s.EMBED_USER: _of_tensors(embed_user, f.USER_FEATURES),
+        s.SERVING_DEFAULT: _of_examples(embed, _USER_SPECS),
+        s.EMBED_USER: _of_tensors(embed, _USER_SPECS),
     }
-    _save(model.user_tower, layer, directory, signatures)
+    _save(model.user_tower, inputs, directory, signatures)
 
 
-def _embed_user(model: TwoTower, layer: Callable[[_Tensors], _Tensors]) -> Callable[[_Tensors], _Tensors]:
-    return lambda features: {s.USER_EMBEDDING: model.user_tower(layer(features), training=False)}
+def _embed(tower: Tower, inputs: _Inputs) -> Callable[[_Tensors], _Tensors]:
+    return lambda features: tower(inputs(features), training=False)
 
 
-def _embed_movie(model: TwoTower, layer: Callable[[_Tensors], _Tensors]) -> Callable[[_Tensors], _Tensors]:
-    return lambda features: {s.MOVIE_EMBEDDING: model.movie_tower(layer(features), training=False)}
-
-
-def _of_tensors(function: Callable[[_Tensors], _Tensors], lengths: dict[str, int]):
-    specs = {name: tf.TensorSpec([None, n], tf.float32, name=name) for name, n in lengths.items()}
+def _of_tensors(function: Callable[[_Tensors], _Tensors], specs: dict[str, tf.TensorSpec]):
     return tf.function(lambda **features: function(features)).get_concrete_function(**specs)
 
 
-def _of_examples(function: Callable[[_Tensors], _Tensors], lengths: dict[str, int]):
-    specs = {name: tf.io.FixedLenFeature([n], tf.float32) for name, n in lengths.items()}
+def _of_examples(function: Callable[[_Tensors], _Tensors], specs: dict[str, tf.TensorSpec]):
+    # A history may have any length, or be missing; shorter ones are padded with zeros.
+    parsed = {
+        name: tf.io.FixedLenFeature(spec.shape[1:], spec.dtype)
+        if spec.shape[1]
+        else tf.io.FixedLenSequenceFeature([], spec.dtype, allow_missing=True)
+        for name, spec in specs.items()
+    }
 
     def serve(examples: tf.Tensor) -> _Tensors:
-        return function(tf.io.parse_example(examples, specs))
+        return function(tf.io.parse_example(examples, parsed))
 
     return tf.function(serve).get_concrete_function(tf.TensorSpec([None], tf.string, name=s.EXAMPLES))
 
 
-def _save(model: keras.Model, layer: tf.Module, directory: str, signatures: dict) -> None:
+def _save(model: keras.Model, inputs: _Inputs, directory: str, signatures: dict) -> None:
     module = tf.Module()
-    module.transform = layer
+    module.inputs = inputs
     # A Keras 3 variable is not trackable by TensorFlow; the tf.Variable inside is.
     module.model_variables = [variable.value for variable in model.variables]
     tf.saved_model.save(module, directory, signatures=signatures)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import polars as pl
 import tensorflow as tf
 
+from components.trainer.embed import movie_inputs
+from components.trainer.histories import HistoryTable
 from components.trainer.multi_worker import Worker
 from schemas import features as f
 
 PARSE_SPEC = {
+    f.USER_ID: tf.io.FixedLenFeature([1], tf.int64),
     f.MOVIE_ID: tf.io.FixedLenFeature([1], tf.int64),
     **{name: tf.io.FixedLenFeature([length], tf.float32) for name, length in f.FLOAT_FEATURES.items()},
 }
-"""What training parses of an example; user and time stamp are left out."""
+"""What training parses of an example; the time stamp is left out."""
 
-_TOWER_INPUTS = (*f.USER_INPUTS, *f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_LOG_COUNT)
+_MOVIE_COLUMNS = (*f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_INDEX, f.MOVIE_LOG_COUNT)
+_COLUMNS = (*f.USER_INPUTS, *_MOVIE_COLUMNS)
 _INTERLEAVED_SHARDS = 16
 _BLOCK_RECORDS = 256
 """Records that are taken of a shard at a time; one by one, switching would cost more than parsing."""
@@ -26,6 +31,7 @@ Transform = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 def batches(
     file_pattern: Sequence[str],
     transform: Transform,
+    histories: HistoryTable,
     batch_size: int,
     shuffle_rows: int = 0,
     seed: int = 0,
@@ -36,6 +42,7 @@ def batches(
     Args:
       file_pattern: Shard files or patterns.
       transform: Raw features `[batch, n]` -> transformed features.
+      histories: The users' latest ratings.
       batch_size: Rows per batch.
       shuffle_rows: Rows in the shuffle buffer; 0 keeps the order and the last, smaller batch. With shuffling the last
         batch is dropped, so that the softmax always sees as many negatives.
@@ -72,11 +79,22 @@ def batches(
         records = records.repeat()  # Before the batches: a worker's shards may hold less than a whole one.
 
     def parse(serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        features = transform(tf.io.parse_example(serialized, PARSE_SPEC))
-        return {name: features[name] for name in _TOWER_INPUTS}, features[f.LABEL]
+        raw = tf.io.parse_example(serialized, PARSE_SPEC)
+        user_id = raw.pop(f.USER_ID)
+        features = transform(raw)
+        # The vocabulary's look-up loses the shape, and Keras asks for it.
+        features[f.MOVIE_INDEX] = tf.ensure_shape(features[f.MOVIE_INDEX], features[f.MOVIE_ID].shape)
+        inputs = {name: features[name] for name in _COLUMNS}
+        return inputs | histories.lookup(user_id, features[f.MOVIE_INDEX]), features[f.LABEL]
 
     return (
         records.batch(batch_size, drop_remainder=bool(shuffle_rows))
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def movie_columns(catalog: pl.DataFrame, transform: Transform) -> dict[str, tf.Tensor]:
+    """Return what training reads of every movie of a catalogue, after Transform: `[movies, n]` each."""
+    features = transform({name: tf.constant(value) for name, value in movie_inputs(catalog).items()})
+    return {name: features[name] for name in _MOVIE_COLUMNS}

@@ -9,97 +9,167 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from components.trainer.losses import in_batch_softmax
+from components.trainer.losses import UniformNegatives, sampled_softmax
 from schemas import features as f
-from schemas.signatures import COSINE, MOVIE_EMBEDDING, USER_EMBEDDING
+from schemas import signatures as s
 
 PACKAGE = "matinee"
 
+_Tensors = dict[str, keras.KerasTensor]
+
 
 class Tower(keras.Model):
-    """A multilayer perceptron over the features of one side, ending on the unit sphere.
+    """One side's two multilayer perceptrons, each ending on the unit sphere.
 
-    Input: a dict of the side's features after Transform, each `[batch, n]` float32.
-    Output: `[batch, embedding_dim]` float32, L2-normalised.
+    One reads the side's statistics and gives the rating vector. The other one reads an embedding of movie ids as well
+    and gives the embedding. They share nothing: what ids teach about rankings spoils the ratings (docs/quality.md).
+    Without `retrieval` there is the first one alone, and its vector is the embedding too.
+
+    Input: a dict of the side's features after Transform, each `[batch, n]`.
+    Output: a dict of the embedding and the rating vector, `[batch, embedding_dim]` float32 each, L2-normalised.
     """
 
     FEATURES: tuple[str, ...] = ()
+    EMBEDDING = ""
+    RATING_VECTOR = ""
 
     def __init__(
         self,
+        vocabulary_size: int,
         hidden_units: Sequence[int] = (256, 128),
         embedding_dim: int = 32,
+        id_dim: int = 32,
         dropout: float = 0.0,
         l2: float = 0.0,
+        retrieval: bool = True,
         **kwargs: Any,
     ) -> None:
         """Create the layers.
 
         Args:
+          vocabulary_size: Number of movies with an id embedding of their own; all others share one.
           hidden_units: Width of each hidden layer.
-          embedding_dim: Length of the embedding.
+          embedding_dim: Length of the embedding and of the rating vector.
+          id_dim: Length of a movie id's embedding; 0 leaves ids out.
           dropout: Share of the hidden activations that training drops, in [0, 1).
           l2: Factor of the squared kernel weights in the loss.
+          retrieval: Whether there is an embedding beside the rating vector.
           **kwargs: Passed to `keras.Model`.
 
         Raises:
           ValueError: A width is below 1, or dropout is not in [0, 1).
         """
         super().__init__(**kwargs)
-        if min((*hidden_units, embedding_dim)) < 1:
-            raise ValueError(f"widths must be 1 or more, got {tuple(hidden_units)} and {embedding_dim}")
+        if min((*hidden_units, embedding_dim)) < 1 or min(id_dim, vocabulary_size) < 0:
+            raise ValueError(
+                f"widths must be 1 or more, got {tuple(hidden_units)} and {embedding_dim}; id_dim and vocabulary_size "
+                f"0 or more, got {id_dim} and {vocabulary_size}"
+            )
+        self.vocabulary_size, self.id_dim, self.retrieval = vocabulary_size, id_dim, retrieval
         self.hidden_units, self.embedding_dim = tuple(hidden_units), embedding_dim
         self.dropout_rate, self.l2 = dropout, l2
-        self.concatenate = keras.layers.Concatenate(name="features")
-        self.stack = []
-        for i, units in enumerate(self.hidden_units):
-            self.stack.append(keras.layers.Dense(units, "relu", kernel_regularizer=self._l2(), name=f"hidden_{i}"))
-            if dropout:
-                self.stack.append(keras.layers.Dropout(dropout, name=f"dropout_{i}"))
-        self.stack.append(keras.layers.Dense(embedding_dim, kernel_regularizer=self._l2(), name="embedding"))
-        self.normalize = keras.layers.UnitNormalization(name="unit")
+        self.rating_stack = self._stack("rating")
+        if retrieval:
+            self.embedding_stack = self._stack("embedding")
+            if id_dim:
+                self.ids = keras.layers.Embedding(vocabulary_size + 1, id_dim, name="ids")
 
-    def _l2(self) -> keras.Regularizer | None:
-        return keras.regularizers.L2(self.l2) if self.l2 else None
+    def _stack(self, name: str) -> keras.Sequential:
+        penalty = keras.regularizers.L2(self.l2) if self.l2 else None
+        layers = []
+        for units in self.hidden_units:
+            layers.append(keras.layers.Dense(units, "relu", kernel_regularizer=penalty))
+            if self.dropout_rate:
+                layers.append(keras.layers.Dropout(self.dropout_rate))
+        layers.append(keras.layers.Dense(self.embedding_dim, kernel_regularizer=penalty))
+        return keras.Sequential([*layers, keras.layers.UnitNormalization()], name=name)
 
-    def call(self, inputs: dict[str, keras.KerasTensor], training: bool | None = None) -> keras.KerasTensor:
+    def call(self, inputs: _Tensors, training: bool | None = None) -> _Tensors:
         """Embed a batch."""
-        x = self.concatenate([inputs[name] for name in self.FEATURES])
-        for layer in self.stack:
-            x = layer(x, training=training) if isinstance(layer, keras.layers.Dropout) else layer(x)
-        return self.normalize(x)
+        statistics = ops.concatenate([inputs[name] for name in self.FEATURES], axis=1)
+        rating = self.rating_stack(statistics, training=training)
+        if not self.retrieval:
+            return {self.EMBEDDING: rating, self.RATING_VECTOR: rating}
+        parts = [statistics, *self._of_ids(inputs, training)] if self.id_dim else [statistics]
+        embedding = self.embedding_stack(ops.concatenate(parts, axis=1), training=training)
+        return {self.EMBEDDING: embedding, self.RATING_VECTOR: rating}
+
+    def _of_ids(self, inputs: _Tensors, training: bool | None) -> list[keras.KerasTensor]:
+        """Return what the movie ids say, `[batch, n]` each."""
+        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
             "hidden_units": list(self.hidden_units),
             "embedding_dim": self.embedding_dim,
+            "id_dim": self.id_dim,
             "dropout": self.dropout_rate,
             "l2": self.l2,
+            "retrieval": self.retrieval,
         }
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class UserTower(Tower):
-    """The tower of the user: his ratings and their number per genre, and what Transform derives from them."""
+    """The tower of the user: his ratings per genre, and the movies that he rated last.
+
+    The movies enter as the mean of their ids' embeddings, and as the mean weighted by the scaled ratings: what he
+    watches, and what he likes of it.
+    """
 
     FEATURES = f.USER_INPUTS
+    EMBEDDING, RATING_VECTOR = s.USER_EMBEDDING, s.USER_RATING_VECTOR
+
+    def _of_ids(self, inputs: _Tensors, training: bool | None) -> list[keras.KerasTensor]:
+        movies, stars = self.ids(inputs[f.USER_HISTORY_INDEX]), inputs[f.USER_HISTORY_RATINGS]
+        rated = ops.cast(stars > 0, "float32")
+        number = ops.sum(rated, axis=1, keepdims=True)
+        share = rated / ops.maximum(number, 1.0)
+        return [
+            ops.einsum("bl,bld->bd", share, movies),
+            ops.einsum("bl,bld->bd", share * f.to_label(stars), movies),
+            ops.log1p(number),
+        ]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class MovieTower(Tower):
-    """The tower of the movie: genres, number of ratings, average rating, year."""
+    """The tower of the movie: genres, number of ratings, average rating, year, and its id.
+
+    Training replaces a share `id_dropout` of the ids by that of the unknown movie, so that its embedding is learned
+    and a movie without ratings is placed by its content.
+    """
 
     FEATURES = f.MOVIE_INPUTS
+    EMBEDDING, RATING_VECTOR = s.MOVIE_EMBEDDING, s.MOVIE_RATING_VECTOR
+
+    def __init__(self, *args: Any, id_dropout: float = 0.0, **kwargs: Any) -> None:
+        """Create the layers; see `Tower`. `id_dropout` is in [0, 1)."""
+        super().__init__(*args, **kwargs)
+        self.id_dropout = id_dropout
+        self.seed = keras.random.SeedGenerator()
+
+    def _of_ids(self, inputs: _Tensors, training: bool | None) -> list[keras.KerasTensor]:
+        index = inputs[f.MOVIE_INDEX][:, 0]
+        if training and self.id_dropout:
+            kept = keras.random.uniform(ops.shape(index), seed=self.seed) >= self.id_dropout
+            index = index * ops.cast(kept, index.dtype)
+        return [self.ids(index)]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "id_dropout": self.id_dropout}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class TwoTower(keras.Model):
-    """Both towers; their dot product, the cosine, is the affinity in [-1, 1].
+    """Both towers. The cosine of the embeddings ranks movies, the cosine of the rating vectors is the rating.
 
-    Loss: mean squared error of the cosine against the scaled rating, plus `retrieval_weight` times the in-batch
-    softmax, in which a row counts by `((label + 1) / 2) ** liking_power`.
+    Loss: mean squared error of the rating vectors' cosine against the scaled rating, plus `retrieval_weight` times the
+    sampled softmax over the embeddings, in which a row counts by `((label + 1) / 2) ** liking_power`.
     """
 
     def __init__(
@@ -116,7 +186,7 @@ class TwoTower(keras.Model):
         Args:
           user_tower: Tower of the user.
           movie_tower: Tower of the movie, of the same `embedding_dim`.
-          retrieval_weight: Factor of the in-batch softmax, >= 0; 0 gives the plain mean-squared-error model.
+          retrieval_weight: Factor of the sampled softmax, >= 0; 0 gives the plain mean-squared-error model.
           temperature: Divides the cosines in the softmax, > 0.
           liking_power: How sharply the softmax prefers rows that the user liked, >= 0; 0 counts all alike.
           **kwargs: Passed to `keras.Model`.
@@ -134,44 +204,57 @@ class TwoTower(keras.Model):
             )
         self.user_tower, self.movie_tower = user_tower, movie_tower
         self.retrieval_weight, self.temperature, self.liking_power = retrieval_weight, temperature, liking_power
-        self.dot = keras.layers.Dot(axes=1, name=COSINE)
+        self.negatives: UniformNegatives | None = None
+        """Movies that training adds to those of the batch; no part of the model that is saved."""
 
-    def call(self, inputs: dict[str, keras.KerasTensor], training: bool | None = None) -> dict:
+    def call(self, inputs: _Tensors, training: bool | None = None) -> _Tensors:
         """Embed both sides and compare them.
 
         Args:
-          inputs: Features of both towers after Transform, each `[batch, n]` float32.
+          inputs: Features of both towers after Transform, each `[batch, n]`.
           training: Whether dropout is on.
 
         Returns:
-          `cosine` `[batch, 1]`, `user_embedding` and `movie_embedding` `[batch, dim]`, float32.
+          `cosine` and `scaled_rating` `[batch, 1]`; embeddings and rating vectors `[batch, dim]`; float32.
         """
-        user = self.user_tower(inputs, training=training)
-        movie = self.movie_tower(inputs, training=training)
-        return {COSINE: self.dot([user, movie]), USER_EMBEDDING: user, MOVIE_EMBEDDING: movie}
+        outputs = self.user_tower(inputs, training=training) | self.movie_tower(inputs, training=training)
+
+        def cosine(user: str, movie: str) -> keras.KerasTensor:
+            return ops.sum(outputs[user] * outputs[movie], axis=1, keepdims=True)
+
+        return outputs | {
+            s.COSINE: cosine(s.USER_EMBEDDING, s.MOVIE_EMBEDDING),
+            s.SCALED_RATING: cosine(s.USER_RATING_VECTOR, s.MOVIE_RATING_VECTOR),
+        }
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Compute the mixed loss of a batch; see the class."""
-        del sample_weight, training
-        loss = ops.mean(ops.square(y_pred[COSINE] - y))
+        del sample_weight
+        loss = ops.mean(ops.square(y_pred[s.SCALED_RATING] - y))
         if self.retrieval_weight:
-            liking = ops.power((ops.reshape(y, [-1]) + 1) / 2, self.liking_power)
-            loss += self.retrieval_weight * in_batch_softmax(
-                y_pred[USER_EMBEDDING],
-                y_pred[MOVIE_EMBEDDING],
-                ops.reshape(x[f.MOVIE_ID], [-1]),
-                ops.reshape(x[f.MOVIE_LOG_COUNT], [-1]),
-                liking,
-                self.temperature,
-            )
+            loss += self.retrieval_weight * self._retrieval_loss(x, y, y_pred, training)
         for penalty in self.losses:
             loss += penalty
         # Keras sums the replicas' losses; the mean over the global batch is what a single replica computes.
         return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
+    def _retrieval_loss(self, x: _Tensors, y, y_pred: _Tensors, training: bool) -> keras.KerasTensor:
+        embedding, movie_id = y_pred[s.MOVIE_EMBEDDING], ops.reshape(x[f.MOVIE_ID], [-1])
+        log_q = ops.reshape(x[f.MOVIE_LOG_COUNT], [-1])
+        if training and self.negatives:
+            drawn = self.negatives.draw()
+            others = self.movie_tower(drawn, training=True)[s.MOVIE_EMBEDDING]
+            # A row's own rating is not in its movie's count, in that of the catalogue it is.
+            count = ops.concatenate([ops.exp(log_q), ops.exp(drawn[f.MOVIE_LOG_COUNT][:, 0]) - 1], axis=0)
+            log_q = self.negatives.log_q(count, ops.cast(ops.shape(embedding)[0], "float32"))
+            embedding = ops.concatenate([embedding, others], axis=0)
+            movie_id = ops.concatenate([movie_id, drawn[f.MOVIE_ID][:, 0]], axis=0)
+        liking = ops.power((ops.reshape(y, [-1]) + 1) / 2, self.liking_power)
+        return sampled_softmax(y_pred[s.USER_EMBEDDING], embedding, movie_id, log_q, liking, self.temperature)
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Update the compiled metrics, which look at the cosine alone."""
-        return super().compute_metrics(x, y, y_pred[COSINE], sample_weight)
+        """Update the compiled metrics, which look at the predicted rating alone."""
+        return super().compute_metrics(x, y, y_pred[s.SCALED_RATING], sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

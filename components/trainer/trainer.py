@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 from collections.abc import Sequence
 
 import keras
+import numpy as np
+import polars as pl
 import tensorflow as tf
 import tensorflow_transform as tft
 from pydantic import TypeAdapter
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.utils import io_utils
 
-from components import progress
-from components.trainer import export
+from components import dataset, progress
+from components.trainer import export, histories
 from components.trainer.config import TrainerConfig
-from components.trainer.input import Transform, batches
+from components.trainer.histories import HistoryTable
+from components.trainer.input import Transform, batches, movie_columns
+from components.trainer.losses import UniformNegatives
 from components.trainer.multi_worker import MultiWorkerTwoTower, this_worker
 from components.trainer.towers import MovieTower, TwoTower, UserTower
+from schemas import features as f
 from schemas import signatures
 
 RUN_FN = f"{__name__}.run_fn"
 CONFIG = "trainer_config"
 """Key of the configuration's JSON in the Trainer's custom_config."""
+CATALOG_URI = "movie_catalog_uri"
+"""Key of the MovieCatalog artifact's URI there."""
+HISTORIES_URI = "user_histories_uri"
+"""Key of the UserHistories artifact's URI there."""
 TRAIN_ROWS = "train_rows"
 """Key of the number of train rows there."""
 HISTORY_FILE = "history.json"
@@ -60,14 +70,62 @@ class StepProgress(keras.callbacks.Callback):
         self._pending = 0
 
 
-def build_model(config: TrainerConfig, cls: type[TwoTower] = TwoTower) -> TwoTower:
+@dataclasses.dataclass(frozen=True)
+class TrainData:
+    """What a model is trained on."""
+
+    train_files: Sequence[str]
+    """Shards of examples, or patterns of them."""
+    eval_files: Sequence[str]
+    """Shards that early stopping looks at."""
+    transform: Transform
+    """Raw features -> transformed features."""
+    vocabulary: np.ndarray
+    """`[movies]` int64: the movie ids in the order of Transform's vocabulary."""
+    histories: HistoryTable
+    """The users' latest train ratings."""
+    catalog: pl.DataFrame
+    """Every movie with its features."""
+    train_rows: int | None = None
+    """Rows in all train shards; several workers need to know."""
+
+
+def load_data(
+    train_files: Sequence[str],
+    eval_files: Sequence[str],
+    transform: tft.TFTransformOutput,
+    catalog_uri: str,
+    histories_uri: str,
+    train_rows: int | None = None,
+) -> TrainData:
+    """Read the tables that training looks up in; the examples are streamed."""
+    names = transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY)
+    vocabulary = np.array([int(name) for name in names], np.int64)
+    return TrainData(
+        train_files,
+        eval_files,
+        transform.transform_features_layer(),
+        vocabulary,
+        histories.load(histories_uri, vocabulary),
+        dataset.read_catalog(catalog_uri),
+        train_rows,
+    )
+
+
+def build_model(config: TrainerConfig, vocabulary_size: int, cls: type[TwoTower] = TwoTower) -> TwoTower:
     """Build the untrained model."""
     sizes = dict(
-        hidden_units=config.hidden_units, embedding_dim=config.embedding_dim, dropout=config.dropout, l2=config.l2
+        vocabulary_size=vocabulary_size,
+        hidden_units=config.hidden_units,
+        embedding_dim=config.embedding_dim,
+        id_dim=config.id_dim,
+        dropout=config.dropout,
+        l2=config.l2,
+        retrieval=bool(config.retrieval_weight),
     )
     return cls(
         UserTower(**sizes, name="user_tower"),
-        MovieTower(**sizes, name="movie_tower"),
+        MovieTower(**sizes, id_dropout=config.id_dropout, name="movie_tower"),
         config.retrieval_weight,
         config.temperature,
         config.liking_power,
@@ -86,11 +144,8 @@ def get_strategy(name: str) -> tf.distribute.Strategy:
 
 def train(
     config: TrainerConfig,
-    train_files: Sequence[str],
-    eval_files: Sequence[str],
-    transform: Transform,
+    data: TrainData,
     log_dir: str | None = None,
-    train_rows: int | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> tuple[TwoTower, dict[str, list[float]]]:
     """Train a model.
@@ -100,11 +155,8 @@ def train(
 
     Args:
       config: Trainer configuration.
-      train_files: Shards, or patterns of them, to train on.
-      eval_files: Shards that early stopping looks at.
-      transform: Raw features -> transformed features.
+      data: What to train on.
       log_dir: Where TensorBoard's logs go, if TensorBoard is installed.
-      train_rows: Rows in all train shards; several workers need to know.
       strategy: Of the configuration, made already.
 
     Returns:
@@ -117,12 +169,13 @@ def train(
     worker = this_worker(strategy)
     # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
-    train_data = batches(train_files, transform, config.batch_size, config.shuffle_rows, config.seed, worker)
-    eval_data = batches(eval_files, transform, config.batch_size)
-    steps = None if train_rows is None else train_rows // config.batch_size
+    lookups = data.transform, data.histories
+    train_data = batches(data.train_files, *lookups, config.batch_size, config.shuffle_rows, config.seed, worker)
+    eval_data = batches(data.eval_files, *lookups, config.batch_size)
+    steps = None if data.train_rows is None else data.train_rows // config.batch_size
     if steps == 0:
         raise ValueError(
-            f"batch_size is {config.batch_size}, more than the {train_rows} train ratings; choose a smaller one"
+            f"batch_size is {config.batch_size}, more than the {data.train_rows} train ratings; choose a smaller one"
         )
     if worker.count > 1:
         train_data, eval_data = _unsharded(train_data), _unsharded(eval_data)
@@ -130,7 +183,10 @@ def train(
         # Where it must look for the end, Keras 3.12 counts one batch too many into the means of loss and metrics.
         train_data = train_data.apply(tf.data.experimental.assert_cardinality(steps))
     with strategy.scope():
-        model = build_model(config, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
+        vocabulary_size = len(data.vocabulary)
+        model = build_model(config, vocabulary_size, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
+        if config.uniform_negatives:
+            model.negatives = UniformNegatives(movie_columns(data.catalog, data.transform), config.uniform_negatives)
         optimizer = keras.optimizers.Adam(
             config.learning_rate, use_ema=bool(config.ema_momentum), ema_momentum=config.ema_momentum or None
         )
@@ -151,7 +207,7 @@ def train(
         verbose=0,
     )
     if worker.count > 1:
-        model = _outside_strategy(model, config, eval_data)
+        model = _outside_strategy(model, build_model(config, vocabulary_size), eval_data)
     return model, {name: [float(x) for x in values] for name, values in history.history.items()}
 
 
@@ -162,11 +218,10 @@ def _unsharded(data: tf.data.Dataset) -> tf.data.Dataset:
     return data.with_options(options)
 
 
-def _outside_strategy(model: TwoTower, config: TrainerConfig, data: tf.data.Dataset) -> TwoTower:
+def _outside_strategy(model: TwoTower, copy: TwoTower, data: tf.data.Dataset) -> TwoTower:
     """Copy a model out of its strategy: to save one of several workers' variables, all would have to take part."""
-    copy = build_model(config)
     inputs, _ = data.element_spec
-    copy({name: tf.zeros([1, *spec.shape[1:]], spec.dtype) for name, spec in inputs.items()})
+    copy({name: tf.zeros([1, spec.shape[1] or 1], spec.dtype) for name, spec in inputs.items()})
     copy.set_weights(model.get_weights())
     return copy
 
@@ -180,15 +235,16 @@ def run_fn(fn_args: FnArgs) -> None:
     config = TypeAdapter(TrainerConfig).validate_json(fn_args.custom_config[CONFIG])
     strategy = get_strategy(config.strategy)  # First: its collective operations are set up before any other operation.
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    model, history = train(
-        config,
+    custom = fn_args.custom_config
+    data = load_data(
         fn_args.train_files,
         fn_args.eval_files,
-        transform.transform_features_layer(),
-        fn_args.model_run_dir,
-        fn_args.custom_config.get(TRAIN_ROWS),
-        strategy,
+        transform,
+        custom[CATALOG_URI],
+        custom[HISTORIES_URI],
+        custom[TRAIN_ROWS],
     )
+    model, history = train(config, data, fn_args.model_run_dir, strategy)
     if not this_worker(strategy).is_chief:
         return
     export.export_model(model, transform, fn_args.serving_model_dir)

@@ -24,8 +24,9 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
 
     Returns:
       The towers' inputs (`schemas.features.USER_INPUTS` and `MOVIE_INPUTS`) as z-scores per element, counts as
-      z-scores of log(1 + n), genres as they are. `movie_id` as it is, `movie_log_count` = log(1 + movie_num_ratings),
-      and `label`, the rating scaled to [-1, 1].
+      z-scores of log(1 + n), genres as they are. `movie_id` as it is, `movie_index`, its place in the vocabulary
+      of train movies from 1 or 0 for any other, `movie_log_count` = log(1 + movie_num_ratings), and `label`, the
+      rating scaled to [-1, 1].
     """
     del custom_config
     movie_log_count = tf.math.log1p(inputs[f.MOVIE_NUM_RATINGS])
@@ -37,6 +38,9 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
     outputs = {name: _z_score(value) for name, value in standardised.items()}
     outputs[f.MOVIE_GENRES] = tf.identity(inputs[f.MOVIE_GENRES])
     outputs[f.MOVIE_ID] = tf.identity(inputs[f.MOVIE_ID])
+    outputs[f.MOVIE_INDEX] = 1 + tft.compute_and_apply_vocabulary(
+        inputs[f.MOVIE_ID], default_value=-1, vocab_filename=f.MOVIE_IDS_VOCABULARY
+    )
     outputs[f.MOVIE_LOG_COUNT] = tf.identity(movie_log_count)
     outputs[f.LABEL] = f.to_label(inputs[f.RATING])
     return outputs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grpc
-import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import (
     get_model_status_pb2,
@@ -14,6 +13,7 @@ from tensorflow_serving.apis import (
 )
 
 from schemas import signatures as s
+from schemas.vectors import Vectors
 from serving.config import TowerConfig
 from serving.tf_serving.resilience import Resilience
 from serving.user_tower import Features, TowerError, check_answer
@@ -91,21 +91,19 @@ class GrpcUserTower:
     def __init__(self, towers: GrpcUserTowers, stub, version: int) -> None:
         self._towers, self._stub, self._version = towers, stub, version
 
-    async def embed(self, features: Features) -> np.ndarray:
+    async def embed(self, features: Features) -> Vectors:
         """Embed users; see `AsyncUserTower`."""
         request = predict_pb2.PredictRequest(model_spec=_spec(self._version, s.EMBED_USER))
         for name, value in features.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value, tf.float32))
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         answer = await self._towers.call(self._stub.Predict, request)
         where = f"grpc://{self._towers.target}"
         if answer.model_spec.version.value != self._version:
             raise TowerError(
                 f"{where} answered with version {answer.model_spec.version.value}, asked for {self._version}", "answer"
             )
-        if s.USER_EMBEDDING not in answer.outputs:
-            raise TowerError(f"{where} answered no {s.USER_EMBEDDING} but {sorted(answer.outputs)}", "answer")
-        embeddings = tf.make_ndarray(answer.outputs[s.USER_EMBEDDING])
-        return check_answer(embeddings, len(next(iter(features.values()))), where)
+        outputs = {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
+        return check_answer(outputs, len(next(iter(features.values()))), where)
 
 
 def _spec(version: int, signature: str = "") -> model_pb2.ModelSpec:

@@ -6,6 +6,7 @@ import httpx
 import numpy as np
 
 from schemas import signatures as s
+from schemas.vectors import Vectors
 from serving.config import TowerConfig
 from serving.tf_serving.resilience import Resilience
 from serving.user_tower import Features, TowerError, check_answer
@@ -95,12 +96,15 @@ class RestUserTower:
     def __init__(self, towers: RestUserTowers, version: int) -> None:
         self._towers, self._path = towers, f"{version}:predict"
 
-    async def embed(self, features: Features) -> np.ndarray:
+    async def embed(self, features: Features) -> Vectors:
         """Embed users; see `AsyncUserTower`."""
         inputs = {name: value.tolist() for name, value in features.items()}
         answer = await self._towers.send("POST", self._path, {"signature_name": s.EMBED_USER, "inputs": inputs})
         try:
-            embeddings = np.array(answer["outputs"], np.float32)
+            outputs = answer["outputs"]
+            # Of a signature with one output TensorFlow Serving leaves its name out.
+            named = outputs if isinstance(outputs, dict) else {s.USER_EMBEDDING: outputs}
+            vectors = {name: np.array(value, np.float32) for name, value in named.items()}
         except (KeyError, TypeError, ValueError):
             raise TowerError(f"{self._towers.url} answered no embeddings: {str(answer)[:100]}", "answer") from None
-        return check_answer(embeddings, len(next(iter(features.values()))), self._towers.url)
+        return check_answer(vectors, len(next(iter(features.values()))), self._towers.url)

@@ -238,7 +238,8 @@ def test_pushed_signatures_equal_the_trained_model(finished, session_run):
     recommender = Recommender.load(str(workspace.serving))
     users = recommender.user_ids[:64]
     features = {
-        name: np.concatenate([recommender.user_features(int(user))[name] for user in users]) for name in f.USER_FEATURES
+        name: np.concatenate([recommender.user_tower_inputs(int(user))[name] for user in users])
+        for name in f.USER_TOWER_INPUTS
     }
     (model_dir,) = (workspace.output / "artifacts" / "Trainer" / "model").glob("*/Format-Serving")
     expected = session_run(model_dir, s.EMBED_USER, features)[s.USER_EMBEDDING]
@@ -249,7 +250,8 @@ def test_pushed_signatures_equal_the_trained_model(finished, session_run):
     assert (tower / "assets.extra" / "tf_serving_warmup_requests").exists()
 
     movies = recommender.movies
-    inputs = {name: movies[name].to_numpy()[:, None] for name, n in f.MOVIE_FEATURES.items() if n == 1}
+    scalars = (f.MOVIE_ID, *(name for name, n in f.MOVIE_FEATURES.items() if n == 1))
+    inputs = {name: movies[name].to_numpy()[:, None] for name in scalars}
     inputs[f.MOVIE_GENRES] = np.stack(movies[f.MOVIE_GENRES].to_numpy())
     embeddings = session_run(model_dir, s.EMBED_MOVIE, inputs)[s.MOVIE_EMBEDDING]
     index = workspace.serving / EMBEDDING_INDEX / str(version)
@@ -263,9 +265,8 @@ def test_served_features_equal_the_pipelines(finished_output):
     artifacts = finished_output / "artifacts" / "PolarsExampleGen"
     histories = pl.concat([pl.read_parquet(path) for path in artifacts.glob("user_histories/*/*.parquet")])
     paths = [str(path) for path in artifacts.glob("examples/*/Split-eval/*.gz")]
-    spec = {**PARSE_SPEC, f.USER_ID: tf.io.FixedLenFeature([1], tf.int64)}
     records = list(tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator())
-    values = {name: value.numpy() for name, value in tf.io.parse_example(records, spec).items()}
+    values = {name: value.numpy() for name, value in tf.io.parse_example(records, PARSE_SPEC).items()}
     users = np.unique(values[f.USER_ID], return_index=True)
     assert len(users[0]) > 100, "every user with eval ratings"
     for user, row in zip(*users, strict=True):

@@ -31,7 +31,7 @@ def publish_next(root, seed=0):
     index.write_index(
         str(staged / "index"),
         version,
-        np.random.default_rng(seed).permutation(old.embeddings),
+        old.vectors[np.random.default_rng(seed).permutation(len(old.vectors))],
         old.movies,
         old.histories,
         old.constants,

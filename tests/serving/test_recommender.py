@@ -5,6 +5,7 @@ import pytest
 from components.polars_example_gen.features import FeatureConstants
 from components.pusher import index
 from schemas import features as f
+from schemas.vectors import Vectors
 from serving.recommender import Recommender
 from serving.records import PERSONAL, POPULAR, MovieFilter, RatedMovie
 
@@ -19,10 +20,11 @@ def unit(vectors):
 class FixedProjectionTower:
     """A user tower that is a random projection of the features: enough to rank by, and easy to repeat."""
 
-    projection = np.random.default_rng(4).normal(size=(40, DIM)).astype(np.float32)
+    projections = np.random.default_rng(4).normal(size=(2, 40, DIM)).astype(np.float32)
 
     def embed(self, features):
-        return unit(np.concatenate([features[name] for name in f.USER_FEATURES], axis=1) @ self.projection)
+        statistics = np.concatenate([features[name] for name in f.USER_FEATURES], axis=1)
+        return Vectors(*(unit(statistics @ projection) for projection in self.projections))
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +48,28 @@ def recommender(tmp_path_factory):
     )
     directory = str(tmp_path_factory.mktemp("index"))
     index.write_index(
-        directory, 3, unit(rng.normal(size=(MOVIES, DIM)).astype(np.float32)), movies, histories, CONSTANTS, "tower"
+        directory,
+        3,
+        Vectors(*unit(rng.normal(size=(2, MOVIES, DIM)).astype(np.float32))),
+        movies,
+        histories,
+        CONSTANTS,
+        "tower",
     )
     return Recommender(index.read_index(directory), FixedProjectionTower())
 
 
+def embed(recommender, user_id):
+    return FixedProjectionTower().embed(recommender.user_tower_inputs(user_id))[0]
+
+
 def expected_scores(recommender, user_id):
-    embedding = FixedProjectionTower().embed(recommender.user_features(user_id))[0]
-    return recommender.embeddings @ embedding
+    return recommender.embeddings @ embed(recommender, user_id).embeddings
+
+
+def expected_stars(recommender, user_id):
+    vectors = recommender._rating_vectors @ embed(recommender, user_id).rating_vectors
+    return np.clip(2.75 + 2.25 * vectors, 0.5, 5)
 
 
 def test_top_n_equals_a_plain_argsort(recommender):
@@ -63,7 +79,7 @@ def test_top_n_equals_a_plain_argsort(recommender):
     answer = recommender.recommend(user_id=1)
     assert [r.movie_id for r in answer] == [i * 10 + 5 for i in order]
     assert [r.score for r in answer] == pytest.approx([scores[i] for i in order])
-    assert [r.predicted_rating for r in answer] == pytest.approx([2.75 + 2.25 * scores[i] for i in order], rel=1e-5)
+    assert [r.predicted_rating for r in answer] == pytest.approx(expected_stars(recommender, 1)[order], rel=1e-5)
     assert {r.source for r in answer} == {PERSONAL}
     assert answer[0].title == f"Movie {order[0]}"
 
@@ -132,9 +148,8 @@ def test_no_ratings_give_the_popularity_list(recommender):
 
 
 def test_predicted_ratings_are_clipped_stars(recommender):
-    scores = expected_scores(recommender, 7)
     predicted = recommender.predict_ratings(user_id=7, movie_ids=[395, 5])
-    np.testing.assert_allclose(predicted, np.clip(2.75 + 2.25 * scores[[39, 0]], 0.5, 5), rtol=1e-5)
+    np.testing.assert_allclose(predicted, expected_stars(recommender, 7)[[39, 0]], rtol=1e-5)
     np.testing.assert_allclose(
         recommender.predict_ratings(ratings=[], movie_ids=[5]), recommender.movies[f.MOVIE_AVERAGE_RATING][0]
     )

@@ -35,7 +35,9 @@ def test_the_same_ten_movies_as_in_process(published, tf_serving, protocol):
             expected = [movie.movie_id for movie in local.recommend(user_id=user)]
             assert [movie.movie_id for movie in remote.recommend(user_id=user)] == expected
         batch = local.features([local.profile(user) for user in users])
-        np.testing.assert_allclose(tower.embed(batch), local._tower.embed(batch), atol=1e-5)
+        answer, expected = tower.embed(batch), local._tower.embed(batch)
+        np.testing.assert_allclose(answer.embeddings, expected.embeddings, atol=1e-5)
+        np.testing.assert_allclose(answer.rating_vectors, expected.rating_vectors, atol=1e-5)
     finally:
         tower.close()
 
@@ -51,9 +53,10 @@ def test_the_rest_row_format_and_serialized_examples(published, tf_serving):
     """What other clients of TensorFlow Serving would send, such as the README's curl."""
     version = Recommender.load(str(published)).model_version
     rows = [{name: [1.0] * 20 for name in f.USER_FEATURES}]
+    rows[0] |= {f.USER_HISTORY_MOVIES: [1, 260], f.USER_HISTORY_RATINGS: [5.0, 4.5]}
     url = f"{tf_serving.rest_url}/v1/models/user_tower/versions/{version}:predict"
     answer = httpx.post(url, json={"signature_name": "embed_user", "instances": rows}, timeout=10).json()
-    assert np.linalg.norm(answer["predictions"][0]) == pytest.approx(1, abs=1e-3)
+    assert np.linalg.norm(answer["predictions"][0]["user_embedding"]) == pytest.approx(1, abs=1e-3)
     bad = httpx.post(url, json={"signature_name": "embed_user", "instances": [{"a": [1.0]}]}, timeout=10)
     assert bad.status_code == 400
 
@@ -61,7 +64,7 @@ def test_the_rest_row_format_and_serialized_examples(published, tf_serving):
 @pytest.fixture
 def user(published):
     recommender = Recommender.load(str(published))
-    return recommender.model_version, recommender.user_features(int(recommender.user_ids[0]))
+    return recommender.model_version, recommender.user_tower_inputs(int(recommender.user_ids[0]))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -102,7 +105,7 @@ def test_asking_for_a_version_that_is_not_loaded_yet_hurts_no_other(double, user
             with pytest.raises(TowerError, match=r"NOT_FOUND|404"):
                 await towers.open(user[0] + 1)
         assert towers.retry_after_s == 0
-        assert (await tower.embed(user[1])).shape == (1, 32)
+        assert (await tower.embed(user[1])).embeddings.shape == (1, 32)
         await towers.close()
 
     asyncio.run(scenario())

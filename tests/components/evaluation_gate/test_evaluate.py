@@ -6,6 +6,7 @@ from components.dataset import Dataset
 from components.evaluation_gate.evaluate import Embeddings, compare, evaluate
 from components.polars_example_gen.features import FeatureConstants
 from schemas import features as f
+from schemas.vectors import Vectors
 
 
 def dataset(train):
@@ -27,7 +28,8 @@ HALF = np.array([True, True, False, False] * 3)
 
 def unit(rows):
     rows = np.array(rows, np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return Vectors(rows, rows)
 
 
 def test_metrics_beside_baselines_and_slices():
@@ -58,3 +60,13 @@ def test_the_served_model_is_compared_on_the_movies_that_it_has():
     result = compare(data, model, served, 100)
     assert result["candidate"]["ratings"] == result["served"]["ratings"] == 3
     assert result["served"]["rmse"] == pytest.approx(1.0), "5 stars predicted for movies of 4"
+
+
+def test_ratings_and_rankings_have_vectors_of_their_own():
+    """Embeddings that rank every liked movie last, beside rating vectors that predict it exactly."""
+    data = dataset(HALF)
+    users, movies = unit([[1, 0]] * 3), unit([[1, 0], [1, 0], [1, 0], [-1, 0]])
+    swapped = Vectors(movies.embeddings[[0, 1, 3, 2]], movies.rating_vectors)
+    right, wrong = (evaluate(data, Embeddings(users, vectors), 100)["model"] for vectors in (movies, swapped))
+    assert right["rmse"] == wrong["rmse"]
+    assert right["ndcg@10"] > wrong["ndcg@10"]

@@ -95,3 +95,18 @@ def test_no_train_rating_is_an_error():
 def test_constants_need_every_genre():
     with pytest.raises(ValueError, match="genre_means has 2 values, expected 20"):
         features.FeatureConstants(3.0, (1.0, 2.0))
+
+
+def test_a_history_is_the_latest_ratings_first():
+    offsets, movies = np.array([0, 3, 3, 4]), np.array([10, 20, 30, 40])
+    found, stars = features.user_history(offsets, movies, np.array([1, 2, 3, 4.5]), length=2)
+    assert found.tolist() == [[30, 20], [0, 0], [40, 0]]
+    assert stars.tolist() == [[3, 2], [0, 0], [4.5, 0]]
+    assert (found.dtype, stars.dtype) == (np.int64, np.float32)
+
+
+def test_the_user_towers_inputs_of_nobody():
+    inputs = features.no_ratings(CONSTANTS)
+    assert tuple(inputs) == f.USER_TOWER_INPUTS
+    assert inputs[f.USER_HISTORY_MOVIES].shape == inputs[f.USER_HISTORY_RATINGS].shape == (1, f.HISTORY_LENGTH)
+    assert not inputs[f.USER_HISTORY_RATINGS].any()

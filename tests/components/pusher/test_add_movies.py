@@ -52,6 +52,7 @@ def test_new_movies_can_be_recommended_and_the_others_stay_as_they_were(root, ta
     assert row[f.MOVIE_YEAR] == before.movies["year"].median()
     assert row[f.MOVIE_AVERAGE_RATING] == pytest.approx(before.manifest.global_mean)
     inputs = {name: np.array([np.atleast_1d(row[name])], np.float32) for name in f.MOVIE_FEATURES}
+    inputs[f.MOVIE_ID] = np.array([[900002]])
     tower = root / m.EMBEDDING_INDEX / str(added.version) / m.MOVIE_TOWER
     expected = session_run(tower, s.EMBED_MOVIE, inputs)[s.MOVIE_EMBEDDING][0]
     np.testing.assert_allclose(after.embeddings[after.rows([900002])[0]], expected, atol=1e-5)

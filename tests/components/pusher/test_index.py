@@ -8,6 +8,7 @@ from components.polars_example_gen.features import FeatureConstants
 from components.pusher import index
 from schemas import features as f
 from schemas import manifest as m
+from schemas.vectors import Vectors
 
 CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(20)))
 
@@ -17,13 +18,12 @@ def unit(rows, dim, seed=0):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def write(directory, embeddings=None, **kwargs):
+def write(directory, embeddings=None, rating_vectors=None, **kwargs):
     embeddings = unit(50, 8) if embeddings is None else embeddings
+    vectors = Vectors(embeddings, unit(50, 8, seed=2) if rating_vectors is None else rating_vectors)
     movies = pl.DataFrame({f.MOVIE_ID: np.arange(50) * 3})
     histories = pl.DataFrame({f.USER_ID: [1, 1, 2], f.MOVIE_ID: [0, 3, 6], f.RATING: [4.0, 3.0, 5.0]})
-    return index.write_index(
-        str(directory), 12, embeddings, movies, histories, CONSTANTS, "tower", created_s=5, **kwargs
-    )
+    return index.write_index(str(directory), 12, vectors, movies, histories, CONSTANTS, "tower", created_s=5, **kwargs)
 
 
 @pytest.mark.parametrize("factory", ["Flat", "HNSW32"])
@@ -33,7 +33,8 @@ def test_an_index_round_trips(tmp_path, factory):
     assert loaded.manifest == manifest
     assert loaded.constants == CONSTANTS
     assert manifest.counts == {"movies": 50, "users": 2, "ratings": 3}
-    np.testing.assert_array_equal(loaded.embeddings, unit(50, 8))
+    np.testing.assert_array_equal(loaded.vectors.embeddings, unit(50, 8))
+    np.testing.assert_array_equal(loaded.vectors.rating_vectors, unit(50, 8, seed=2))
     _, rows = loaded.faiss_index.search(unit(5, 8, seed=9), 10)
     expected = np.argsort(-unit(5, 8, seed=9) @ unit(50, 8).T, axis=1)[:, :10]
     if factory == "Flat":
@@ -42,7 +43,9 @@ def test_an_index_round_trips(tmp_path, factory):
         assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows, expected, strict=True)]) > 0.9
 
 
-@pytest.mark.parametrize("name", [m.INDEX_FILE, m.EMBEDDINGS_FILE, m.MOVIES_FILE, m.HISTORIES_FILE])
+@pytest.mark.parametrize(
+    "name", [m.INDEX_FILE, m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.MOVIES_FILE, m.HISTORIES_FILE]
+)
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_a_damaged_file_is_refused(tmp_path, name, damage):
     write(tmp_path)
@@ -78,7 +81,19 @@ def test_impossible_indexes(tmp_path, embeddings, factory, message):
         write(tmp_path, embeddings, index_factory=factory)
 
 
-def test_the_model_digest_is_of_weights_and_embeddings(tmp_path):
+def test_the_model_digest_is_of_weights_and_vectors(tmp_path):
     first = write(tmp_path / "a").model_digest
     assert write(tmp_path / "b").model_digest == first
     assert write(tmp_path / "c", unit(50, 8, seed=1)).model_digest != first
+    assert write(tmp_path / "d", rating_vectors=unit(50, 8, seed=1)).model_digest != first
+
+
+def test_an_index_of_before_there_were_rating_vectors(tmp_path):
+    """Its embeddings are both, and its user tower takes no history."""
+    manifest = json.loads(write(tmp_path).to_json())
+    (tmp_path / m.RATING_VECTORS_FILE).unlink()
+    del manifest["files"][m.RATING_VECTORS_FILE], manifest["user_inputs"]
+    (tmp_path / m.MANIFEST_FILE).write_text(json.dumps(manifest))
+    loaded = index.read_index(str(tmp_path))
+    np.testing.assert_array_equal(loaded.vectors.rating_vectors, loaded.vectors.embeddings)
+    assert loaded.manifest.user_inputs == list(f.USER_FEATURES)

@@ -1,16 +1,21 @@
 """A transform graph and examples, made once."""
 
 import numpy as np
+import polars as pl
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
+from components.polars_example_gen.split import IS_TRAIN
+from components.trainer.trainer import load_data
 from components.transform.preprocessing import preprocessing_fn
 from schemas import features as f
+from schemas.ingest import CATALOG_FILE
 
 ROWS = 600
+USERS, MOVIES = 60, 80
 
 
 def raw_rows(seed=0):
@@ -19,8 +24,8 @@ def raw_rows(seed=0):
     genres = (rng.random((ROWS, 20)) < 0.15).astype(np.float32)
     liking = (taste * genres).sum(1) / np.maximum(genres.sum(1), 1)
     return {
-        f.USER_ID: rng.integers(0, 60, (ROWS, 1)),
-        f.MOVIE_ID: rng.integers(0, 80, (ROWS, 1)),
+        f.USER_ID: rng.integers(0, USERS, (ROWS, 1)),
+        f.MOVIE_ID: rng.integers(0, MOVIES, (ROWS, 1)),
         f.RATING: np.clip(np.round(np.where(liking, liking, 3) * 2) / 2, 0.5, 5)[:, None].astype(np.float32),
         f.USER_GENRE_RATING: taste,
         f.USER_GENRE_COUNT: rng.integers(0, 40, (ROWS, 20)).astype(np.float32),
@@ -76,3 +81,34 @@ def shards(raw, tmp_path_factory):
             for i in range(shard * 200, shard * 200 + 200):
                 writer.write(example({name: value[i] for name, value in raw.items()}))
     return str(directory / "*.gz")
+
+
+@pytest.fixture(scope="session")
+def tables(raw, tmp_path_factory):
+    """Directories of a movie catalogue and of the histories of the same ratings."""
+    catalog, directory = tmp_path_factory.mktemp("catalog"), tmp_path_factory.mktemp("histories")
+    rng = np.random.default_rng(1)
+    frame = pl.DataFrame(
+        {f.MOVIE_ID: np.arange(MOVIES)}
+        | {name: rng.uniform(1, 4, MOVIES).astype(np.float32) for name, n in f.MOVIE_FEATURES.items() if n == 1}
+    )
+    genres = (rng.random((MOVIES, 20)) < 0.2).astype(np.float32)
+    frame = frame.with_columns(pl.Series(f.MOVIE_GENRES, genres).cast(pl.List(pl.Float32)))
+    frame.write_parquet(catalog / CATALOG_FILE)
+    rows = pl.DataFrame({name: raw[name][:, 0] for name in (f.USER_ID, f.MOVIE_ID, f.RATING)})
+    rows = rows.with_columns(pl.int_range(ROWS).alias(f.TIMESTAMP), pl.lit(True).alias(IS_TRAIN))
+    for half in (0, 1):
+        rows.filter(pl.col(f.USER_ID) % 2 == half).write_parquet(directory / f"histories-{half}.parquet")
+    return str(catalog), str(directory)
+
+
+@pytest.fixture(scope="session")
+def train_data(shards, transform, tables):
+    """Everything that training reads; train and eval are the same rows."""
+    return load_data([shards], [shards], transform, *tables)
+
+
+@pytest.fixture(scope="session")
+def lookups(train_data):
+    """The transform and the histories, as `batches` takes them."""
+    return train_data.transform, train_data.histories

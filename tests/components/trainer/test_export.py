@@ -14,30 +14,48 @@ from schemas import signatures as s
 
 
 @pytest.fixture(scope="module")
-def exported(transform, raw, tmp_path_factory):
+def history():
+    """Users' latest movies, some of them unknown, and where there is none."""
+    rng = np.random.default_rng(3)
+    stars = (rng.integers(0, 11, (600, 7)) / 2).astype(np.float32)
+    return {f.USER_HISTORY_MOVIES: rng.integers(0, 100, (600, 7)), f.USER_HISTORY_RATINGS: stars}
+
+
+@pytest.fixture(scope="module")
+def user(raw, history):
+    """What the exported user tower takes."""
+    return {name: {**raw, **history}[name] for name in f.USER_TOWER_INPUTS}
+
+
+@pytest.fixture(scope="module")
+def exported(transform, raw, history, tmp_path_factory):
     """The model in memory, its directories and what it answers."""
     keras.utils.set_random_seed(5)
-    model = build_model(TrainerConfig(hidden_units=(16,), embedding_dim=8, dropout=0))
-    features = {name: value for name, value in raw.items() if name not in (f.USER_ID,)}
-    expected = model(transform.transform_features_layer()(features))
+    vocabulary_size = len(transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY))
+    model = build_model(TrainerConfig(hidden_units=(16,), embedding_dim=8, id_dim=4, dropout=0), vocabulary_size)
+    features = transform.transform_features_layer()({name: raw[name] for name in raw if name != f.USER_ID})
+    names = [int(name) for name in transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY)]
+    history[f.USER_HISTORY_INDEX] = np.vectorize(lambda movie: 1 + names.index(movie) if movie in names else 0)(
+        history[f.USER_HISTORY_MOVIES]
+    )
+    expected = model({**features, **history})
     root = tmp_path_factory.mktemp("export")
     export_model(model, transform, str(root / "model"))
     export_user_tower(model, transform, str(root / "tower"))
     return root, {name: value.numpy() for name, value in expected.items()}
 
 
-def test_the_models_four_signatures(exported, raw, serialize, session_run):
+def test_the_models_four_signatures(exported, raw, user, serialize, session_run):
     root, expected = exported
-    user = {name: raw[name] for name in f.USER_FEATURES}
-    movie = {name: raw[name] for name in f.MOVIE_FEATURES}
+    movie = {name: raw[name] for name in (*f.MOVIE_FEATURES, f.MOVIE_ID)}
     examples = np.array([serialize({n: v[i] for n, v in {**user, **movie}.items()}) for i in range(600)], object)
     requests = {
-        s.EMBED_USER: (user, [s.USER_EMBEDDING]),
-        s.EMBED_MOVIE: (movie, [s.MOVIE_EMBEDDING]),
+        s.EMBED_USER: (user, [s.USER_EMBEDDING, s.USER_RATING_VECTOR]),
+        s.EMBED_MOVIE: (movie, [s.MOVIE_EMBEDDING, s.MOVIE_RATING_VECTOR]),
         s.PREDICT: ({**user, **movie}, [s.COSINE, s.RATING]),
         s.SERVING_DEFAULT: ({s.EXAMPLES: examples}, [s.COSINE, s.RATING]),
     }
-    expected = {**expected, s.RATING: f.to_stars(expected[s.COSINE])}
+    expected = {**expected, s.RATING: f.to_stars(expected[s.SCALED_RATING])}
     for signature, (inputs, outputs) in requests.items():
         answer = session_run(root / "model", signature, inputs)
         assert set(answer) == set(outputs)
@@ -45,18 +63,33 @@ def test_the_models_four_signatures(exported, raw, serialize, session_run):
             np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=f"{signature} {name}")
 
 
-def test_the_user_towers_signatures(exported, raw, session_run):
+def test_the_user_towers_signatures(exported, user, session_run):
     root, expected = exported
-    user = {name: raw[name] for name in f.USER_FEATURES}
     examples = np.array(warmup.to_examples(user), object)
     for signature, inputs in ((s.EMBED_USER, user), (s.SERVING_DEFAULT, {s.EXAMPLES: examples})):
         answer = session_run(root / "tower", signature, inputs)
-        assert set(answer) == {s.USER_EMBEDDING}
-        np.testing.assert_allclose(answer[s.USER_EMBEDDING], expected[s.USER_EMBEDDING], atol=1e-5)
+        assert set(answer) == {s.USER_EMBEDDING, s.USER_RATING_VECTOR}
+        for name, value in answer.items():
+            np.testing.assert_allclose(value, expected[name], atol=1e-5)
+
+
+def test_an_example_without_history_is_a_user_without_one(exported, raw, user, session_run):
+    root, _ = exported
+    statistics = {name: raw[name] for name in f.USER_FEATURES}
+    nothing = {f.USER_HISTORY_MOVIES: np.zeros((600, 0), np.int64), f.USER_HISTORY_RATINGS: np.zeros((600, 0))}
+    expected = session_run(root / "tower", s.EMBED_USER, {**statistics, **nothing})
+    answer = session_run(
+        root / "tower", s.SERVING_DEFAULT, {s.EXAMPLES: np.array(warmup.to_examples(statistics), object)}
+    )
+    np.testing.assert_allclose(answer[s.USER_EMBEDDING], expected[s.USER_EMBEDDING], atol=1e-5)
 
 
 def test_only_weights_are_saved(exported):
-    """No optimizer in either, no movie weights in the user tower: 82 -> 16 -> 8 and 23 -> 16 -> 8, with biases."""
+    """No optimizer in either, no movie weights in the user tower.
+
+    User: 82 -> 16 -> 8 for the rating, 82 + 4 + 4 + 1 -> 16 -> 8 for the embedding, and 4 for each of the 80 movies and
+    the unknown one. Movie: 23 -> 16 -> 8, 23 + 4 -> 16 -> 8, and the same; and the state of a random generator.
+    """
     root, _ = exported
     sizes = {}
     for name in ("model", "tower"):
@@ -64,17 +97,17 @@ def test_only_weights_are_saved(exported):
         shapes = reader.get_variable_to_shape_map()
         assert all(key.startswith(("model_variables", "_CHECKPOINTABLE")) for key in shapes)
         sizes[name] = sum(int(np.prod(shape)) for key, shape in shapes.items() if shape)
-    user, movie = 82 * 16 + 16 + 16 * 8 + 8, 23 * 16 + 16 + 16 * 8 + 8
-    assert sizes == {"model": user + movie, "tower": user}
+    outer = 2 * (16 + 16 * 8 + 8) + 81 * 4
+    user_weights, movie_weights = (82 + 91) * 16 + outer, (23 + 27) * 16 + outer + 2
+    assert sizes == {"model": user_weights + movie_weights, "tower": user_weights}
 
 
-def test_warm_up_requests_are_answered(exported, raw, tmp_path, session_run):
+def test_warm_up_requests_are_answered(exported, user, tmp_path, session_run):
     """TensorFlow Serving refuses to load a version whose warm-up requests fail."""
     from tensorflow_serving.apis import prediction_log_pb2
 
     root, expected = exported
-    user = {name: raw[name][:3] for name in f.USER_FEATURES}
-    warmup.write(str(tmp_path), "user_tower", user)
+    warmup.write(str(tmp_path), "user_tower", {name: value[:3] for name, value in user.items()})
     records = tf.data.TFRecordDataset(str(tmp_path / warmup.FILE)).as_numpy_iterator()
     requests = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
     assert [request.model_spec.signature_name for request in requests] == [s.SERVING_DEFAULT, s.EMBED_USER]

@@ -33,13 +33,14 @@ import json, sys, time
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 from components.trainer import executor
+from schemas import artifacts
 
 def artifact(cls, uri):
     made = cls()
     made.uri = uri
     return made
 
-config, examples, transform, output = sys.argv[1:]
+config, examples, transform, catalog, histories, output = sys.argv[1:]
 data = artifact(standard_artifacts.Examples, examples)
 data.split_names = '["train", "eval"]'
 data.set_int_custom_property("train", 400)
@@ -49,7 +50,9 @@ graph = artifact(standard_artifacts.TransformGraph, transform)
 values = json.loads(config)
 begin = time.perf_counter()
 executor.Executor().Do(
-    {"examples": [data], "transform_graph": [graph]},
+    {"examples": [data], "transform_graph": [graph],
+     "movie_catalog": [artifact(artifacts.MovieCatalog, catalog)],
+     "user_histories": [artifact(artifacts.UserHistories, histories)]},
     outputs,
     {
         "run_fn": "components.trainer.trainer.run_fn",
@@ -76,10 +79,10 @@ def data(shards, tmp_path_factory):
     return root
 
 
-def start(config, data, transform, output, environment=None):
+def start(config, data, transform, tables, output, environment=None):
     graph = pathlib.Path(transform.transform_savedmodel_dir).parent
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, json.dumps(config), *map(str, (data, graph, output))],
+        [sys.executable, "-c", RUN, json.dumps(config), *map(str, (data, graph, *tables, output))],
         cwd=ROOT,
         env={"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})},
         stdout=subprocess.PIPE,
@@ -104,14 +107,16 @@ def embed(output):
     signature = tf.saved_model.load(str(output / "model/Format-Serving")).signatures[s.EMBED_USER]
     rng = np.random.default_rng(0)
     inputs = {name: tf.constant(rng.uniform(0, 5, (20, 20)), tf.float32) for name in f.USER_FEATURES}
+    inputs[f.USER_HISTORY_MOVIES] = tf.constant(rng.integers(0, 80, (20, 5)))
+    inputs[f.USER_HISTORY_RATINGS] = tf.constant(rng.uniform(0, 5, (20, 5)), tf.float32)
     return signature(**inputs)[s.USER_EMBEDDING].numpy()
 
 
-def test_two_workers_train_what_one_does_and_only_the_chief_exports(data, transform, tmp_path):
-    wait(start(CONFIG, data, transform, tmp_path / "one"))
+def test_two_workers_train_what_one_does_and_only_the_chief_exports(data, transform, tables, tmp_path):
+    wait(start(CONFIG, data, transform, tables, tmp_path / "one"))
     ports = free_ports(2)
     two = CONFIG | {"strategy": "multi_worker"}
-    wait(*(start(two, data, transform, tmp_path / f"worker{i}", cluster(i, ports)) for i in (0, 1)))
+    wait(*(start(two, data, transform, tables, tmp_path / f"worker{i}", cluster(i, ports)) for i in (0, 1)))
     one, both = (json.loads((tmp_path / name / "run/history.json").read_text()) for name in ("one", "worker0"))
     for name in ("loss", "mse", "val_loss"):
         np.testing.assert_allclose(both[name], one[name], rtol=1e-4, err_msg=name)
@@ -120,15 +125,15 @@ def test_two_workers_train_what_one_does_and_only_the_chief_exports(data, transf
     assert not (tmp_path / "worker1").exists()
 
 
-def movie_ids(shards, transform, worker, rows):
-    data = batches([shards], transform.transform_features_layer(), 100, worker=worker).unbatch().take(rows)
+def movie_ids(shards, lookups, worker, rows):
+    data = batches([shards], *lookups, 100, worker=worker).unbatch().take(rows)
     return sorted(int(inputs[f.MOVIE_ID][0]) for inputs, _ in data)
 
 
-def test_each_worker_reads_its_own_shards(shards, transform):
-    whole = movie_ids(shards, transform, Worker(), 1_000)
-    first, second = (movie_ids(shards, transform, Worker(i, 2), rows) for i, rows in ((0, 400), (1, 200)))
+def test_each_worker_reads_its_own_shards(shards, lookups):
+    whole = movie_ids(shards, lookups, Worker(), 1_000)
+    first, second = (movie_ids(shards, lookups, Worker(i, 2), rows) for i, rows in ((0, 400), (1, 200)))
     assert len(whole) == 600
     assert sorted(first + second) == whole
     with pytest.raises(ValueError, match="4 workers for 3 shards"):
-        batches([shards], transform.transform_features_layer(), 100, worker=Worker(0, 4))
+        batches([shards], *lookups, 100, worker=Worker(0, 4))

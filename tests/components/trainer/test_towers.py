@@ -1,8 +1,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from components.trainer.losses import in_batch_softmax
+from components.trainer.losses import UniformNegatives, sampled_softmax
 from components.trainer.towers import MovieTower, TwoTower, UserTower
 from schemas import features as f
 
@@ -15,31 +16,76 @@ def batch(rows=12, seed=0):
         name: rng.normal(size=(rows, WIDTHS.get(name, 1))).astype(np.float32) for name in f.USER_INPUTS + f.MOVIE_INPUTS
     }
     inputs[f.MOVIE_ID] = rng.integers(0, 5, (rows, 1))
+    inputs[f.MOVIE_INDEX] = inputs[f.MOVIE_ID]
+    inputs[f.USER_HISTORY_INDEX] = rng.integers(0, 5, (rows, 6))
+    inputs[f.USER_HISTORY_RATINGS] = (rng.integers(0, 11, (rows, 6)) / 2).astype(np.float32)
     inputs[f.MOVIE_LOG_COUNT] = rng.random((rows, 1)).astype(np.float32)
     return inputs, rng.uniform(-1, 1, (rows, 1)).astype(np.float32)
 
 
 def model(**kwargs):
     keras.utils.set_random_seed(1)
-    return TwoTower(UserTower((16, 8), 4), MovieTower((16,), 4), **kwargs)
+    return TwoTower(UserTower(4, (16, 8), 4), MovieTower(4, (16,), 4), **kwargs)
 
 
 @pytest.mark.parametrize("tower", [UserTower, MovieTower])
 def test_embeddings_are_unit_vectors(tower):
-    embedding = np.asarray(tower((16, 8), 4)(batch()[0]))
-    assert embedding.shape == (12, 4)
-    np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-5)
+    keras.utils.set_random_seed(1)
+    vectors = tower(4, (16, 16), 4)(batch()[0])
+    assert set(vectors) == {tower.EMBEDDING, tower.RATING_VECTOR}
+    for values in map(np.asarray, vectors.values()):
+        assert values.shape == (12, 4)
+        np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-5)
 
 
-def test_the_score_is_the_cosine():
+@pytest.mark.parametrize(("score", "vector"), [("cosine", "embedding"), ("scaled_rating", "rating_vector")])
+def test_score_and_rating_are_cosines(score, vector):
     outputs = model()(batch()[0])
-    cosine = np.sum(np.asarray(outputs["user_embedding"]) * np.asarray(outputs["movie_embedding"]), axis=1)
-    np.testing.assert_allclose(np.asarray(outputs["cosine"])[:, 0], cosine, atol=1e-6)
+    cosine = np.sum(np.asarray(outputs[f"user_{vector}"]) * np.asarray(outputs[f"movie_{vector}"]), axis=1)
+    np.testing.assert_allclose(np.asarray(outputs[score])[:, 0], cosine, atol=1e-6)
+
+
+def test_without_retrieval_the_rating_vector_is_the_embedding():
+    outputs = UserTower(4, (16,), 4, retrieval=False)(batch()[0])
+    np.testing.assert_array_equal(outputs["user_embedding"], outputs["user_rating_vector"])
+
+
+def embed(tower, inputs):
+    return np.asarray(tower(inputs)[tower.EMBEDDING])
+
+
+def test_a_history_says_which_movies_and_how_much_they_were_liked():
+    inputs, _ = batch()
+    keras.utils.set_random_seed(1)
+    tower = UserTower(4, (16,), 4)
+    before = embed(tower, inputs)
+    for changed in (
+        {f.USER_HISTORY_INDEX: (inputs[f.USER_HISTORY_INDEX] + 1) % 5},
+        {f.USER_HISTORY_RATINGS: np.maximum(inputs[f.USER_HISTORY_RATINGS] - 0.5, 0.5)},
+    ):
+        assert np.abs(embed(tower, inputs | changed) - before).max() > 1e-4
+    # The order does not matter, and neither does padding, whatever movie it names.
+    padding = {f.USER_HISTORY_INDEX: np.full((12, 3), 2), f.USER_HISTORY_RATINGS: np.zeros((12, 3), np.float32)}
+    same = {name: np.concatenate([inputs[name][:, ::-1], padding[name]], axis=1) for name in padding}
+    np.testing.assert_allclose(embed(tower, inputs | same), before, atol=1e-6)
+    nothing = {name: inputs[name][:, :0] for name in padding}
+    assert np.isfinite(embed(tower, inputs | nothing)).all()
+
+
+def test_training_hides_some_of_the_movies_ids():
+    inputs, _ = batch(rows=400)
+    keras.utils.set_random_seed(1)
+    tower = MovieTower(4, (16,), 4, id_dropout=0.3)
+    known, unknown = embed(tower, inputs), embed(tower, inputs | {f.MOVIE_INDEX: np.zeros((400, 1), int)})
+    trained = np.asarray(tower(inputs, training=True)["movie_embedding"])
+    kept, hidden = (np.abs(trained - other).max(axis=1) < 1e-6 for other in (known, unknown))
+    assert (kept | hidden).all()
+    assert 0.2 < np.mean(hidden & ~kept) / np.mean(inputs[f.MOVIE_INDEX] > 0) < 0.4
 
 
 @pytest.mark.parametrize("tower", [UserTower, MovieTower])
 def test_a_tower_round_trips_through_its_config(tower):
-    original = tower((16, 8), 4, dropout=0.1, l2=0.01, name="t")
+    original = tower(4, (16, 8), 4, dropout=0.1, l2=0.01, name="t")
     config = original.get_config()
     assert tower.from_config(config).get_config() == config
     assert config["hidden_units"] == [16, 8]
@@ -64,7 +110,7 @@ def test_without_retrieval_weight_the_loss_is_the_squared_error():
     inputs, label = batch()
     plain = model(retrieval_weight=0.0)
     outputs = plain(inputs)
-    expected = np.mean((np.asarray(outputs["cosine"]) - label) ** 2)
+    expected = np.mean((np.asarray(outputs["scaled_rating"]) - label) ** 2)
     assert float(plain.compute_loss(inputs, label, outputs)) == pytest.approx(expected, rel=1e-6)
 
 
@@ -72,7 +118,7 @@ def test_the_mixed_loss_adds_the_weighted_softmax():
     inputs, label = batch()
     mixed = model(retrieval_weight=0.25, temperature=0.2, liking_power=3.0)
     outputs = mixed(inputs)
-    softmax = in_batch_softmax(
+    softmax = sampled_softmax(
         outputs["user_embedding"],
         outputs["movie_embedding"],
         inputs[f.MOVIE_ID][:, 0],
@@ -80,17 +126,30 @@ def test_the_mixed_loss_adds_the_weighted_softmax():
         ((label + 1) / 2)[:, 0] ** 3,
         0.2,
     )
-    expected = np.mean((np.asarray(outputs["cosine"]) - label) ** 2) + 0.25 * float(softmax)
+    expected = np.mean((np.asarray(outputs["scaled_rating"]) - label) ** 2) + 0.25 * float(softmax)
     assert float(mixed.compute_loss(inputs, label, outputs)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_drawn_movies_count_in_training_alone():
+    inputs, label = batch()
+    mixed = model(retrieval_weight=1.0, temperature=0.2)
+    outputs = mixed(inputs)
+    alone = float(mixed.compute_loss(inputs, label, outputs, training=False))
+    catalog = {name: inputs[name][:5] for name in (*f.MOVIE_INPUTS, f.MOVIE_INDEX, f.MOVIE_LOG_COUNT)}
+    catalog = {name: tf.constant(value) for name, value in catalog.items()}
+    catalog[f.MOVIE_ID] = tf.constant([[10], [11], [12], [13], [14]], tf.int64)
+    mixed.negatives = UniformNegatives(catalog, 50)
+    assert float(mixed.compute_loss(inputs, label, outputs, training=False)) == alone
+    assert float(mixed.compute_loss(inputs, label, outputs, training=True)) > alone + 0.1
 
 
 def test_a_penalty_on_the_weights_is_part_of_the_loss():
     inputs, label = batch()
     keras.utils.set_random_seed(1)
-    penalised = TwoTower(UserTower((16,), 4, l2=0.1), MovieTower((16,), 4, l2=0.1))
+    penalised = TwoTower(UserTower(4, (16,), 4, l2=0.1), MovieTower(4, (16,), 4, l2=0.1))
     outputs = penalised(inputs)
     kernels = [w for w in penalised.trainable_variables if w.name == "kernel"]
-    expected = np.mean((np.asarray(outputs["cosine"]) - label) ** 2) + 0.1 * sum(
+    expected = np.mean((np.asarray(outputs["scaled_rating"]) - label) ** 2) + 0.1 * sum(
         np.sum(np.asarray(w) ** 2) for w in kernels
     )
     assert float(penalised.compute_loss(inputs, label, outputs)) == pytest.approx(expected, rel=1e-5)
@@ -99,8 +158,8 @@ def test_a_penalty_on_the_weights_is_part_of_the_loss():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: UserTower((16, 0)), "widths must be 1 or more"),
-        (lambda: TwoTower(UserTower((8,), 4), MovieTower((8,), 5)), "embedding_dim differs: 4 and 5"),
+        (lambda: UserTower(4, (16, 0)), "widths must be 1 or more"),
+        (lambda: TwoTower(UserTower(4, (8,), 4), MovieTower(4, (8,), 5)), "embedding_dim differs: 4 and 5"),
         (lambda: model(temperature=0.0), "temperature > 0"),
     ],
 )

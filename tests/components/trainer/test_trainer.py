@@ -17,25 +17,21 @@ CONFIG = TrainerConfig(
 )
 
 
-def fit(config, shards, transform, log_dir=None):
-    return train(config, [shards], [shards], transform.transform_features_layer(), log_dir)
-
-
 def weights(model):
     return np.concatenate([np.asarray(w).ravel() for w in model.trainable_variables])
 
 
-def test_training_learns_and_the_seed_repeats(shards, transform):
-    first, history = fit(CONFIG, shards, transform)
+def test_training_learns_and_the_seed_repeats(train_data):
+    first, history = train(CONFIG, train_data)
     assert history["val_loss"][-1] < history["val_loss"][0]
-    again, _ = fit(CONFIG, shards, transform)
+    again, _ = train(CONFIG, train_data)
     np.testing.assert_allclose(weights(first), weights(again), atol=1e-6)
-    other, _ = fit(dataclasses.replace(CONFIG, seed=1), shards, transform)
+    other, _ = train(dataclasses.replace(CONFIG, seed=1), train_data)
     assert not np.allclose(weights(first), weights(other), atol=1e-2)
 
 
 @pytest.mark.parametrize("ema_momentum", [0.0, 0.5])
-def test_the_best_epoch_is_kept(shards, transform, ema_momentum):
+def test_the_best_epoch_is_kept(train_data, ema_momentum):
     config = dataclasses.replace(
         CONFIG,
         learning_rate=0.3,
@@ -45,16 +41,16 @@ def test_the_best_epoch_is_kept(shards, transform, ema_momentum):
         dropout=0.0,
         ema_momentum=ema_momentum,
     )
-    model, history = fit(config, shards, transform)
-    data = batches([shards], transform.transform_features_layer(), 100)
+    model, history = train(config, train_data)
+    data = batches(train_data.eval_files, train_data.transform, train_data.histories, 100)
     assert model.evaluate(data, verbose=0, return_dict=True)["loss"] == pytest.approx(
         min(history["val_loss"]), rel=1e-3
     )
 
 
-def test_progress_and_tensorboard_logs(shards, transform, tmp_path, caplog):
+def test_progress_and_tensorboard_logs(train_data, tmp_path, caplog):
     with caplog.at_level(logging.INFO, LOGGER.name):
-        fit(dataclasses.replace(CONFIG, epochs=2), shards, transform, str(tmp_path))
+        train(dataclasses.replace(CONFIG, epochs=2), train_data, str(tmp_path))
     records = [record for record in caplog.records if record.name == LOGGER.name]
     assert sum(record.amount for record in records) == 2 * 6, "6 batches an epoch"
     assert "epoch 2/2, loss" in records[-1].note
@@ -73,7 +69,7 @@ from schemas import features as f
 def step(strategy):
     keras.utils.set_random_seed(2)
     with strategy.scope():
-        model = trainer.build_model(TrainerConfig(hidden_units=(8,), embedding_dim=4, dropout=0, retrieval_weight=0))
+        model = trainer.build_model(TrainerConfig(hidden_units=(8,), embedding_dim=4, dropout=0, retrieval_weight=0), 5)
         model.compile(optimizer=keras.optimizers.SGD(0.5))
     rng = np.random.default_rng(0)
     inputs = {name: rng.normal(size=(16, 3)).astype(np.float32) for name in f.USER_INPUTS + f.MOVIE_INPUTS}

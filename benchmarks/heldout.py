@@ -1,0 +1,163 @@
+"""Held-out ratings: the split, the metrics and their intervals, the same for every model that is compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from components.evaluation_gate import metrics
+from schemas import features as f
+
+_RESAMPLES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Ratings by user and time, the last tenth of each user's held out."""
+
+    user_ids: np.ndarray
+    """`[users]` ascending."""
+    movie_ids: np.ndarray
+    """`[movies]` ascending, every movie of the movies table."""
+    user: np.ndarray
+    """`[ratings]` position of the user."""
+    movie: np.ndarray
+    """`[ratings]` position of the movie."""
+    stars: np.ndarray
+    """`[ratings]`."""
+    timestamp: np.ndarray
+    """`[ratings]` Unix seconds."""
+    train: np.ndarray
+    """`[ratings]` bool."""
+
+    @property
+    def task(self) -> metrics.RankingTask:
+        """Ranking for every user with a held-out rating of 4 stars or more, over all unseen movies."""
+        return metrics.ranking_task(self.user, self.movie, self.stars, self.train, len(self.movie_ids), 10**9, 0)
+
+    def inner(self) -> HeldOut:
+        """Split the train ratings again, to choose settings without a look at what is held out."""
+        rows = self.train
+        return dataclasses.replace(
+            self,
+            user=self.user[rows],
+            movie=self.movie[rows],
+            stars=self.stars[rows],
+            timestamp=self.timestamp[rows],
+            train=_first_of_each(self.user[rows], 0.9),
+        )
+
+    def write_train(self, movies_csv: pathlib.Path, directory: pathlib.Path) -> None:
+        """Write the train ratings as a MovieLens data set."""
+        directory.mkdir(parents=True, exist_ok=True)
+        rows = self.train
+        pl.DataFrame(
+            {
+                "userId": self.user_ids[self.user[rows]],
+                "movieId": self.movie_ids[self.movie[rows]],
+                "rating": self.stars[rows],
+                "timestamp": self.timestamp[rows],
+            }
+        ).write_csv(directory / "ratings.csv")
+        (directory / "movies.csv").write_bytes(movies_csv.read_bytes())
+
+
+def split(data: pathlib.Path) -> HeldOut:
+    """Read a MovieLens directory and hold out each user's last 10 % of ratings by time, ties by movie."""
+    ratings = pl.read_csv(data / "ratings.csv").sort("userId", "timestamp", "movieId")
+    movie_ids = np.sort(pl.read_csv(data / "movies.csv", columns=["movieId"])["movieId"].to_numpy())
+    user_ids, user = np.unique(ratings["userId"].to_numpy(), return_inverse=True)
+    return HeldOut(
+        user_ids=user_ids,
+        movie_ids=movie_ids,
+        user=user,
+        movie=np.searchsorted(movie_ids, ratings["movieId"].to_numpy()),
+        stars=ratings["rating"].to_numpy(),
+        timestamp=ratings["timestamp"].to_numpy(),
+        train=_first_of_each(user, 0.9),
+    )
+
+
+def _first_of_each(user: np.ndarray, share: float) -> np.ndarray:
+    counts = np.bincount(user)
+    rank = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank < np.ceil(counts[user] * share)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What a model reaches, per user; several seeds are averaged."""
+
+    squared_error: np.ndarray | None
+    """`[users]` sum over the user's held-out ratings; None for a model that predicts none."""
+    ratings: np.ndarray
+    """`[users]` held-out ratings."""
+    recall: np.ndarray | None
+    """`[ranked users]` recall@10; None for a model that does not rank."""
+    ndcg: np.ndarray | None
+    """`[ranked users]` NDCG@10."""
+    coverage: float = 0.0
+    """Share of the movies in at least one list."""
+
+    def cells(self) -> list[str]:
+        """Return RMSE, recall@10, NDCG@10 with their 95 % bootstrap intervals over users, and the coverage."""
+        rmse = "-" if self.squared_error is None else _interval(_rmse, self.squared_error, self.ratings)
+        rank = ["-"] * 3
+        if self.recall is not None:
+            rank = [_interval(np.mean, self.recall), _interval(np.mean, self.ndcg), f"{self.coverage:.3f}"]
+        return [rmse, *rank]
+
+
+def mean_of(seeds: list[Scored]) -> Scored:
+    """Average seeds per user; of squared errors, too, so that the RMSE is that of the mean squared error."""
+    first = seeds[0]
+    return Scored(
+        None if first.squared_error is None else np.mean([s.squared_error for s in seeds], axis=0),
+        first.ratings,
+        None if first.recall is None else np.mean([s.recall for s in seeds], axis=0),
+        None if first.ndcg is None else np.mean([s.ndcg for s in seeds], axis=0),
+        float(np.mean([s.coverage for s in seeds])),
+    )
+
+
+def score(held: HeldOut, predicted: np.ndarray | None, scores_of=None) -> Scored:
+    """Score a model.
+
+    Args:
+      held: The split.
+      predicted: `[held-out ratings]` in stars, in the order of the split; None for none.
+      scores_of: Function of positions of users -> `[users, movies]` scores; None for no ranking.
+    """
+    user, stars = held.user[~held.train], held.stars[~held.train]
+    users = len(held.user_ids)
+    squared = None
+    if predicted is not None:
+        error = np.clip(predicted, f.RATING_MIN, f.RATING_MAX) - stars
+        squared = np.bincount(user, error**2, users)
+    ranking = None
+    if scores_of:
+        task = held.task
+        ranking = metrics.rank(task, lambda rows: scores_of(task.users[rows]))
+    return Scored(
+        squared,
+        np.bincount(user, minlength=users),
+        ranking and ranking.recall,
+        ranking and ranking.ndcg,
+        ranking.coverage if ranking else 0.0,
+    )
+
+
+def _rmse(squared: np.ndarray, ratings: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.sqrt(squared.sum(axis) / ratings.sum(axis))
+
+
+def _interval(statistic, *samples: np.ndarray) -> str:
+    result = stats.bootstrap(
+        samples, statistic, n_resamples=_RESAMPLES, paired=True, vectorized=True, method="percentile", random_state=0
+    )
+    low, high = result.confidence_interval
+    return f"{statistic(*samples):.4f} ({low:.3f} to {high:.3f})"

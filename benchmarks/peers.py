@@ -1,0 +1,89 @@
+"""The models that Matinee is compared with, each with the few settings that are tried."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from implicit.als import AlternatingLeastSquares
+from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
+from scipy import sparse
+
+from benchmarks.heldout import HeldOut
+from components.evaluation_gate import baselines
+
+Scores = Callable[[np.ndarray], np.ndarray]
+"""Positions of users -> `[users, movies]`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """A model with one setting, fitted."""
+
+    name: str
+    setting: str
+    predicted: np.ndarray | None
+    """`[held-out ratings]` in stars."""
+    scores_of: Scores | None
+
+
+def matrix(held: HeldOut) -> sparse.csr_matrix:
+    """Return who rated what in train, `[users, movies]` of 1 and 0."""
+    rows = held.train
+    shape = len(held.user_ids), len(held.movie_ids)
+    return sparse.csr_matrix((np.ones(rows.sum(), np.float32), (held.user[rows], held.movie[rows])), shape)
+
+
+def rating_peers(held: HeldOut) -> Iterator[Peer]:
+    """Fit what predicts ratings: the global mean, user and movie biases."""
+    train, held_out = held.train, ~held.train
+    mean, of_user, of_movie = baselines.biases(
+        held.user[train], held.movie[train], held.stars[train], len(held.user_ids), len(held.movie_ids)
+    )
+    yield Peer("global mean", "", np.full(held_out.sum(), mean), None)
+    biases = mean + of_user[held.user[held_out]] + of_movie[held.movie[held_out]]
+    yield Peer("user and movie biases", "", biases, None)
+
+
+def ranking_peers(held: HeldOut) -> Iterator[Peer]:
+    """Fit what ranks, every setting of each; of each the best on an inner split is what counts."""
+    seen = matrix(held)
+    popularity = np.asarray(seen.sum(axis=0), np.float32)
+    yield Peer("popularity", "", None, lambda users: np.repeat(popularity, len(users), axis=0))
+    for penalty in (100, 200, 400, 800):
+        yield Peer("EASE", f"lambda {penalty}", None, _times(seen, ease(seen, penalty)))
+    for factors in (32, 64, 128):
+        for alpha in (1.0, 10.0):
+            model = AlternatingLeastSquares(
+                factors, regularization=0.05, alpha=alpha, iterations=20, random_state=0, num_threads=0
+            )
+            model.fit(seen, show_progress=False)
+            yield Peer("iALS", f"{factors} factors, alpha {alpha:g}", None, _factors(model))
+    for name, kind in (("item-kNN, cosine", CosineRecommender), ("item-kNN, BM25", BM25Recommender)):
+        for neighbours in (20, 50, 200):
+            model = kind(K=neighbours)
+            model.fit(seen, show_progress=False)
+            yield Peer(name, f"{neighbours} neighbours", None, _times(seen, model.similarity))
+
+
+def ease(seen: sparse.csr_matrix, penalty: float) -> np.ndarray:
+    """Fit EASE (Steck, WWW 2019): the item-item weights `[movies, movies]`, zero on the diagonal."""
+    gram = (seen.T @ seen).toarray()
+    gram[np.diag_indices_from(gram)] += penalty
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
+def _factors(model: AlternatingLeastSquares) -> Scores:
+    return lambda users: model.user_factors[users] @ model.item_factors.T
+
+
+def _times(seen: sparse.csr_matrix, weights: np.ndarray | sparse.spmatrix) -> Scores:
+    def scores(users: np.ndarray) -> np.ndarray:
+        product = seen[users] @ weights
+        return product.toarray() if sparse.issparse(product) else product
+
+    return scores

@@ -1,0 +1,80 @@
+"""Histories while training: every user's latest train ratings, looked up by user.
+
+In the examples they would be repeated in every row of the user; as a table they take 5 bytes a rating and at most
+`HISTORY_LENGTH` + 1 ratings a user.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import tensorflow as tf
+
+from components import dataset
+from components.polars_example_gen.features import user_history
+from components.polars_example_gen.split import IS_TRAIN
+from schemas import features as f
+
+
+@dataclasses.dataclass(frozen=True)
+class HistoryTable:
+    """The latest train ratings of every user, the latest first."""
+
+    user_ids: np.ndarray
+    """`[users]` int64, ascending."""
+    movies: np.ndarray
+    """`[users, HISTORY_LENGTH + 1]` int32, places in the vocabulary from 1; 0 for a movie that it lacks."""
+    half_stars: np.ndarray
+    """`[users, HISTORY_LENGTH + 1]` uint8, ratings in steps of half a star; 0 where there is none."""
+
+    def lookup(self, user_id: tf.Tensor, movie_index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the histories of a batch of rows without the rows' own movies.
+
+        Args:
+          user_id: `[batch, 1]` int64.
+          movie_index: `[batch, 1]` int64, the row's movie in the vocabulary.
+
+        Returns:
+          `user_history_index` int64 and `user_history_ratings` float32 in stars, `[batch, HISTORY_LENGTH + 1]` each.
+        """
+        user_ids = tf.constant(self.user_ids)
+        row = tf.minimum(tf.searchsorted(user_ids, user_id[:, 0]), len(self.user_ids) - 1)
+        index = tf.cast(tf.gather(tf.constant(self.movies), row), tf.int64)
+        rating = tf.cast(tf.gather(tf.constant(self.half_stars), row), tf.float32) * f.RATING_STEP
+        known = tf.gather(user_ids, row)[:, None] == user_id
+        return {
+            f.USER_HISTORY_INDEX: index,
+            f.USER_HISTORY_RATINGS: tf.where(known & (index != movie_index), rating, 0.0),
+        }
+
+
+def load(histories_uri: str, vocabulary: np.ndarray) -> HistoryTable:
+    """Build the table shard by shard.
+
+    Args:
+      histories_uri: URI of the UserHistories artifact.
+      vocabulary: `[movies]` int64, the movie ids in the order of the vocabulary.
+    """
+    places = pl.DataFrame({f.MOVIE_ID: vocabulary, f.MOVIE_INDEX: np.arange(1, len(vocabulary) + 1, dtype=np.int32)})
+    parts = [_table(dataset.read_parquet(path), places) for path in dataset.history_shards(histories_uri)]
+    ids, movies, half_stars = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    order = np.argsort(ids)
+    return HistoryTable(ids[order], movies[order], half_stars[order])
+
+
+def _table(shard: pl.DataFrame, places: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    latest = (
+        shard.filter(IS_TRAIN)
+        .sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
+        .group_by(f.USER_ID, maintain_order=True)
+        .tail(f.HISTORY_LENGTH + 1)
+        .join(places, on=f.MOVIE_ID, how="left", maintain_order="left")
+    )
+    users, starts = np.unique(latest[f.USER_ID].to_numpy(), return_index=True)
+    index = latest[f.MOVIE_INDEX].fill_null(0).to_numpy()
+    history = user_history(
+        np.append(starts, latest.height), index, latest[f.RATING].to_numpy(), length=f.HISTORY_LENGTH + 1
+    )
+    return users, history[0], (history[1] / f.RATING_STEP).astype(np.uint8)

@@ -1,0 +1,54 @@
+import numpy as np
+import polars as pl
+import pytest
+import tensorflow as tf
+
+from components.polars_example_gen.split import IS_TRAIN
+from components.trainer import histories
+from schemas import features as f
+
+WIDTH = f.HISTORY_LENGTH + 1
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Two shards: user 7 rated 60 movies by time, user 3 two of which one is eval, and one that no train row has."""
+    many = [(7, movie, 1.0 + movie % 9 / 2, movie, True) for movie in range(100, 160)]
+    few = [(3, 101, 4.5, 20, True), (3, 999, 2.0, 10, True), (3, 102, 5.0, 30, False)]
+    for i, rows in enumerate((many, few)):
+        schema = {f.USER_ID: pl.Int64, f.MOVIE_ID: pl.Int64, f.RATING: pl.Float32, f.TIMESTAMP: pl.Int64}
+        frame = pl.DataFrame(rows, schema={**schema, IS_TRAIN: pl.Boolean}, orient="row")
+        frame.sample(fraction=1, shuffle=True, seed=1).write_parquet(tmp_path / f"histories-{i}.parquet")
+    return histories.load(str(tmp_path), np.arange(159, 99, -1))
+
+
+def lookup(table, user, movie_index):
+    found = table.lookup(tf.constant([[user]], tf.int64), tf.constant([[movie_index]], tf.int64))
+    index, stars = (found[name].numpy()[0] for name in (f.USER_HISTORY_INDEX, f.USER_HISTORY_RATINGS))
+    return index[stars > 0].tolist(), stars[stars > 0].tolist()
+
+
+def test_the_latest_train_ratings_come_first(table):
+    assert table.movies.shape == (2, WIDTH)
+    index, stars = lookup(table, 7, 0)
+    # Movie 159 is the first of the vocabulary and the latest.
+    assert index == list(range(1, WIDTH + 1))
+    assert stars == [1.0 + movie % 9 / 2 for movie in range(159, 159 - WIDTH, -1)]
+
+
+def test_a_rows_own_movie_is_left_out(table):
+    index, stars = lookup(table, 7, 5)
+    assert index == [i for i in range(1, WIDTH + 1) if i != 5]
+    assert len(stars) == f.HISTORY_LENGTH
+
+
+def test_a_movie_outside_the_vocabulary_and_eval_ratings(table):
+    """Movie 999 is the unknown one, place 0, and is history all the same; the eval rating is not."""
+    assert lookup(table, 3, 0) == ([59], [4.5]), "an unknown movie may be the row's own"
+    assert lookup(table, 3, 1) == ([59, 0], [4.5, 2.0])
+    assert lookup(table, 3, 59) == ([0], [2.0])
+
+
+def test_a_user_without_train_ratings_has_no_history(table):
+    for user in (1, 5, 8):
+        assert lookup(table, user, 1) == ([], [])
