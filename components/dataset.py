@@ -60,18 +60,19 @@ class Dataset:
         return user_tower_inputs(offsets, ids, genres[movie], self.stars[rows][train], constants or self.constants)
 
 
-def load(catalog_uri: str, histories_uri: str) -> Dataset:
+def load(catalog_uri: str, histories_uri: str, max_users: int | None = None) -> Dataset:
     """Load the movie catalogue and the user histories.
 
     Args:
       catalog_uri: URI of the MovieCatalog artifact.
       histories_uri: URI of the UserHistories artifact.
+      max_users: Load a sample of at most as many users with eval ratings; all users by default.
     """
     catalog = read_catalog(catalog_uri)
     with tf.io.gfile.GFile(f"{catalog_uri}/{CONSTANTS_FILE}") as file:
         constants = json.loads(file.read())
-    shards = [read_parquet(path) for path in history_shards(histories_uri)]
-    ratings = pl.concat(shards).sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
+    shards = [_sample(read_parquet(path), max_users) for path in history_shards(histories_uri)]
+    ratings = _sample(pl.concat(shards), max_users).sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
     starts = (ratings[f.USER_ID] != ratings[f.USER_ID].shift(1)).fill_null(True)
     return Dataset(
         catalog=catalog,
@@ -84,6 +85,14 @@ def load(catalog_uri: str, histories_uri: str) -> Dataset:
         stars=ratings[f.RATING].to_numpy(),
         train=ratings[IS_TRAIN].to_numpy(),
     )
+
+
+def _sample(ratings: pl.DataFrame, max_users: int | None) -> pl.DataFrame:
+    if max_users is None:
+        return ratings
+    users = ratings.filter(~pl.col(IS_TRAIN)).select(f.USER_ID).unique()
+    chosen = users.sort(pl.col(f.USER_ID).hash(), f.USER_ID).head(max_users)
+    return ratings.join(chosen, on=f.USER_ID, how="semi")
 
 
 def history_shards(histories_uri: str) -> list[str]:

@@ -16,7 +16,13 @@ from components.trainer import executor, trainer
 from components.trainer.config import TrainerConfig
 from schemas import artifacts, keys
 
-_CODE = ("components.trainer", "components.dataset", "components.polars_example_gen.features", "schemas")
+_CODE = (
+    "components.trainer",
+    "components.dataset",
+    "components.evaluation_gate.metrics",
+    "components.polars_example_gen.features",
+    "schemas",
+)
 """What the executor runs."""
 
 

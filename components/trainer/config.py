@@ -20,7 +20,7 @@ class TrainerConfig:
     """Length of the user and movie embeddings."""
     id_dim: Annotated[int, Field(ge=0)] = 32
     """Length of the embedding of a movie id; 0 leaves out which movies are meant, histories with them."""
-    id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of the movie ids that training replaces by the unknown movie's."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the hidden activations that training drops."""
@@ -42,8 +42,9 @@ class TrainerConfig:
     """Rows per step over all replicas; the softmax sees one replica's share."""
     epochs: Annotated[int, Field(ge=1)] = 40
     """Passes over the train ratings at most."""
-    patience: Annotated[int, Field(ge=1)] = 4
-    """Epochs without a better eval loss before training stops; the best weights are kept."""
+    patience: Annotated[int, Field(ge=1)] = 6
+    """Epochs without a better NDCG@10 of eval users (retrieval_weight 0: eval loss) before training stops; the best
+    weights are kept."""
     seed: int = 0
     """Seed of weights, shuffling and dropout."""
     shuffle_rows: Annotated[int, Field(ge=1)] = 100_000

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.trainer.tower_inputs import TowerInputs
 from components.trainer.towers import Tower, TwoTower
 from schemas import features as f
 from schemas import signatures as s
@@ -28,32 +29,9 @@ _MOVIE_SPECS = {name: tf.TensorSpec([None, length], tf.float32, name) for name, 
 }
 
 
-class _Inputs(tf.Module):
-    """Raw features -> what the towers read: the transform, and the vocabulary for histories, which it does not know."""
-
-    def __init__(self, transform: tft.TFTransformOutput) -> None:
-        super().__init__()
-        self._layer = transform.transform_features_layer()
-        path = transform.vocabulary_file_by_name(f.MOVIE_IDS_VOCABULARY)
-        lines = tf.lookup.TextFileIndex
-        self._places = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.int64, lines.WHOLE_LINE, tf.int64, lines.LINE_NUMBER), -1
-        )
-
-    def __call__(self, features: _Tensors) -> _Tensors:
-        history = {f.USER_HISTORY_MOVIES, f.USER_HISTORY_RATINGS}
-        inputs = self._layer({name: value for name, value in features.items() if name not in history})
-        if not history <= features.keys():
-            return inputs
-        return inputs | {
-            f.USER_HISTORY_INDEX: 1 + self._places.lookup(features[f.USER_HISTORY_MOVIES]),
-            f.USER_HISTORY_RATINGS: features[f.USER_HISTORY_RATINGS],
-        }
-
-
 def export_model(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
     """Write the model with its four signatures; see `schemas.signatures`."""
-    inputs, both = _Inputs(transform), _USER_SPECS | _MOVIE_SPECS
+    inputs, both = TowerInputs(transform), _USER_SPECS | _MOVIE_SPECS
 
     def predict(features: _Tensors) -> _Tensors:
         outputs = model(inputs(features), training=False)
@@ -70,14 +48,14 @@ def export_model(model: TwoTower, transform: tft.TFTransformOutput, directory: s
 
 def export_movie_tower(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
     """Write the movie tower for the index: `embed_movie` over tensors."""
-    inputs = _Inputs(transform)
+    inputs = TowerInputs(transform)
     signatures = {s.EMBED_MOVIE: _of_tensors(_embed(model.movie_tower, inputs), _MOVIE_SPECS)}
     _save(model.movie_tower, inputs, directory, signatures)
 
 
 def export_user_tower(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
     """Write the user tower for TensorFlow Serving: `serving_default` over examples and `embed_user` over tensors."""
-    inputs = _Inputs(transform)
+    inputs = TowerInputs(transform)
     embed = _embed(model.user_tower, inputs)
     signatures = {
         s.SERVING_DEFAULT: _of_examples(embed, _USER_SPECS),
@@ -86,7 +64,7 @@ def export_user_tower(model: TwoTower, transform: tft.TFTransformOutput, directo
     _save(model.user_tower, inputs, directory, signatures)
 
 
-def _embed(tower: Tower, inputs: _Inputs) -> Callable[[_Tensors], _Tensors]:
+def _embed(tower: Tower, inputs: TowerInputs) -> Callable[[_Tensors], _Tensors]:
     return lambda features: tower(inputs(features), training=False)
 
 
@@ -109,7 +87,7 @@ def _of_examples(function: Callable[[_Tensors], _Tensors], specs: dict[str, tf.T
     return tf.function(serve).get_concrete_function(tf.TensorSpec([None], tf.string, name=s.EXAMPLES))
 
 
-def _save(model: keras.Model, inputs: _Inputs, directory: str, signatures: dict) -> None:
+def _save(model: keras.Model, inputs: TowerInputs, directory: str, signatures: dict) -> None:
     module = tf.Module()
     module.inputs = inputs
     # A Keras 3 variable is not trackable by TensorFlow; the tf.Variable inside is.

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-import polars as pl
 import tensorflow as tf
 import tensorflow_transform as tft
 from pydantic import TypeAdapter
@@ -17,12 +16,15 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.utils import io_utils
 
 from components import dataset, progress
+from components.dataset import Dataset
 from components.trainer import export, histories
 from components.trainer.config import TrainerConfig
 from components.trainer.histories import HistoryTable
 from components.trainer.input import Transform, batches, movie_columns
 from components.trainer.losses import UniformNegatives
 from components.trainer.multi_worker import MultiWorkerTwoTower, this_worker
+from components.trainer.ranking import MAX_USERS, VAL_NDCG, RankingMetrics
+from components.trainer.tower_inputs import TowerInputs
 from components.trainer.towers import MovieTower, TwoTower, UserTower
 from schemas import features as f
 from schemas import signatures
@@ -63,6 +65,8 @@ class StepProgress(keras.callbacks.Callback):
         """Report the epoch's losses."""
         logs = logs or {}
         self._note = f"epoch {epoch + 1}/{self._epochs}, loss {logs['loss']:.4f}, eval loss {logs['val_loss']:.4f}"
+        if VAL_NDCG in logs:
+            self._note += f", NDCG@10 {logs[VAL_NDCG]:.4f}"
         self._flush()
 
     def _flush(self) -> None:
@@ -77,15 +81,17 @@ class TrainData:
     train_files: Sequence[str]
     """Shards of examples, or patterns of them."""
     eval_files: Sequence[str]
-    """Shards that early stopping looks at."""
+    """Shards to evaluate every epoch."""
     transform: Transform
     """Raw features -> transformed features."""
     vocabulary: np.ndarray
     """`[movies]` int64: the movie ids in the order of Transform's vocabulary."""
     histories: HistoryTable
     """The users' latest train ratings."""
-    catalog: pl.DataFrame
-    """Every movie with its features."""
+    inputs: TowerInputs
+    """Raw features -> the towers' inputs, for what is not in the examples."""
+    ranking: Dataset
+    """The catalogue, and a sample of users with eval ratings, whose ranking early stopping looks at."""
     train_rows: int | None = None
     """Rows in all train shards; several workers need to know."""
 
@@ -107,7 +113,8 @@ def load_data(
         transform.transform_features_layer(),
         vocabulary,
         histories.load(histories_uri, vocabulary),
-        dataset.read_catalog(catalog_uri),
+        TowerInputs(transform),
+        dataset.load(catalog_uri, histories_uri, MAX_USERS),
         train_rows,
     )
 
@@ -186,14 +193,16 @@ def train(
         vocabulary_size = len(data.vocabulary)
         model = build_model(config, vocabulary_size, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
         if config.uniform_negatives:
-            model.negatives = UniformNegatives(movie_columns(data.catalog, data.transform), config.uniform_negatives)
+            model.negatives = UniformNegatives(
+                movie_columns(data.ranking.catalog, data.transform), config.uniform_negatives
+            )
         optimizer = keras.optimizers.Adam(
             config.learning_rate, use_ema=bool(config.ema_momentum), ema_momentum=config.ema_momentum or None
         )
         model.compile(optimizer=optimizer, metrics=[keras.metrics.MeanSquaredError(name="mse")])
     # First, so that the others see the averaged weights at the end of an epoch.
     callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []
-    callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True))
+    callbacks += _early_stopping(config, data)
     if worker.is_chief:
         callbacks.append(StepProgress(config.epochs))
         if log_dir and importlib.util.find_spec("tensorboard"):
@@ -209,6 +218,17 @@ def train(
     if worker.count > 1:
         model = _outside_strategy(model, build_model(config, vocabulary_size), eval_data)
     return model, {name: [float(x) for x in values] for name, values in history.history.items()}
+
+
+def _early_stopping(config: TrainerConfig, data: TrainData) -> list[keras.callbacks.Callback]:
+    """Stop by the ranking; by the loss where nothing is ranked for, or nothing else is trained."""
+    ranking = RankingMetrics(data.ranking, data.inputs) if config.retrieval_weight else None
+    if ranking is None or not ranking.has_users:
+        return [keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)]
+    return [
+        ranking,
+        keras.callbacks.EarlyStopping(VAL_NDCG, mode="max", patience=config.patience, restore_best_weights=True),
+    ]
 
 
 def _unsharded(data: tf.data.Dataset) -> tf.data.Dataset:

@@ -1,5 +1,7 @@
 """A transform graph and examples, made once."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -12,7 +14,7 @@ from components.polars_example_gen.split import IS_TRAIN
 from components.trainer.trainer import load_data
 from components.transform.preprocessing import preprocessing_fn
 from schemas import features as f
-from schemas.ingest import CATALOG_FILE
+from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE
 
 ROWS = 600
 USERS, MOVIES = 60, 80
@@ -96,9 +98,12 @@ def tables(raw, tmp_path_factory):
     frame = frame.with_columns(pl.Series(f.MOVIE_GENRES, genres).cast(pl.List(pl.Float32)))
     frame.write_parquet(catalog / CATALOG_FILE)
     rows = pl.DataFrame({name: raw[name][:, 0] for name in (f.USER_ID, f.MOVIE_ID, f.RATING)})
-    rows = rows.with_columns(pl.int_range(ROWS).alias(f.TIMESTAMP), pl.lit(True).alias(IS_TRAIN))
+    rows = rows.with_columns(pl.int_range(ROWS).alias(f.TIMESTAMP), (pl.int_range(ROWS) % 10 > 0).alias(IS_TRAIN))
     for half in (0, 1):
         rows.filter(pl.col(f.USER_ID) % 2 == half).write_parquet(directory / f"histories-{half}.parquet")
+    (catalog / CONSTANTS_FILE).write_text(
+        json.dumps({"global_mean": 3.5, "genre_means": [3.5] * 20, "pseudo_ratings": 5.0})
+    )
     return str(catalog), str(directory)
 
 

@@ -6,11 +6,17 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from components.evaluation_gate.evaluate import Embeddings, evaluate
 from components.progress import LOGGER
 from components.trainer.config import TrainerConfig
+from components.trainer.embed import movie_inputs
 from components.trainer.input import batches
+from components.trainer.ranking import VAL_NDCG
 from components.trainer.trainer import train
+from schemas import signatures as s
+from schemas.vectors import Vectors
 
 CONFIG = TrainerConfig(
     hidden_units=(16,), embedding_dim=8, batch_size=100, epochs=4, patience=4, shuffle_rows=600, ema_momentum=0.9
@@ -46,6 +52,32 @@ def test_the_best_epoch_is_kept(train_data, ema_momentum):
     assert model.evaluate(data, verbose=0, return_dict=True)["loss"] == pytest.approx(
         min(history["val_loss"]), rel=1e-3
     )
+
+
+def test_early_stopping_looks_at_the_ranking(train_data):
+    """The epoch that is kept ranks best; the gate, which has the embeddings alone, measures the same."""
+    config = dataclasses.replace(CONFIG, retrieval_weight=1.0, learning_rate=0.01, epochs=8, patience=3)
+    model, history = train(config, train_data)
+    assert len(history[VAL_NDCG]) == min(8, int(np.argmax(history[VAL_NDCG])) + 1 + 3)
+    data = train_data.ranking
+    users, movies = (
+        {name: np.asarray(value) for name, value in tower(train_data.inputs(as_tensors(raw))).items()}
+        for tower, raw in (
+            (model.user_tower, data.user_tower_inputs(slice(None))),
+            (model.movie_tower, movie_inputs(data.catalog)),
+        )
+    )
+    embeddings = Embeddings(
+        Vectors(users[s.USER_EMBEDDING], users[s.USER_RATING_VECTOR]),
+        Vectors(movies[s.MOVIE_EMBEDDING], movies[s.MOVIE_RATING_VECTOR]),
+    )
+    found = evaluate(data, embeddings, 1000)["model"]
+    assert found["ndcg@10"] == pytest.approx(max(history[VAL_NDCG]), abs=1e-6)
+    assert found["users"] >= 5
+
+
+def as_tensors(raw):
+    return {name: tf.constant(value) for name, value in raw.items()}
 
 
 def test_progress_and_tensorboard_logs(train_data, tmp_path, caplog):
