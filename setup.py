@@ -60,6 +60,10 @@ PIPELINE = [
     "tensorflow-transform",
     "pyarrow",
     "tensorboard",
+    # The report of an evaluation.
+    "jinja2",
+    "plotly",
+    "scipy",
 ]
 
 setup(
@@ -72,7 +76,11 @@ setup(
     packages=find_packages(
         include=[f"{name}{rest}" for name in ("pipeline", "components", "schemas", "serving") for rest in ("", ".*")]
     ),
-    package_data={"schemas": ["*.pbtxt"], "serving": ["page/*", "deploy/*", "deploy/kubernetes/*"]},
+    package_data={
+        "components": ["evaluation_gate/report/page.html"],
+        "schemas": ["*.pbtxt"],
+        "serving": ["page/*", "deploy/*", "deploy/kubernetes/*"],
+    },
     install_requires=CORE,
     extras_require={
         "service": SERVICE,

@@ -7,12 +7,9 @@ import pathlib
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from components.evaluation_gate import metrics
 from schemas import features as f
-
-_RESAMPLES = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,10 +102,10 @@ class Scored:
 
     def cells(self) -> list[str]:
         """Return RMSE, recall@10, NDCG@10 with their 95 % bootstrap intervals over users, and the coverage."""
-        rmse = "-" if self.squared_error is None else _interval(_rmse, self.squared_error, self.ratings)
+        rmse = "-" if self.squared_error is None else _cell(metrics.root_mean_square, self.squared_error, self.ratings)
         rank = ["-"] * 3
         if self.recall is not None:
-            rank = [_interval(np.mean, self.recall), _interval(np.mean, self.ndcg), f"{self.coverage:.3f}"]
+            rank = [_cell(np.mean, self.recall), _cell(np.mean, self.ndcg), f"{self.coverage:.3f}"]
         return [rmse, *rank]
 
 
@@ -151,13 +148,6 @@ def score(held: HeldOut, predicted: np.ndarray | None, scores_of=None) -> Scored
     )
 
 
-def _rmse(squared: np.ndarray, ratings: np.ndarray, axis: int = -1) -> np.ndarray:
-    return np.sqrt(squared.sum(axis) / ratings.sum(axis))
-
-
-def _interval(statistic, *samples: np.ndarray) -> str:
-    result = stats.bootstrap(
-        samples, statistic, n_resamples=_RESAMPLES, paired=True, vectorized=True, method="percentile", random_state=0
-    )
-    low, high = result.confidence_interval
+def _cell(statistic, *samples: np.ndarray) -> str:
+    low, high = metrics.interval(statistic, *samples)
     return f"{statistic(*samples):.4f} ({low:.3f} to {high:.3f})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import pathlib
+import shutil
 import uuid
 import warnings
 from typing import Annotated, Any
@@ -232,6 +233,18 @@ def recommend(
     with silenced():
         recommender = Recommender.load(serving_dir, version)
         print_recommendations(terminal_console(), recommender, user, ratings, n)
+
+
+@app.command()
+def report(
+    output: Annotated[str, typer.Option(help="Output directory of `matinee run`")] = DEFAULT_OUTPUT,
+    to: Annotated[pathlib.Path, typer.Option(help="File to write")] = pathlib.Path("report.html"),
+) -> None:
+    """Write the report of the latest evaluation: one HTML page that needs nothing else."""
+    from pipeline.report import newest_report
+
+    shutil.copyfile(newest_report(output), to)
+    typer.echo(f"{to}")
 
 
 def parse_ratings(text: str) -> list[tuple[int, float]]:

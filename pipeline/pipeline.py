@@ -106,7 +106,7 @@ def create_pipeline(
         keys.SERVING_ROOT: parameters.serving_root,
         keys.SERVING_ROOT_ID: serving_root_id,
     }
-    gate = EvaluationGate(**model_inputs, config=config.gate)
+    gate = EvaluationGate(**model_inputs, model_run=model_trainer.outputs[keys.MODEL_RUN], config=config.gate)
     pusher = Pusher(**model_inputs, model_blessing=gate.outputs["blessing"], config=config.pusher)
     nodes: Sequence = [
         example_gen,

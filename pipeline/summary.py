@@ -40,6 +40,7 @@ def print_summary(console: Console, results: dict[str, NodeResult], serving_root
     evaluation = json.loads((pathlib.Path(evaluation_uri) / keys.EVALUATION_FILE).read_text())
     console.print(metrics_table(evaluation))
     console.print(f"Gate    {evaluation['reason']}", highlight=False, soft_wrap=True)
+    console.print(f"Report  {evaluation_uri}/{keys.REPORT_FILE}", highlight=False, soft_wrap=True)
     pushed = results[_PUSHER]
     reason = detail(pushed)
     console.print(f"Pusher  {'nothing to do; last time: ' if pushed.cached else ''}{reason}", highlight=False)

@@ -35,6 +35,7 @@ class EvaluationGateSpec(component_spec.ComponentSpec):
     }
     INPUTS = {
         standard_component_specs.MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        keys.MODEL_RUN: component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
         keys.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
         keys.USER_HISTORIES: component_spec.ChannelParameter(type=artifacts.UserHistories),
     }
@@ -55,6 +56,7 @@ class EvaluationGate(base_component.BaseComponent):
     def __init__(
         self,
         model: types.BaseChannel,
+        model_run: types.BaseChannel,
         movie_catalog: types.BaseChannel,
         user_histories: types.BaseChannel,
         serving_root: str | RuntimeParameter,
@@ -65,6 +67,7 @@ class EvaluationGate(base_component.BaseComponent):
 
         Args:
           model: The trained model.
+          model_run: What the Trainer noted of every epoch, for the report.
           movie_catalog: Every movie with its features.
           user_histories: Every rating with its split.
           serving_root: Path or URI of the served versions; the newest is compared with.
@@ -74,6 +77,7 @@ class EvaluationGate(base_component.BaseComponent):
         super().__init__(
             EvaluationGateSpec(
                 model=model,
+                model_run=model_run,
                 movie_catalog=movie_catalog,
                 user_histories=user_histories,
                 gate_config=TypeAdapter(GateConfig).dump_json(config or GateConfig()).decode(),

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
@@ -18,6 +19,8 @@ from components.evaluation_gate import served
 from components.evaluation_gate.config import GateConfig
 from components.evaluation_gate.evaluate import Embeddings, compare, evaluate
 from components.evaluation_gate.gate import decide
+from components.evaluation_gate.report.contents import collect
+from components.evaluation_gate.report.page import render
 from components.trainer.embed import Towers
 from schemas import keys
 
@@ -36,7 +39,7 @@ class Executor(base_executor.BaseExecutor):
         """Write the evaluation and the blessing.
 
         Args:
-          input_dict: `model`, `movie_catalog`, `user_histories`.
+          input_dict: `model`, `model_run`, `movie_catalog`, `user_histories`.
           output_dict: `evaluation`, `blessing`.
           exec_properties: `gate_config` (JSON), `serving_root`.
 
@@ -66,6 +69,9 @@ class Executor(base_executor.BaseExecutor):
         }
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         io_utils.write_string_file(f"{evaluation.uri}/{keys.EVALUATION_FILE}", json.dumps(result, indent=1))
+        contents = collect(data, model, config.max_ranking_users)
+        page = render(contents, result, _history(artifact_utils.get_single_uri(input_dict[keys.MODEL_RUN])))
+        io_utils.write_string_file(f"{evaluation.uri}/{keys.REPORT_FILE}", page)
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         name = constants.BLESSED_FILE_NAME if decision.blessed else constants.NOT_BLESSED_FILE_NAME
         io_utils.write_string_file(f"{blessing.uri}/{name}", "")
@@ -75,3 +81,9 @@ class Executor(base_executor.BaseExecutor):
         )
         blessing.set_string_custom_property(keys.REASON, decision.reason)
         logging.info(decision.reason)
+
+
+def _history(model_run_uri: str) -> dict[str, list[float]]:
+    """Read the Trainer's losses and metrics per epoch."""
+    with fileio.open(f"{model_run_uri}/{keys.HISTORY_FILE}") as file:
+        return json.loads(file.read())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
+from scipy import stats
 
 from schemas import features as f
 
 TOP_N = 10
+_RESAMPLES = 1000
 _BLOCK_BYTES = 256 << 20
 
 
@@ -36,6 +39,8 @@ class Ranking:
     """`[users]` sum of 1 / log2(rank + 1) over hits / the same of the best possible list."""
     coverage: float
     """Share of the catalogue in at least one top 10."""
+    top: np.ndarray
+    """`[users, 10]` int32 positions of the recommended movies, best first; -1 where there are no more."""
 
     def summary(self, rows: np.ndarray | slice = slice(None)) -> dict[str, float]:
         """Average over (some of) the users; 0 if there is none."""
@@ -102,6 +107,7 @@ def rank(task: RankingTask, scores_of) -> Ranking:
     block = max(1, _BLOCK_BYTES // (4 * task.num_movies))
     recall, ndcg = np.zeros(len(task.users)), np.zeros(len(task.users))
     shown = np.zeros(task.num_movies, bool)
+    listed = np.full((len(task.users), TOP_N), -1, np.int32)
     discounts = 1 / np.log2(np.arange(2, TOP_N + 2))
     ideal = np.concatenate([[0], np.cumsum(discounts)])
     for begin in range(0, len(task.users), block):
@@ -114,11 +120,30 @@ def rank(task: RankingTask, scores_of) -> Ranking:
         top = top_n(scores, TOP_N)
         valid = np.take_along_axis(scores, top, 1) > -np.inf
         shown[top[valid]] = True
+        listed[rows, : top.shape[1]] = np.where(valid, top, -1)
         hits = _is_relevant(task, rows, top) & valid
         best = np.minimum(np.diff(task.relevant[0][rows.start : rows.stop + 1]), TOP_N)
         recall[rows] = hits.sum(1) / best
         ndcg[rows] = (hits * discounts[: top.shape[1]]).sum(1) / ideal[best]
-    return Ranking(recall, ndcg, float(shown.mean()) if task.num_movies else 0.0)
+    return Ranking(recall, ndcg, float(shown.mean()) if task.num_movies else 0.0, listed)
+
+
+def interval(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a statistic.
+
+    Args:
+      statistic: Function of the samples and `axis`.
+      *samples: `[n]` each, of the same users, which are drawn together.
+    """
+    result = stats.bootstrap(
+        samples, statistic, n_resamples=_RESAMPLES, paired=True, vectorized=True, method="percentile", random_state=0
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def root_mean_square(squared: np.ndarray, ratings: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the RMSE of users' sums of squared errors and numbers of ratings, for `interval`."""
+    return np.sqrt(squared.sum(axis) / ratings.sum(axis))
 
 
 def top_n(scores: np.ndarray, n: int) -> np.ndarray:

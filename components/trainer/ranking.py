@@ -13,10 +13,9 @@ from components.dataset import Dataset
 from components.evaluation_gate import metrics
 from components.trainer.embed import movie_inputs
 from components.trainer.tower_inputs import TowerInputs
+from schemas import keys
 from schemas import signatures as s
 
-VAL_NDCG = "val_ndcg@10"
-VAL_RECALL = "val_recall@10"
 MAX_USERS = 2000
 """Users that are ranked for; more tell little more and take longer."""
 
@@ -51,4 +50,4 @@ class RankingMetrics(keras.callbacks.Callback):
         movies = np.asarray(self.model.movie_tower(self._movies)[s.MOVIE_EMBEDDING])
         ranking = metrics.rank(self._task, lambda rows: users[self._task.users[rows]] @ movies.T)
         summary = ranking.summary()
-        logs |= {VAL_NDCG: summary["ndcg@10"], VAL_RECALL: summary["recall@10"]}
+        logs |= {keys.VAL_NDCG: summary["ndcg@10"], keys.VAL_RECALL: summary["recall@10"]}

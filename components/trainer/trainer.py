@@ -23,11 +23,11 @@ from components.trainer.histories import HistoryTable
 from components.trainer.input import Transform, batches, movie_columns
 from components.trainer.losses import UniformNegatives
 from components.trainer.multi_worker import MultiWorkerTwoTower, this_worker
-from components.trainer.ranking import MAX_USERS, VAL_NDCG, RankingMetrics
+from components.trainer.ranking import MAX_USERS, RankingMetrics
 from components.trainer.tower_inputs import TowerInputs
 from components.trainer.towers import MovieTower, TwoTower, UserTower
 from schemas import features as f
-from schemas import signatures
+from schemas import keys, signatures
 
 RUN_FN = f"{__name__}.run_fn"
 CONFIG = "trainer_config"
@@ -38,8 +38,6 @@ HISTORIES_URI = "user_histories_uri"
 """Key of the UserHistories artifact's URI there."""
 TRAIN_ROWS = "train_rows"
 """Key of the number of train rows there."""
-HISTORY_FILE = "history.json"
-"""File of the ModelRun artifact: the losses of every epoch."""
 
 _PROGRESS_STEPS = 20
 
@@ -65,8 +63,8 @@ class StepProgress(keras.callbacks.Callback):
         """Report the epoch's losses."""
         logs = logs or {}
         self._note = f"epoch {epoch + 1}/{self._epochs}, loss {logs['loss']:.4f}, eval loss {logs['val_loss']:.4f}"
-        if VAL_NDCG in logs:
-            self._note += f", NDCG@10 {logs[VAL_NDCG]:.4f}"
+        if keys.VAL_NDCG in logs:
+            self._note += f", NDCG@10 {logs[keys.VAL_NDCG]:.4f}"
         self._flush()
 
     def _flush(self) -> None:
@@ -227,7 +225,7 @@ def _early_stopping(config: TrainerConfig, data: TrainData) -> list[keras.callba
         return [keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)]
     return [
         ranking,
-        keras.callbacks.EarlyStopping(VAL_NDCG, mode="max", patience=config.patience, restore_best_weights=True),
+        keras.callbacks.EarlyStopping(keys.VAL_NDCG, mode="max", patience=config.patience, restore_best_weights=True),
     ]
 
 
@@ -271,4 +269,4 @@ def run_fn(fn_args: FnArgs) -> None:
     root = fn_args.serving_model_dir.rsplit("/", 1)[0]
     export.export_user_tower(model, transform, f"{root}/{signatures.USER_TOWER_DIR}")
     export.export_movie_tower(model, transform, f"{root}/{signatures.MOVIE_TOWER_DIR}")
-    io_utils.write_string_file(f"{fn_args.model_run_dir}/{HISTORY_FILE}", json.dumps(history, indent=1))
+    io_utils.write_string_file(f"{fn_args.model_run_dir}/{keys.HISTORY_FILE}", json.dumps(history, indent=1))

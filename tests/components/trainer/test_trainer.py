@@ -13,8 +13,8 @@ from components.progress import LOGGER
 from components.trainer.config import TrainerConfig
 from components.trainer.embed import movie_inputs
 from components.trainer.input import batches
-from components.trainer.ranking import VAL_NDCG
 from components.trainer.trainer import train
+from schemas import keys
 from schemas import signatures as s
 from schemas.vectors import Vectors
 
@@ -58,7 +58,7 @@ def test_early_stopping_looks_at_the_ranking(train_data):
     """The epoch that is kept ranks best; the gate, which has the embeddings alone, measures the same."""
     config = dataclasses.replace(CONFIG, retrieval_weight=1.0, learning_rate=0.01, epochs=8, patience=3)
     model, history = train(config, train_data)
-    assert len(history[VAL_NDCG]) == min(8, int(np.argmax(history[VAL_NDCG])) + 1 + 3)
+    assert len(history[keys.VAL_NDCG]) == min(8, int(np.argmax(history[keys.VAL_NDCG])) + 1 + 3)
     data = train_data.ranking
     users, movies = (
         {name: np.asarray(value) for name, value in tower(train_data.inputs(as_tensors(raw))).items()}
@@ -72,7 +72,7 @@ def test_early_stopping_looks_at_the_ranking(train_data):
         Vectors(movies[s.MOVIE_EMBEDDING], movies[s.MOVIE_RATING_VECTOR]),
     )
     found = evaluate(data, embeddings, 1000)["model"]
-    assert found["ndcg@10"] == pytest.approx(max(history[VAL_NDCG]), abs=1e-6)
+    assert found["ndcg@10"] == pytest.approx(max(history[keys.VAL_NDCG]), abs=1e-6)
     assert found["users"] >= 5
 
 

@@ -1,0 +1,184 @@
+"""What the report says, as plain data: computed here, drawn in `figures`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from components.dataset import Dataset
+from components.evaluation_gate import baselines, metrics
+from components.evaluation_gate.evaluate import Embeddings
+from schemas import features as f
+
+_CALIBRATION_BINS = 20
+_POPULARITY_GROUPS = 10
+_MAP_MOVIES = 3000
+_EXAMPLES = 10
+_LIST = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A model's line in the table: value and 95 % interval of each metric that it has."""
+
+    name: str
+    rmse: tuple[float, float, float] | None = None
+    recall: tuple[float, float, float] | None = None
+    ndcg: tuple[float, float, float] | None = None
+    coverage: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Predicted and given stars, of held-out ratings in bins of equal size by prediction."""
+
+    predicted: np.ndarray
+    """`[bins]` mean prediction."""
+    given: np.ndarray
+    """`[bins]` mean rating."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Popularity:
+    """Shares of movies by popularity: group 0 is the tenth of the train ratings with the most rated movies."""
+
+    movies: np.ndarray
+    """`[groups]` how many movies a group has."""
+    liked: np.ndarray
+    """`[groups]` share of the held-out ratings of 4 stars or more."""
+    recommended: np.ndarray
+    """`[groups]` share of the recommendations."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MovieMap:
+    """The most rated movies on the two main axes of their embeddings."""
+
+    xy: np.ndarray
+    """`[movies, 2]`."""
+    titles: list[str]
+    genres: list[str]
+    """The first genre of each."""
+    explained: float
+    """Share of the embeddings' variance in the two axes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A user's latest ratings, what he is recommended, and what of it he liked later."""
+
+    user_id: int
+    rated: list[tuple[str, float]]
+    recommended: list[tuple[str, float, bool]]
+    """Title, predicted stars, whether it was rated 4 or more in the held-out ratings."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """Everything that the report shows, beside the gate's own evaluation."""
+
+    table: list[Row]
+    calibration: Calibration
+    popularity: Popularity
+    movie_map: MovieMap
+    examples: list[Example]
+
+
+def collect(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int = 0) -> Contents:
+    """Compute the contents.
+
+    Args:
+      data: All ratings with their split; some are held out.
+      model: The model's embeddings.
+      max_ranking_users: Users that the ranking looks at, at most.
+      seed: Seed of their sample, and of the examples.
+    """
+    held = ~data.train
+    user, movie, stars = data.user[held], data.movie[held], data.stars[held]
+    predicted = np.clip(model.predict(user, movie), f.RATING_MIN, f.RATING_MAX)
+    task = metrics.ranking_task(
+        data.user, data.movie, data.stars, data.train, data.catalog.height, max_ranking_users, seed
+    )
+    ranking = metrics.rank(task, lambda rows: model.scores(task.users[rows]))
+    counts = np.bincount(data.movie[data.train], minlength=data.catalog.height)
+    popular = metrics.rank(task, lambda rows: np.tile(counts.astype(np.float32), (rows.stop - rows.start, 1)))
+    mean, of_user, of_movie = baselines.biases(
+        data.user[data.train], data.movie[data.train], data.stars[data.train], data.num_users, data.catalog.height
+    )
+    biases = np.clip(mean + of_user[user] + of_movie[movie], f.RATING_MIN, f.RATING_MAX)
+    table = [
+        Row("this model", _rmse(user, predicted - stars), *_ranks(ranking), ranking.coverage),
+        Row("user and movie biases", _rmse(user, biases - stars)),
+        Row("global mean", _rmse(user, mean - stars)),
+        Row("popularity", None, *_ranks(popular), popular.coverage),
+    ]
+    return Contents(
+        table,
+        _calibration(predicted, stars),
+        _popularity(counts, ranking.top, movie[stars >= f.LIKED_RATING]),
+        _movie_map(data, model.movies.embeddings, counts),
+        _examples(data, model, task, ranking, seed),
+    )
+
+
+def _rmse(user: np.ndarray, error: np.ndarray) -> tuple[float, float, float]:
+    _, place = np.unique(user, return_inverse=True)
+    squared, ratings = np.bincount(place, error**2), np.bincount(place)
+    value = float(metrics.root_mean_square(squared, ratings))
+    return value, *metrics.interval(metrics.root_mean_square, squared, ratings)
+
+
+def _ranks(ranking: metrics.Ranking) -> list[tuple[float, float, float] | None]:
+    if len(ranking.recall) < 2:  # There is nothing to draw from.
+        return [None, None]
+    return [(float(x.mean()), *metrics.interval(np.mean, x)) for x in (ranking.recall, ranking.ndcg)]
+
+
+def _calibration(predicted: np.ndarray, stars: np.ndarray) -> Calibration:
+    parts = np.array_split(np.argsort(predicted, kind="stable"), min(_CALIBRATION_BINS, len(stars)))
+    return Calibration(*(np.array([values[part].mean() for part in parts]) for values in (predicted, stars)))
+
+
+def _popularity(counts: np.ndarray, top: np.ndarray, liked: np.ndarray) -> Popularity:
+    order = np.argsort(-counts, kind="stable")
+    group = np.empty(len(counts), np.int64)
+    before = np.cumsum(counts[order]) - counts[order]
+    group[order] = np.minimum(before * _POPULARITY_GROUPS // max(counts.sum(), 1), _POPULARITY_GROUPS - 1)
+
+    def share(movies: np.ndarray) -> np.ndarray:
+        return np.bincount(group[movies], minlength=_POPULARITY_GROUPS) / max(len(movies), 1)
+
+    return Popularity(np.bincount(group, minlength=_POPULARITY_GROUPS), share(liked), share(top[top >= 0]))
+
+
+def _movie_map(data: Dataset, embeddings: np.ndarray, counts: np.ndarray) -> MovieMap:
+    rows = np.argsort(-counts, kind="stable")[:_MAP_MOVIES]
+    centred = embeddings[rows] - embeddings[rows].mean(axis=0)
+    u, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    variance = singular**2
+    movies = data.catalog[rows]
+    genres = [names[0] if len(names) else f.GENRES[0] for names in movies["genres"].to_list()]
+    explained = float(variance[:2].sum() / max(variance.sum(), 1e-12))
+    return MovieMap(u[:, :2] * singular[:2], movies["title"].to_list(), genres, explained)
+
+
+def _examples(data: Dataset, model: Embeddings, task, ranking: metrics.Ranking, seed: int) -> list[Example]:
+    titles, ids = data.catalog["title"], data.ratings[f.USER_ID].to_numpy()
+    chosen = np.random.default_rng(seed).permutation(len(task.users))[:_EXAMPLES]
+    examples = []
+    for row in np.sort(chosen):
+        user = task.users[row]
+        start, stop = np.searchsorted(data.user, [user, user + 1])
+        train = np.flatnonzero(data.train[start:stop])[::-1][:_LIST] + start
+        top = ranking.top[row][ranking.top[row] >= 0]
+        relevant = task.relevant[1][task.relevant[0][row] : task.relevant[0][row + 1]]
+        expected = np.clip(model.predict(np.full(len(top), user), top), f.RATING_MIN, f.RATING_MAX)
+        examples.append(
+            Example(
+                int(ids[start]),
+                [(titles[int(data.movie[i])], float(data.stars[i])) for i in train],
+                [(titles[int(m)], float(s), bool(m in relevant)) for m, s in zip(top, expected, strict=True)],
+            )
+        )
+    return examples

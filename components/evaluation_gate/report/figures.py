@@ -1,0 +1,113 @@
+"""The report's figures, with Plotly: interactive, and inside of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import qualitative
+from plotly.subplots import make_subplots
+
+from components.evaluation_gate.report.contents import Calibration, MovieMap, Popularity
+from schemas import features as f
+from schemas import keys
+
+_BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#8a8a8a"
+_HEIGHT = 380
+_MAP_GENRES = 9
+"""Genres with a colour of their own; more cannot be told apart."""
+
+
+def _styled(figure: go.Figure, height: int = _HEIGHT) -> go.Figure:
+    return figure.update_layout(
+        template="plotly_white",
+        height=height,
+        margin={"l": 60, "r": 20, "t": 40, "b": 50},
+        font={"family": "system-ui, sans-serif", "size": 13},
+        legend={"orientation": "h", "y": -0.2},
+    )
+
+
+def learning_curves(history: Mapping[str, Sequence[float]]) -> go.Figure:
+    """Draw the losses, and where it was measured the NDCG@10 of eval users, over epochs."""
+    ndcg = history.get(keys.VAL_NDCG)
+    figure = make_subplots(1, 2, subplot_titles=("Squared error of the scaled rating", "NDCG@10 of eval users"))
+    epochs = list(range(1, len(history["loss"]) + 1))
+    for key, name, colour in (("mse", "train", _GREY), ("val_mse", "eval", _BLUE)):
+        figure.add_scatter(x=epochs, y=history[key], name=name, mode="lines+markers", line_color=colour, row=1, col=1)
+    if ndcg:
+        figure.add_scatter(
+            x=epochs, y=ndcg, name="eval users", mode="lines+markers", line_color=_BLUE, showlegend=False, row=1, col=2
+        )
+        best = int(np.argmax(ndcg))
+        figure.add_vline(x=best + 1, line_dash="dot", line_color=_ORANGE, annotation_text="kept", row=1, col=2)
+    return _styled(figure.update_xaxes(title="epoch"))
+
+
+def calibration(data: Calibration) -> go.Figure:
+    """Draw the mean rating over the mean prediction; on the diagonal the stars mean what they say."""
+    figure = go.Figure()
+    scale = [f.RATING_MIN, f.RATING_MAX]
+    figure.add_scatter(x=scale, y=scale, mode="lines", line={"color": _GREY, "dash": "dot"}, name="perfect")
+    figure.add_scatter(
+        x=data.predicted, y=data.given, mode="lines+markers", line_color=_BLUE, name="a twentieth of the ratings each"
+    )
+    figure.update_xaxes(title="predicted stars", range=scale)
+    figure.update_yaxes(title="given stars, mean", range=scale)
+    return _styled(figure)
+
+
+def slices(evaluation: Mapping[str, Any]) -> go.Figure:
+    """Draw the RMSE of every slice that has ratings."""
+    parts = evaluation["slices"]
+    figure = make_subplots(1, len(parts), subplot_titles=list(parts), shared_yaxes=True)
+    for column, rows in enumerate(parts.values(), 1):
+        rows = {name: row for name, row in rows.items() if row["ratings"]}
+        figure.add_bar(
+            x=list(rows),
+            y=[row["rmse"] for row in rows.values()],
+            customdata=[row["ratings"] for row in rows.values()],
+            hovertemplate="%{x}: %{y:.3f} stars over %{customdata:,} ratings<extra></extra>",
+            marker_color=_BLUE,
+            showlegend=False,
+            row=1,
+            col=column,
+        )
+    figure.add_hline(y=evaluation["model"]["rmse"], line_dash="dot", line_color=_ORANGE)
+    return _styled(figure.update_yaxes(title="RMSE, stars", col=1), _HEIGHT + 60)
+
+
+def popularity(data: Popularity) -> go.Figure:
+    """Draw what is recommended beside what is liked, over tenths of the train ratings from the most rated movies on."""
+    labels = [f"{i + 1}. ({count:,} movies)" for i, count in enumerate(data.movies)]
+    figure = go.Figure()
+    figure.add_bar(x=labels, y=data.liked, name="liked in the held-out ratings", marker_color=_GREY)
+    figure.add_bar(x=labels, y=data.recommended, name="recommended", marker_color=_BLUE)
+    figure.update_yaxes(title="share", tickformat=".0%")
+    figure.update_xaxes(title="tenth of the train ratings, most rated movies first")
+    return _styled(figure)
+
+
+def movie_map(data: MovieMap) -> go.Figure:
+    """Draw the movies by the two main axes of their embeddings, titles on hover."""
+    names, counts = np.unique(data.genres, return_counts=True)
+    coloured = names[np.argsort(-counts, kind="stable")][:_MAP_GENRES].tolist()
+    genres = np.array([genre if genre in coloured else "other" for genre in data.genres])
+    titles = np.array(data.titles, object)
+    figure = go.Figure()
+    for genre, colour in zip([*coloured, "other"], qualitative.T10, strict=False):
+        rows = genres == genre
+        figure.add_scattergl(
+            x=data.xy[rows, 0],
+            y=data.xy[rows, 1],
+            text=titles[rows],
+            hovertemplate="%{text}<extra>" + genre + "</extra>",
+            mode="markers",
+            marker={"size": 5, "opacity": 0.7, "color": colour},
+            name=genre,
+        )
+    figure.update_xaxes(title="first axis", zeroline=False)
+    figure.update_yaxes(title="second axis", zeroline=False)
+    return _styled(figure, 560)

@@ -1,0 +1,48 @@
+"""The report as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+import plotly.graph_objects as go
+import plotly.io
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from components.evaluation_gate.report import figures
+from components.evaluation_gate.report.contents import Contents
+
+
+def render(contents: Contents, evaluation: Mapping[str, Any], history: Mapping[str, Sequence[float]]) -> str:
+    """Render the page.
+
+    Args:
+      contents: What the report shows.
+      evaluation: The gate's evaluation and decision, as in evaluation.json.
+      history: The Trainer's losses and metrics per epoch; without any, there are no learning curves.
+
+    Returns:
+      HTML with everything that it needs inside.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["interval"] = lambda cell: "-" if cell is None else "{:.4f} ({:.3f} to {:.3f})".format(*cell)
+    return environment.get_template("page.html").render(
+        contents=contents,
+        evaluation=evaluation,
+        # The library goes in once, as it is; the figures refer to it.
+        plotly=Markup(get_plotlyjs()),
+        curves=_html(figures.learning_curves(history)) if history else None,
+        calibration=_html(figures.calibration(contents.calibration)),
+        slices=_html(figures.slices(evaluation)),
+        popularity=_html(figures.popularity(contents.popularity)),
+        movie_map=_html(figures.movie_map(contents.movie_map)),
+    )
+
+
+def _html(figure: go.Figure) -> Markup:
+    html = plotly.io.to_html(figure, full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+    return Markup(html)

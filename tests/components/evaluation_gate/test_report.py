@@ -1,0 +1,107 @@
+import dataclasses
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from components.dataset import Dataset
+from components.evaluation_gate.evaluate import Embeddings, evaluate
+from components.evaluation_gate.report.contents import collect
+from components.evaluation_gate.report.page import render
+from components.polars_example_gen.features import FeatureConstants
+from schemas import features as f
+from schemas.vectors import Vectors
+
+USERS, MOVIES = 8, 12
+HISTORY = {"loss": [2.0, 1.0], "mse": [0.2, 0.1], "val_mse": [0.3, 0.2], "val_ndcg@10": [0.1, 0.2]}
+
+
+def unit(rng, rows):
+    vectors = rng.normal(size=(rows, 4)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Every user has rated half of the movies, the first ones more often; the last two of his ratings are held out."""
+    rng = np.random.default_rng(0)
+    weights = 1 / np.arange(1, MOVIES + 1)
+    movie = np.concatenate([rng.choice(MOVIES, 6, replace=False, p=weights / weights.sum()) for _ in range(USERS)])
+    user = np.repeat(np.arange(USERS), 6).astype(np.int32)
+    genres = np.zeros((MOVIES, 20), np.float32)
+    genres[:, 5] = 1
+    catalog = pl.DataFrame(
+        {
+            f.MOVIE_ID: np.arange(MOVIES),
+            "title": [f"<b>Movie</b> & {i}" for i in range(MOVIES)],
+            "genres": [["Comedy"]] * MOVIES,
+        }
+    ).with_columns(pl.Series(f.MOVIE_GENRES, genres).cast(pl.List(pl.Float32)))
+    stars = (rng.integers(6, 11, len(user)) / 2).astype(np.float32)
+    ratings = pl.DataFrame({f.USER_ID: user + 100})
+    train = np.arange(len(user)) % 6 < 4
+    return Dataset(catalog, ratings, FeatureConstants(3.5, (3.5,) * 20), user, movie, stars, train)
+
+
+@pytest.fixture(scope="module")
+def model():
+    rng = np.random.default_rng(1)
+    return Embeddings(*(Vectors(unit(rng, rows), unit(rng, rows)) for rows in (USERS, MOVIES)))
+
+
+def test_the_table_holds_the_gates_own_numbers_within_their_intervals(data, model):
+    result = evaluate(data, model, 100)
+    table = {row.name: row for row in collect(data, model, 100).table}
+    for name, expected in (("this model", result["model"]), ("popularity", result["baselines"]["popularity"])):
+        for metric, cell in (("recall@10", table[name].recall), ("ndcg@10", table[name].ndcg)):
+            assert cell[0] == pytest.approx(expected[metric])
+            assert cell[1] <= cell[0] <= cell[2]
+    for name, expected in (("this model", result["model"]), ("user and movie biases", result["baselines"]["biases"])):
+        assert table[name].rmse[0] == pytest.approx(expected["rmse"])
+        assert table[name].rmse[1] <= table[name].rmse[0] <= table[name].rmse[2]
+
+
+def test_calibration_is_of_equal_shares_by_prediction(data, model):
+    held = ~data.train
+    predicted = np.clip(model.predict(data.user[held], data.movie[held]), 0.5, 5)
+    found = collect(data, model, 100).calibration
+    order = np.argsort(predicted, kind="stable")
+    assert len(found.predicted) == 16, "as many as there are held-out ratings"
+    np.testing.assert_allclose(found.predicted, predicted[order], rtol=1e-6)
+    np.testing.assert_allclose(found.given, data.stars[held][order])
+
+
+def test_popularity_groups_hold_as_many_ratings_each(data, model):
+    found = collect(data, model, 100).popularity
+    counts = np.sort(np.bincount(data.movie[data.train], minlength=MOVIES))[::-1]
+    assert found.movies.sum() == MOVIES
+    # A movie belongs to the tenth in which its first rating falls, the most rated movie first.
+    group = np.minimum((np.cumsum(counts) - counts) * 10 // counts.sum(), 9)
+    assert found.movies.tolist() == np.bincount(group, minlength=10).tolist()
+    assert found.recommended.sum() == pytest.approx(1)
+    assert found.liked.sum() == pytest.approx(1)
+
+
+def test_the_examples_are_users_with_what_they_rated_and_liked(data, model):
+    for example in collect(data, model, 100).examples:
+        rows = np.flatnonzero(data.user == example.user_id - 100)
+        train = rows[data.train[rows]][::-1]
+        assert example.rated == [(f"<b>Movie</b> & {data.movie[i]}", data.stars[i]) for i in train]
+        liked = {data.movie[i] for i in rows if not data.train[i] and data.stars[i] >= 4}
+        names = {f"<b>Movie</b> & {movie}" for movie in liked}
+        assert {title for title, _, hit in example.recommended if hit} == names, "8 movies are left: all are listed"
+        assert len(example.recommended) == MOVIES - 4
+
+
+def test_the_page_needs_nothing_else_and_escapes_what_it_shows(data, model):
+    result = evaluate(data, model, 100) | {"blessed": False, "reason": "refused: <it> is worse"}
+    page = render(collect(data, model, 100), result, HISTORY)
+    assert "refused: &lt;it&gt; is worse" in page
+    assert "&lt;b&gt;Movie&lt;/b&gt; &amp; 3" in page
+    outside = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert "<b>Movie" not in outside
+    assert not re.search(r"<(script|img|link)[^>]*(src|href)=", page)
+    assert page.count('class="plotly-graph-div"') == 5
+    without = render(dataclasses.replace(collect(data, model, 100)), result, {})
+    assert "Learning curves" not in without
