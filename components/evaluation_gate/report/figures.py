@@ -24,9 +24,9 @@ def _styled(figure: go.Figure, height: int = _HEIGHT) -> go.Figure:
     return figure.update_layout(
         template="plotly_white",
         height=height,
-        margin={"l": 60, "r": 20, "t": 40, "b": 50},
+        margin={"l": 60, "r": 20, "t": 70, "b": 50},
         font={"family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "y": -0.2},
+        legend={"orientation": "h", "y": 1.05, "yanchor": "bottom", "x": 1, "xanchor": "right"},
     )
 
 
@@ -42,7 +42,15 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> go.Figure:
             x=epochs, y=ndcg, name="eval users", mode="lines+markers", line_color=_BLUE, showlegend=False, row=1, col=2
         )
         best = int(np.argmax(ndcg))
-        figure.add_vline(x=best + 1, line_dash="dot", line_color=_ORANGE, annotation_text="kept", row=1, col=2)
+        figure.add_vline(
+            x=best + 1,
+            line_dash="dot",
+            line_color=_ORANGE,
+            annotation_text="kept",
+            annotation_position="bottom right",
+            row=1,
+            col=2,
+        )
     return _styled(figure.update_xaxes(title="epoch"))
 
 
@@ -76,17 +84,33 @@ def slices(evaluation: Mapping[str, Any]) -> go.Figure:
             col=column,
         )
     figure.add_hline(y=evaluation["model"]["rmse"], line_dash="dot", line_color=_ORANGE)
+    figure.update_xaxes(dtick=1, tickangle=-60)
     return _styled(figure.update_yaxes(title="RMSE, stars", col=1), _HEIGHT + 60)
 
 
 def popularity(data: Popularity) -> go.Figure:
     """Draw what is recommended beside what is liked, over tenths of the train ratings from the most rated movies on."""
-    labels = [f"{i + 1}. ({count:,} movies)" for i, count in enumerate(data.movies)]
+    groups = list(range(1, len(data.movies) + 1))
+    hover = "%{customdata:,} movies: %{y:.1%}"
     figure = go.Figure()
-    figure.add_bar(x=labels, y=data.liked, name="liked in the held-out ratings", marker_color=_GREY)
-    figure.add_bar(x=labels, y=data.recommended, name="recommended", marker_color=_BLUE)
+    figure.add_bar(
+        x=groups,
+        y=data.liked,
+        name="liked in the held-out ratings",
+        marker_color=_GREY,
+        customdata=data.movies,
+        hovertemplate=hover,
+    )
+    figure.add_bar(
+        x=groups,
+        y=data.recommended,
+        name="recommended",
+        marker_color=_BLUE,
+        customdata=data.movies,
+        hovertemplate=hover,
+    )
     figure.update_yaxes(title="share", tickformat=".0%")
-    figure.update_xaxes(title="tenth of the train ratings, most rated movies first")
+    figure.update_xaxes(title="tenth of the train ratings, most rated movies first", dtick=1)
     return _styled(figure)
 
 
