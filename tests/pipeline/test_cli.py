@@ -72,3 +72,17 @@ def test_without_kfp_compile_and_submit_say_what_to_do(command):
     assert "needs the kfp package" in errors
     assert "make install PYTHON=3.10" in errors
     assert "Traceback" not in errors
+
+
+def test_the_report_is_that_of_the_latest_evaluation(tmp_path):
+    for execution in (9, 10):
+        directory = tmp_path / "artifacts" / "EvaluationGate" / "evaluation" / str(execution)
+        directory.mkdir(parents=True)
+        (directory / "report.html").write_text(f"report {execution}")
+    target = tmp_path / "mine.html"
+    code, out, _ = run("report", "--output", tmp_path, "--to", target)
+    assert (code, out.strip()) == (0, str(target))
+    assert target.read_text() == "report 10"
+    code, _, err = run("report", "--output", tmp_path / "elsewhere")
+    assert code == 2
+    assert "run the pipeline first" in " ".join(err.split())
