@@ -1,0 +1,152 @@
+"""What each input and each part of the loss is worth: the default configuration with one of them off.
+
+    python -m benchmarks.ablation --data DIR --output OUTPUT [--seeds 3]
+
+OUTPUT is that of a finished `matinee run` on the train ratings of the split (benchmarks/quality.py --work keeps them).
+Its examples and transform are used again; every model is trained in this process, and measured on the held-out ratings
+as serving would answer, from everything that is known of a user.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import polars as pl
+import rich.box
+import tensorflow as tf
+import tensorflow_transform as tft
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import heldout
+from components import dataset
+from components.evaluation_gate.evaluate import Embeddings, evaluate
+from components.trainer.config import TrainerConfig
+from components.trainer.embed import movie_inputs
+from components.trainer.towers import Tower, TwoTower
+from components.trainer.trainer import TrainData, load_data, train
+from schemas import features as f
+from schemas.vectors import Vectors
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """The default with something off."""
+
+    name: str
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Fields of the Trainer's configuration."""
+    zeroed: Sequence[str] = ()
+    """Inputs that are zero for every row."""
+
+
+VARIANTS = (
+    Variant("default"),
+    Variant("without histories", zeroed=[f.USER_HISTORY_RATINGS]),
+    Variant("without histories and movie ids", {"id_dim": 0}),
+    Variant("without the user's statistics", zeroed=f.USER_INPUTS),
+    Variant("without the user's derived statistics", zeroed=f.USER_INPUTS[len(f.USER_FEATURES) :]),
+    Variant("without the movie's ratings", zeroed=[f.MOVIE_NUM_RATINGS, f.MOVIE_AVERAGE_RATING]),
+    Variant("without genres and year", zeroed=[f.MOVIE_GENRES, f.MOVIE_YEAR]),
+    Variant("without the softmax", {"retrieval_weight": 0.0}),
+    Variant("softmax without uniform negatives", {"uniform_negatives": 0}),
+    Variant("softmax without logQ", zeroed=[f.MOVIE_LOG_COUNT]),
+    Variant("softmax without weights by liking", {"liking_power": 0.0}),
+    Variant("without dropout of ids", {"id_dropout": 0.0}),
+    Variant("without dropout", {"dropout": 0.0}),
+    Variant("without moving average", {"ema_momentum": 0.0}),
+)
+
+
+def known_ratings(held: heldout.HeldOut, data: dataset.Dataset) -> dataset.Dataset:
+    """Return the split as a data set whose train ratings are all that the pipeline was given."""
+    return dataclasses.replace(
+        data,
+        ratings=pl.DataFrame(),
+        user=held.user.astype(np.int32),
+        movie=held.movie.astype(np.int32),
+        stars=held.stars.astype(np.float32),
+        train=held.train,
+    )
+
+
+def embeddings(model: TwoTower, inputs: Callable, data: dataset.Dataset) -> Embeddings:
+    """Embed a data set's users and movies with a model in memory."""
+
+    def embed(tower: Tower, raw: dict[str, np.ndarray]) -> Vectors:
+        outputs = tower(inputs({name: tf.constant(value) for name, value in raw.items()}))
+        return Vectors(outputs[tower.EMBEDDING].numpy(), outputs[tower.RATING_VECTOR].numpy())
+
+    return Embeddings(
+        embed(model.user_tower, data.user_tower_inputs(slice(None))),
+        embed(model.movie_tower, movie_inputs(data.catalog)),
+    )
+
+
+def without(data: TrainData, zeroed: Sequence[str]) -> TrainData:
+    """Return the training data with some inputs zero."""
+
+    def zero(function: Callable) -> Callable:
+        def zeroing(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            outputs = dict(function(features))
+            return outputs | {name: tf.zeros_like(outputs[name]) for name in zeroed if name in outputs}
+
+        return zeroing
+
+    histories = data.histories
+    if f.USER_HISTORY_RATINGS in zeroed:
+        histories = dataclasses.replace(histories, half_stars=np.zeros_like(histories.half_stars))
+    return dataclasses.replace(data, transform=zero(data.transform), inputs=zero(data.inputs), histories=histories)
+
+
+def newest(output: pathlib.Path, component: str, key: str) -> str:
+    """Return the directory of a component's latest artifact."""
+    return str(max((output / "artifacts" / component / key).iterdir(), key=lambda path: int(path.name)))
+
+
+def main(
+    data: Annotated[pathlib.Path, typer.Option(help="MovieLens directory.")],
+    output: Annotated[pathlib.Path, typer.Option(help="Output of a run on the train ratings of its split.")],
+    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
+    only: Annotated[str, typer.Option(help="Variants whose name contains this.")] = "",
+) -> None:
+    """Print the ablation table as Markdown."""
+    examples = newest(output, "PolarsExampleGen", "examples")
+    tables = (newest(output, "PolarsExampleGen", key) for key in ("movie_catalog", "user_histories"))
+    transform = tft.TFTransformOutput(newest(output, "Transform", "transform_graph"))
+    files = ([f"{examples}/Split-{split}/*"] for split in ("train", "eval"))
+    train_data = load_data(*files, transform, *tables)
+    known = known_ratings(heldout.split(data), train_data.ranking)
+    table = Table(box=rich.box.MARKDOWN)
+    for column in ("", "RMSE", "recall@10", "NDCG@10", "epochs"):
+        table.add_column(column, no_wrap=True)
+    log = Console(stderr=True)
+    for variant in VARIANTS:
+        if only not in variant.name:
+            continue
+        found = []
+        for seed in range(seeds):
+            data_of_variant = without(train_data, variant.zeroed)
+            model, history = train(TrainerConfig(**variant.config, seed=seed), data_of_variant)
+            result = evaluate(known, embeddings(model, data_of_variant.inputs, known), len(known.stars))["model"]
+            found.append([result["rmse"], result["recall@10"], result["ndcg@10"], len(history["loss"])])
+            log.print(variant.name, seed, found[-1])
+        rmse, recall, ndcg, epochs = np.mean(found, axis=0)
+        spread = np.std(found, axis=0)
+        table.add_row(
+            variant.name,
+            f"{rmse:.4f} ± {spread[0]:.4f}",
+            f"{recall:.4f} ± {spread[1]:.4f}",
+            f"{ndcg:.4f} ± {spread[2]:.4f}",
+            f"{epochs:.0f}",
+        )
+    Console(width=200).print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
