@@ -112,9 +112,7 @@ def cold_movies(held: heldout.HeldOut, cold: np.ndarray, recommender: Recommende
         "movies": len(cold),
         "held-out ratings": len(stars),
         "RMSE": metrics.rating_error(predicted, stars)["rmse"],
-        "RMSE of the global mean": metrics.rating_error(np.full(len(stars), held.stars[held.train].mean()), stars)[
-            "rmse"
-        ],
+        "RMSE of the global mean": metrics.rating_error(np.full(len(stars), mean), stars)["rmse"],
         "ranked above": float(above.mean()),
     }
 
