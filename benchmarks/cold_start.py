@@ -10,7 +10,6 @@ of everything; a second run of the pipeline places them by genres and year alone
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import tempfile
 from typing import Annotated
@@ -40,15 +39,7 @@ def with_latest(held: heldout.HeldOut, count: int | None) -> heldout.HeldOut:
     number = np.bincount(held.user[held.train], minlength=len(held.user_ids))
     starts = np.searchsorted(held.user, np.arange(len(held.user_ids)))
     rank = np.arange(len(held.user)) - starts[held.user]
-    rows = ~held.train | (rank >= number[held.user] - count)
-    return dataclasses.replace(
-        held,
-        user=held.user[rows],
-        movie=held.movie[rows],
-        stars=held.stars[rows],
-        timestamp=held.timestamp[rows],
-        train=held.train[rows],
-    )
+    return held.select(~held.train | (rank >= number[held.user] - count))
 
 
 def score_new_users(held: heldout.HeldOut, recommender: Recommender) -> heldout.Scored:
@@ -85,9 +76,7 @@ def without_movies(held: heldout.HeldOut, seed: int = 0) -> tuple[heldout.HeldOu
     """Leave a random tenth of the rated movies out of train; return the rest and which they are."""
     rated = np.unique(held.movie[~held.train])
     cold = np.random.default_rng(seed).choice(rated, int(len(rated) * _COLD_SHARE), replace=False)
-    rows = ~held.train | ~np.isin(held.movie, cold)
-    fields = {name: getattr(held, name)[rows] for name in ("user", "movie", "stars", "timestamp", "train")}
-    return dataclasses.replace(held, **fields), cold
+    return held.select(~held.train | ~np.isin(held.movie, cold)), cold
 
 
 def cold_movies(held: heldout.HeldOut, cold: np.ndarray, recommender: Recommender) -> dict[str, float]:

@@ -38,15 +38,13 @@ class HeldOut:
 
     def inner(self) -> HeldOut:
         """Split the train ratings again, to choose settings without a look at what is held out."""
-        rows = self.train
-        return dataclasses.replace(
-            self,
-            user=self.user[rows],
-            movie=self.movie[rows],
-            stars=self.stars[rows],
-            timestamp=self.timestamp[rows],
-            train=_first_of_each(self.user[rows], 0.9),
-        )
+        known = self.select(self.train)
+        return dataclasses.replace(known, train=_first_of_each(known.user, 0.9))
+
+    def select(self, rows: np.ndarray) -> HeldOut:
+        """Return the split with some of its ratings alone; `rows`: `[ratings]` bool."""
+        names = ("user", "movie", "stars", "timestamp", "train")
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def write_train(self, movies_csv: pathlib.Path, directory: pathlib.Path) -> None:
         """Write the train ratings as a MovieLens data set."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 
 import fsspec
+import numpy as np
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
@@ -55,6 +57,10 @@ class Manifest:
     """What the user tower takes. Those of before there were histories, whose manifests lack this, take no others."""
     probe: list[float] = dataclasses.field(default_factory=list)
     """`[dim]` what this version's user tower answers for a user without ratings, to tell it from any other tower."""
+
+    def taken(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return those of a user tower's inputs that this version's tower takes."""
+        return {name: inputs[name] for name in self.user_inputs}
 
     def to_json(self) -> str:
         """Serialise."""

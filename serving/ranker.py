@@ -106,13 +106,12 @@ class Ranker:
         rows = np.concatenate([profile.rows for profile in profiles])
         stars = np.concatenate([profile.stars for profile in profiles])
         offsets = np.cumsum([0, *(len(profile.rows) for profile in profiles)])
-        inputs = user_tower_inputs(offsets, self._movie_ids[rows], self._genres[rows], stars, self._constants)
-        return {name: inputs[name] for name in self.manifest.user_inputs}
+        ids, genres = self._movie_ids[rows], self._genres[rows]
+        return self.manifest.taken(user_tower_inputs(offsets, ids, genres, stars, self._constants))
 
     def probe_features(self) -> dict[str, np.ndarray]:
         """Return what the user tower takes for a user without ratings; see `Manifest.probe`."""
-        inputs = no_ratings(self._constants)
-        return {name: inputs[name] for name in self.manifest.user_inputs}
+        return self.manifest.taken(no_ratings(self._constants))
 
     def rank(self, profile: Profile, user: Vectors | None, request: Request) -> list[Recommendation]:
         """Recommend unseen movies, best first; ties go to the lower movie id.

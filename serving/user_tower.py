@@ -79,7 +79,7 @@ class TowerError(RuntimeError):
 
 
 def check_answer(outputs: Mapping[str, np.ndarray], batch: int, where: str) -> Vectors:
-    """Return a tower's outputs as float32 if they are `[batch, dim]` unit vectors.
+    """Return a tower's outputs if they are `[batch, dim]` unit vectors.
 
     A tower of before there were rating vectors answers an embedding that is both.
 

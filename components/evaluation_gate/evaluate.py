@@ -12,6 +12,9 @@ from components.evaluation_gate import baselines, metrics
 from schemas import features as f
 from schemas.vectors import Vectors
 
+MODEL, BIASES, GLOBAL_MEAN, POPULARITY = "model", "biases", "global mean", "popularity"
+"""What is measured."""
+
 _USER_BINS = (20, 100, 500)
 _MOVIE_BINS = (1, 10, 100)
 
@@ -38,7 +41,24 @@ class Embeddings:
         return scores if self.known is None else np.where(self.known, scores, -np.inf)
 
 
-def evaluate(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int = 0) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """A model and the baselines on the eval ratings, per rating and per user."""
+
+    user: np.ndarray
+    """`[eval ratings]` position of the user."""
+    movie: np.ndarray
+    """`[eval ratings]` position in the catalogue."""
+    stars: np.ndarray
+    """`[eval ratings]`."""
+    predicted: dict[str, np.ndarray]
+    """`[eval ratings]` stars, not clipped, of `MODEL`, `BIASES` and `GLOBAL_MEAN`."""
+    task: metrics.RankingTask
+    ranking: dict[str, metrics.Ranking]
+    """Of `MODEL` and `POPULARITY`."""
+
+
+def measure(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int = 0) -> Measurement:
     """Measure a model and the baselines on the eval ratings.
 
     Args:
@@ -47,26 +67,52 @@ def evaluate(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int
       max_ranking_users: Users that the ranking looks at, at most.
       seed: Seed of their sample.
 
-    Returns:
-      `model`, `baselines` and `slices`, plain data for JSON.
-
     Raises:
       ValueError: There is no eval rating.
     """
-    held = ~data.train
+    train, held, movies = data.train, ~data.train, data.catalog.height
     if not held.any():
         raise ValueError("no rating is held out: every user has too few, or the cut-off is too late; see eval_fraction")
     user, movie, stars = data.user[held], data.movie[held], data.stars[held]
-    predicted = model.predict(user, movie)
-    task = metrics.ranking_task(
-        data.user, data.movie, data.stars, data.train, data.catalog.height, max_ranking_users, seed
+    mean, of_user, of_movie = baselines.biases(
+        data.user[train], data.movie[train], data.stars[train], data.num_users, movies
     )
-    ranking = metrics.rank(task, lambda rows: model.scores(task.users[rows]))
-    own = {**metrics.rating_error(predicted, stars), **ranking.summary(), "coverage": ranking.coverage}
+    popularity = np.bincount(data.movie[train], minlength=movies).astype(np.float32)
+    task = metrics.ranking_task(data.user, data.movie, data.stars, train, movies, max_ranking_users, seed)
+    return Measurement(
+        user,
+        movie,
+        stars,
+        {
+            MODEL: model.predict(user, movie),
+            BIASES: mean + of_user[user] + of_movie[movie],
+            GLOBAL_MEAN: np.full(len(stars), mean),
+        },
+        task,
+        {
+            MODEL: metrics.rank(task, lambda rows: model.scores(task.users[rows])),
+            POPULARITY: metrics.rank(task, lambda rows: np.tile(popularity, (rows.stop - rows.start, 1))),
+        },
+    )
+
+
+def evaluate(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int = 0) -> dict[str, Any]:
+    """Measure and summarise; see both."""
+    return summarise(data, measure(data, model, max_ranking_users, seed))
+
+
+def summarise(data: Dataset, found: Measurement) -> dict[str, Any]:
+    """Return `model`, `baselines` and `slices`, plain data for JSON."""
+    errors = {name: metrics.rating_error(predicted, found.stars) for name, predicted in found.predicted.items()}
+    ranks = {name: {**ranking.summary(), "coverage": ranking.coverage} for name, ranking in found.ranking.items()}
     return {
-        "model": own,
-        "baselines": _baselines(data, task, user, movie, stars),
-        "slices": _slices(data, task, ranking, user, movie, predicted, stars),
+        "model": errors[MODEL] | ranks[MODEL],
+        "baselines": {
+            GLOBAL_MEAN: errors[GLOBAL_MEAN],
+            BIASES: errors[BIASES],
+            POPULARITY: ranks[POPULARITY],
+        },
+        "slices": _slices(data, found),
     }
 
 
@@ -92,21 +138,9 @@ def compare(data: Dataset, candidate: Embeddings, served: Embeddings, max_rankin
     }
 
 
-def _baselines(data: Dataset, task: metrics.RankingTask, user, movie, stars) -> dict[str, Any]:
-    train = data.train
-    mean, of_user, of_movie = baselines.biases(
-        data.user[train], data.movie[train], data.stars[train], data.num_users, data.catalog.height
-    )
-    popularity = np.bincount(data.movie[train], minlength=data.catalog.height).astype(np.float32)
-    ranking = metrics.rank(task, lambda rows: np.tile(popularity, (rows.stop - rows.start, 1)))
-    return {
-        "global mean": metrics.rating_error(np.full(len(stars), mean), stars),
-        "biases": metrics.rating_error(mean + of_user[user] + of_movie[movie], stars),
-        "popularity": {**ranking.summary(), "coverage": ranking.coverage},
-    }
-
-
-def _slices(data: Dataset, task, ranking: metrics.Ranking, user, movie, predicted, stars) -> dict[str, Any]:
+def _slices(data: Dataset, found: Measurement) -> dict[str, Any]:
+    user, movie, stars, task = found.user, found.movie, found.stars, found.task
+    predicted, ranking = found.predicted[MODEL], found.ranking[MODEL]
     user_count = np.bincount(data.user[data.train], minlength=data.num_users)
     movie_count = np.bincount(data.movie[data.train], minlength=data.catalog.height)
     genres = data.catalog[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy()[movie] > 0

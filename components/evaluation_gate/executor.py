@@ -17,7 +17,7 @@ from tfx.utils import io_utils
 from components import dataset, progress
 from components.evaluation_gate import served
 from components.evaluation_gate.config import GateConfig
-from components.evaluation_gate.evaluate import Embeddings, compare, evaluate
+from components.evaluation_gate.evaluate import Embeddings, compare, measure, summarise
 from components.evaluation_gate.gate import decide
 from components.evaluation_gate.report.contents import collect
 from components.evaluation_gate.report.page import render
@@ -56,7 +56,8 @@ class Executor(base_executor.BaseExecutor):
         towers = Towers(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY]))
         model = Embeddings(towers.embed_users(data.user_tower_inputs(slice(None))), towers.embed_movies(data.catalog))
         progress.advance("evaluate", int((~data.train).sum()), "ratings")
-        result = evaluate(data, model, config.max_ranking_users)
+        found = measure(data, model, config.max_ranking_users)
+        result = summarise(data, found)
 
         now = served.load(exec_properties[keys.SERVING_ROOT], data)
         comparison = compare(data, model, now[1], config.max_ranking_users) if now else None
@@ -69,7 +70,7 @@ class Executor(base_executor.BaseExecutor):
         }
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         io_utils.write_string_file(f"{evaluation.uri}/{keys.EVALUATION_FILE}", json.dumps(result, indent=1))
-        contents = collect(data, model, config.max_ranking_users)
+        contents = collect(data, model, found)
         page = render(contents, result, _history(artifact_utils.get_single_uri(input_dict[keys.MODEL_RUN])))
         io_utils.write_string_file(f"{evaluation.uri}/{keys.REPORT_FILE}", page)
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])

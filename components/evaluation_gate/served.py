@@ -34,8 +34,7 @@ def load(serving_root: str, data: Dataset) -> tuple[int, Embeddings] | None:
     if version is None:
         return None
     served = index.read_index(serving.directory(EMBEDDING_INDEX, version))
-    inputs = data.user_tower_inputs(slice(None), served.constants)
-    features = {name: inputs[name] for name in served.manifest.user_inputs}
+    features = served.manifest.taken(data.user_tower_inputs(slice(None), served.constants))
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
         tower = tf.saved_model.load(serving.local_copy(s.USER_TOWER, version, directory))
         users = embed_users(tower, features)

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 
 from components.dataset import Dataset
-from components.evaluation_gate import baselines, metrics
-from components.evaluation_gate.evaluate import Embeddings
+from components.evaluation_gate import metrics
+from components.evaluation_gate.evaluate import BIASES, GLOBAL_MEAN, MODEL, POPULARITY, Embeddings, Measurement
 from schemas import features as f
 
 _CALIBRATION_BINS = 20
@@ -85,40 +85,32 @@ class Contents:
     examples: list[Example]
 
 
-def collect(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int = 0) -> Contents:
+def collect(data: Dataset, model: Embeddings, found: Measurement, seed: int = 0) -> Contents:
     """Compute the contents.
 
     Args:
-      data: All ratings with their split; some are held out.
+      data: All ratings with their split.
       model: The model's embeddings.
-      max_ranking_users: Users that the ranking looks at, at most.
-      seed: Seed of their sample, and of the examples.
+      found: What was measured of it.
+      seed: Seed of the choice of examples.
     """
-    held = ~data.train
-    user, movie, stars = data.user[held], data.movie[held], data.stars[held]
-    predicted = np.clip(model.predict(user, movie), f.RATING_MIN, f.RATING_MAX)
-    task = metrics.ranking_task(
-        data.user, data.movie, data.stars, data.train, data.catalog.height, max_ranking_users, seed
-    )
-    ranking = metrics.rank(task, lambda rows: model.scores(task.users[rows]))
+    ranking, popular = found.ranking[MODEL], found.ranking[POPULARITY]
+    predicted = {
+        name: np.clip(values, f.RATING_MIN, f.RATING_MAX).astype(np.float64) for name, values in found.predicted.items()
+    }
+    errors = {name: _rmse(found.user, values - found.stars) for name, values in predicted.items()}
     counts = np.bincount(data.movie[data.train], minlength=data.catalog.height)
-    popular = metrics.rank(task, lambda rows: np.tile(counts.astype(np.float32), (rows.stop - rows.start, 1)))
-    mean, of_user, of_movie = baselines.biases(
-        data.user[data.train], data.movie[data.train], data.stars[data.train], data.num_users, data.catalog.height
-    )
-    biases = np.clip(mean + of_user[user] + of_movie[movie], f.RATING_MIN, f.RATING_MAX)
-    table = [
-        Row("this model", _rmse(user, predicted - stars), *_ranks(ranking), ranking.coverage),
-        Row("user and movie biases", _rmse(user, biases - stars)),
-        Row("global mean", _rmse(user, mean - stars)),
-        Row("popularity", None, *_ranks(popular), popular.coverage),
-    ]
     return Contents(
-        table,
-        _calibration(predicted, stars),
-        _popularity(counts, ranking.top, movie[stars >= f.LIKED_RATING]),
+        [
+            Row("this model", errors[MODEL], *_ranks(ranking), ranking.coverage),
+            Row("user and movie biases", errors[BIASES]),
+            Row("global mean", errors[GLOBAL_MEAN]),
+            Row("popularity", None, *_ranks(popular), popular.coverage),
+        ],
+        _calibration(predicted[MODEL], found.stars),
+        _popularity(counts, ranking.top, found.movie[found.stars >= f.LIKED_RATING]),
         _movie_map(data, model.movies.embeddings, counts),
-        _examples(data, model, task, ranking, seed),
+        _examples(data, model, found.task, ranking, seed),
     )
 
 

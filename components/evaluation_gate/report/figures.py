@@ -93,22 +93,11 @@ def popularity(data: Popularity) -> go.Figure:
     groups = list(range(1, len(data.movies) + 1))
     hover = "%{customdata:,} movies: %{y:.1%}"
     figure = go.Figure()
-    figure.add_bar(
-        x=groups,
-        y=data.liked,
-        name="liked in the held-out ratings",
-        marker_color=_GREY,
-        customdata=data.movies,
-        hovertemplate=hover,
-    )
-    figure.add_bar(
-        x=groups,
-        y=data.recommended,
-        name="recommended",
-        marker_color=_BLUE,
-        customdata=data.movies,
-        hovertemplate=hover,
-    )
+    for shares, name, colour in (
+        (data.liked, "liked in the held-out ratings", _GREY),
+        (data.recommended, "recommended", _BLUE),
+    ):
+        figure.add_bar(x=groups, y=shares, name=name, marker_color=colour, customdata=data.movies, hovertemplate=hover)
     figure.update_yaxes(title="share", tickformat=".0%")
     figure.update_xaxes(title="tenth of the train ratings, most rated movies first", dtick=1)
     return _styled(figure)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from components.dataset import Dataset
-from components.evaluation_gate.evaluate import Embeddings, evaluate
+from components.evaluation_gate.evaluate import Embeddings, evaluate, measure
 from components.evaluation_gate.report.contents import collect
 from components.evaluation_gate.report.page import render
 from components.polars_example_gen.features import FeatureConstants
@@ -52,7 +52,7 @@ def model():
 
 def test_the_table_holds_the_gates_own_numbers_within_their_intervals(data, model):
     result = evaluate(data, model, 100)
-    table = {row.name: row for row in collect(data, model, 100).table}
+    table = {row.name: row for row in collect(data, model, measure(data, model, 100)).table}
     for name, expected in (("this model", result["model"]), ("popularity", result["baselines"]["popularity"])):
         for metric, cell in (("recall@10", table[name].recall), ("ndcg@10", table[name].ndcg)):
             assert cell[0] == pytest.approx(expected[metric])
@@ -65,7 +65,7 @@ def test_the_table_holds_the_gates_own_numbers_within_their_intervals(data, mode
 def test_calibration_is_of_equal_shares_by_prediction(data, model):
     held = ~data.train
     predicted = np.clip(model.predict(data.user[held], data.movie[held]), 0.5, 5)
-    found = collect(data, model, 100).calibration
+    found = collect(data, model, measure(data, model, 100)).calibration
     order = np.argsort(predicted, kind="stable")
     assert len(found.predicted) == 16, "as many as there are held-out ratings"
     np.testing.assert_allclose(found.predicted, predicted[order], rtol=1e-6)
@@ -73,7 +73,7 @@ def test_calibration_is_of_equal_shares_by_prediction(data, model):
 
 
 def test_popularity_groups_hold_as_many_ratings_each(data, model):
-    found = collect(data, model, 100).popularity
+    found = collect(data, model, measure(data, model, 100)).popularity
     counts = np.sort(np.bincount(data.movie[data.train], minlength=MOVIES))[::-1]
     assert found.movies.sum() == MOVIES
     # A movie belongs to the tenth in which its first rating falls, the most rated movie first.
@@ -84,7 +84,7 @@ def test_popularity_groups_hold_as_many_ratings_each(data, model):
 
 
 def test_the_examples_are_users_with_what_they_rated_and_liked(data, model):
-    for example in collect(data, model, 100).examples:
+    for example in collect(data, model, measure(data, model, 100)).examples:
         rows = np.flatnonzero(data.user == example.user_id - 100)
         train = rows[data.train[rows]][::-1]
         assert example.rated == [(f"<b>Movie</b> & {data.movie[i]}", data.stars[i]) for i in train]
@@ -96,12 +96,12 @@ def test_the_examples_are_users_with_what_they_rated_and_liked(data, model):
 
 def test_the_page_needs_nothing_else_and_escapes_what_it_shows(data, model):
     result = evaluate(data, model, 100) | {"blessed": False, "reason": "refused: <it> is worse"}
-    page = render(collect(data, model, 100), result, HISTORY)
+    page = render(collect(data, model, measure(data, model, 100)), result, HISTORY)
     assert "refused: &lt;it&gt; is worse" in page
     assert "&lt;b&gt;Movie&lt;/b&gt; &amp; 3" in page
     outside = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     assert "<b>Movie" not in outside
     assert not re.search(r"<(script|img|link)[^>]*(src|href)=", page)
     assert page.count('class="plotly-graph-div"') == 5
-    without = render(dataclasses.replace(collect(data, model, 100)), result, {})
+    without = render(dataclasses.replace(collect(data, model, measure(data, model, 100))), result, {})
     assert "Learning curves" not in without
