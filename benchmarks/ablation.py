@@ -45,12 +45,17 @@ class Variant:
     """Inputs that are zero for every row."""
 
 
+_STATISTICS = [name for name in f.USER_INPUTS if name != f.USER_TIME]
+
 VARIANTS = (
     Variant("default"),
     Variant("without histories", zeroed=[f.USER_HISTORY_RATINGS]),
     Variant("without histories and movie ids", {"id_dim": 0}),
-    Variant("without the user's statistics", zeroed=f.USER_INPUTS),
-    Variant("without the user's derived statistics", zeroed=f.USER_INPUTS[len(f.USER_FEATURES) :]),
+    Variant("without time", zeroed=[f.USER_TIME]),
+    Variant("without the user's statistics", zeroed=_STATISTICS),
+    Variant(
+        "without the user's derived statistics", zeroed=[name for name in _STATISTICS if name not in f.USER_FEATURES]
+    ),
     Variant("without the movie's ratings", zeroed=[f.MOVIE_NUM_RATINGS, f.MOVIE_AVERAGE_RATING]),
     Variant("without genres and year", zeroed=[f.MOVIE_GENRES, f.MOVIE_YEAR]),
     Variant("without the softmax", {"retrieval_weight": 0.0}),
@@ -67,7 +72,7 @@ def known_ratings(held: heldout.HeldOut, data: dataset.Dataset) -> dataset.Datas
     """Return the split as a data set whose train ratings are all that the pipeline was given."""
     return dataclasses.replace(
         data,
-        ratings=pl.DataFrame(),
+        ratings=pl.DataFrame({f.TIMESTAMP: held.timestamp}),
         user=held.user.astype(np.int32),
         movie=held.movie.astype(np.int32),
         stars=held.stars.astype(np.float32),

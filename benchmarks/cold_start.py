@@ -43,12 +43,14 @@ def with_latest(held: heldout.HeldOut, count: int | None) -> heldout.HeldOut:
 
 
 def score_new_users(held: heldout.HeldOut, recommender: Recommender) -> heldout.Scored:
-    """Score the recommender when it is given the train ratings of the split and no user id."""
+    """Score the recommender when it is given the train ratings of the split and no user id, at their time."""
     places = recommender.rows(held.movie_ids)
     users = np.arange(len(held.user_ids))
     starts, stops = (np.searchsorted(held.user[held.train], users, side) for side in ("left", "right"))
     movie, stars = places[held.movie[held.train]], held.stars[held.train].astype(np.float32)
-    profiles = [Profile(movie[a:b], stars[a:b]) for a, b in zip(starts, stops, strict=True)]
+    # Of the first held-out rating; a user without one is not scored.
+    asked_s = held.timestamp[~held.train].take(np.searchsorted(held.user[~held.train], users), mode="clip")
+    profiles = [Profile(movie[a:b], stars[a:b], at) for a, b, at in zip(starts, stops, asked_s, strict=True)]
     vectors = recommender._tower.embed(recommender.features(profiles))
     user, target = held.user[~held.train], places[held.movie[~held.train]]
     rated = vectors.rating_vectors[user] * recommender._rating_vectors[target]

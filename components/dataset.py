@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 
 import numpy as np
 import polars as pl
 import tensorflow as tf
+from pydantic import TypeAdapter
 
-from components.polars_example_gen.features import FeatureConstants, user_tower_inputs
+from components.polars_example_gen.features import FeatureConstants, latest_s, user_tower_inputs
 from components.polars_example_gen.split import IS_TRAIN
 from schemas import features as f
 from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE
@@ -41,7 +41,7 @@ class Dataset:
         return int(self.user[-1]) + 1 if len(self.user) else 0
 
     def user_tower_inputs(self, users: slice, constants: FeatureConstants | None = None) -> dict[str, np.ndarray]:
-        """Compute what the user tower takes for a range of users, from their train ratings.
+        """Compute what the user tower takes for a range of users, from their train ratings at the time of the latest.
 
         Args:
           users: Positions of the users.
@@ -50,6 +50,7 @@ class Dataset:
         Returns:
           `schemas.features.USER_TOWER_INPUTS`, one row a user.
         """
+        constants = constants or self.constants
         start, stop, _ = users.indices(self.num_users)
         rows = slice(*np.searchsorted(self.user, [start, stop]))
         train = self.train[rows]
@@ -57,7 +58,8 @@ class Dataset:
         genres = self.catalog[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy()
         offsets = np.searchsorted(user, np.arange(start, stop + 1))
         ids = self.catalog[f.MOVIE_ID].to_numpy()[movie]
-        return user_tower_inputs(offsets, ids, genres[movie], self.stars[rows][train], constants or self.constants)
+        asked_s = latest_s(offsets, self.ratings[f.TIMESTAMP].to_numpy()[rows][train], constants)
+        return user_tower_inputs(offsets, ids, genres[movie], self.stars[rows][train], asked_s, constants)
 
 
 def load(catalog_uri: str, histories_uri: str, max_users: int | None = None) -> Dataset:
@@ -70,16 +72,14 @@ def load(catalog_uri: str, histories_uri: str, max_users: int | None = None) -> 
     """
     catalog = read_catalog(catalog_uri)
     with tf.io.gfile.GFile(f"{catalog_uri}/{CONSTANTS_FILE}") as file:
-        constants = json.loads(file.read())
+        constants = TypeAdapter(FeatureConstants).validate_json(file.read())
     shards = [_sample(read_parquet(path), max_users) for path in history_shards(histories_uri)]
     ratings = _sample(pl.concat(shards), max_users).sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
     starts = (ratings[f.USER_ID] != ratings[f.USER_ID].shift(1)).fill_null(True)
     return Dataset(
         catalog=catalog,
         ratings=ratings,
-        constants=FeatureConstants(
-            constants["global_mean"], tuple(constants["genre_means"]), constants["pseudo_ratings"]
-        ),
+        constants=constants,
         user=starts.cum_sum().to_numpy().astype(np.int32) - 1,
         movie=np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), ratings[f.MOVIE_ID].to_numpy()).astype(np.int32),
         stars=ratings[f.RATING].to_numpy(),

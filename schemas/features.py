@@ -15,7 +15,7 @@ MOVIE_AVERAGE_RATING = "movie_average_rating"
 MOVIE_YEAR = "movie_year"
 
 IDS = (USER_ID, MOVIE_ID, TIMESTAMP)
-"""int64[1] features: keys that the towers do not read."""
+"""int64[1] features; the user tower reads `timestamp` as the time at which he is asked about."""
 
 USER_FEATURES = {USER_GENRE_RATING: 20, USER_GENRE_COUNT: 20}
 """Raw float32 features of the user and their length."""
@@ -30,7 +30,7 @@ USER_HISTORY_RATINGS = "user_history_ratings"
 HISTORY_LENGTH = 50
 """How many of a user's latest ratings the user tower looks at."""
 
-USER_TOWER_INPUTS = (*USER_FEATURES, USER_HISTORY_MOVIES, USER_HISTORY_RATINGS)
+USER_TOWER_INPUTS = (*USER_FEATURES, USER_HISTORY_MOVIES, USER_HISTORY_RATINGS, TIMESTAMP)
 """What the exported user tower takes. Histories are no part of the examples: training looks them up by user."""
 
 FLOAT_FEATURES = {RATING: 1, **USER_FEATURES, **MOVIE_FEATURES}
@@ -45,6 +45,8 @@ USER_ACTIVITY = "user_activity"
 """log(1 + all genre mentions of the user's movies)."""
 USER_AVERAGE_RATING = "user_average_rating"
 """Mean of `user_genre_rating`, weighted by `user_genre_count`, in stars."""
+USER_TIME = "user_time"
+"""Where `timestamp` stands among those of the train ratings: weights of evenly spaced points in time, which sum to 1."""
 LABEL = "label"
 """Rating scaled to [-1, 1], float32[1]."""
 MOVIE_LOG_COUNT = "movie_log_count"
@@ -63,8 +65,9 @@ USER_INPUTS = (
     USER_GENRE_PREFERENCE,
     USER_ACTIVITY,
     USER_AVERAGE_RATING,
+    USER_TIME,
 )
-"""What the user tower reads of Transform's outputs, each standardised; beside them, the history."""
+"""What the user tower reads of Transform's outputs; beside them, the history."""
 MOVIE_INPUTS = tuple(MOVIE_FEATURES)
 """What the movie tower reads of Transform's outputs; beside them, `movie_index`."""
 

@@ -53,6 +53,8 @@ class Manifest:
     """Feature constant: mean of the train ratings per genre, in stars."""
     pseudo_ratings: float
     """Feature constant: weight of the prior mean, in ratings."""
+    latest_s: int = 0
+    """Feature constant: time of the latest train rating, Unix seconds; towers of before do not ask for it."""
     user_inputs: list[str] = dataclasses.field(default_factory=lambda: list(f.USER_FEATURES))
     """What the user tower takes. Those of before there were histories, whose manifests lack this, take no others."""
     probe: list[float] = dataclasses.field(default_factory=list)

@@ -88,7 +88,8 @@ class Ranker:
             raise ValueError("pass either user_id or ratings")
         if user_id is not None:
             start, stop = self._slice(user_id)
-            return Profile(self._rated[start:stop], self._stars[start:stop])
+            latest_s = self._histories[f.TIMESTAMP][stop - 1]
+            return Profile(self._rated[start:stop], self._stars[start:stop], latest_s)
         pairs = list(ratings)
         rows = self.rows([movie for movie, _ in pairs])
         stars = np.array([stars for _, stars in pairs], np.float32)
@@ -99,7 +100,7 @@ class Ranker:
             raise ValueError(
                 f"a rating of {stars[off][0]:g} is off the scale, expected {f.RATING_MIN} to {f.RATING_MAX:g}"
             )
-        return Profile(rows, stars)
+        return Profile(rows, stars, self._constants.latest_s)
 
     def features(self, profiles: Sequence[Profile]) -> dict[str, np.ndarray]:
         """Return what this version's user tower takes for users, one row each."""
@@ -107,7 +108,8 @@ class Ranker:
         stars = np.concatenate([profile.stars for profile in profiles])
         offsets = np.cumsum([0, *(len(profile.rows) for profile in profiles)])
         ids, genres = self._movie_ids[rows], self._genres[rows]
-        return self.manifest.taken(user_tower_inputs(offsets, ids, genres, stars, self._constants))
+        asked_s = np.array([profile.asked_s for profile in profiles])
+        return self.manifest.taken(user_tower_inputs(offsets, ids, genres, stars, asked_s, self._constants))
 
     def probe_features(self) -> dict[str, np.ndarray]:
         """Return what the user tower takes for a user without ratings; see `Manifest.probe`."""

@@ -90,6 +90,8 @@ class Profile:
     """`[n]` catalogue positions of the rated movies."""
     stars: np.ndarray
     """`[n]` float32."""
+    asked_s: int
+    """The time at which he is asked about, Unix seconds."""
 
 
 @dataclasses.dataclass(frozen=True)

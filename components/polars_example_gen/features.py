@@ -27,6 +27,8 @@ class FeatureConstants:
     """Mean of all train ratings, in stars."""
     genre_means: tuple[float, ...]
     """Mean of the train ratings of each genre's movies, in stars, in the order of `schemas.features.GENRES`."""
+    latest_s: int
+    """Time of the latest train rating, Unix seconds: the present of a user without ratings."""
     pseudo_ratings: float = PSEUDO_RATINGS
     """Weight of the prior mean, in ratings."""
 
@@ -51,24 +53,29 @@ def genre_matrix(genres: pl.Series) -> np.ndarray:
 
 
 def movie_statistics(ratings: pl.DataFrame) -> pl.DataFrame:
-    """Return per movie the `count` and `total` (stars) of the given train ratings, sorted by movie.
+    """Return per movie `count`, `total` (stars) and `latest_s` of the given train ratings, sorted by movie.
 
     Partial results of partitions add up: see `merge_statistics`.
     """
     return (
         ratings.group_by(f.MOVIE_ID)
-        .agg(count=pl.len().cast(pl.Int64), total=pl.col(f.RATING).cast(pl.Float64).sum())
+        .agg(
+            count=pl.len().cast(pl.Int64),
+            total=pl.col(f.RATING).cast(pl.Float64).sum(),
+            latest_s=pl.col(f.TIMESTAMP).max(),
+        )
         .sort(f.MOVIE_ID)
     )
 
 
 def merge_statistics(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Add up partial results of `movie_statistics`. Half stars sum exactly, so the order does not matter."""
-    return pl.concat(parts).group_by(f.MOVIE_ID).agg(pl.col("count", "total").sum()).sort(f.MOVIE_ID)
+    movies = pl.concat(parts).group_by(f.MOVIE_ID)
+    return movies.agg(pl.col("count", "total").sum(), pl.col("latest_s").max()).sort(f.MOVIE_ID)
 
 
 def feature_constants(statistics: pl.DataFrame, catalog: pl.DataFrame) -> FeatureConstants:
-    """Compute the global mean and the mean per genre from movie statistics.
+    """Compute the global mean, the mean per genre and the latest time from movie statistics.
 
     Args:
       statistics: Result of `movie_statistics` over all train ratings.
@@ -85,7 +92,7 @@ def feature_constants(statistics: pl.DataFrame, catalog: pl.DataFrame) -> Featur
     mean = total.sum() / count.sum()
     genre_count, genre_total = genres.T @ count, genres.T @ total
     means = np.where(genre_count > 0, genre_total / np.maximum(genre_count, 1), mean)
-    return FeatureConstants(float(mean), tuple(float(x) for x in means))
+    return FeatureConstants(float(mean), tuple(float(x) for x in means), statistics["latest_s"].max())
 
 
 def movie_features(catalog: pl.DataFrame, statistics: pl.DataFrame, constants: FeatureConstants) -> pl.DataFrame:
@@ -98,7 +105,7 @@ def movie_features(catalog: pl.DataFrame, statistics: pl.DataFrame, constants: F
             count.cast(pl.Float32).alias(f.MOVIE_NUM_RATINGS),
             ((total + k * constants.global_mean) / (count + k)).cast(pl.Float32).alias(f.MOVIE_AVERAGE_RATING),
         )
-        .drop("count", "total")
+        .drop("count", "total", "latest_s")
     )
 
 
@@ -167,7 +174,12 @@ def user_history(
 
 
 def user_tower_inputs(
-    offsets: np.ndarray, movie_ids: np.ndarray, genres: np.ndarray, ratings: np.ndarray, constants: FeatureConstants
+    offsets: np.ndarray,
+    movie_ids: np.ndarray,
+    genres: np.ndarray,
+    ratings: np.ndarray,
+    asked_s: np.ndarray,
+    constants: FeatureConstants,
 ) -> dict[str, np.ndarray]:
     """Compute what the exported user tower takes, from the users' ratings.
 
@@ -176,19 +188,36 @@ def user_tower_inputs(
       movie_ids: `[n]` int64.
       genres: `[n, 20]` genre indicators of each rating's movie.
       ratings: `[n]` ratings in stars.
+      asked_s: `[users]` int64, the time at which each user is asked about, Unix seconds.
       constants: Feature constants.
 
     Returns:
       `schemas.features.USER_TOWER_INPUTS`, one row a user.
     """
-    statistics = user_features(offsets, genres, ratings, constants)
-    return dict(zip(f.USER_TOWER_INPUTS, (*statistics, *user_history(offsets, movie_ids, ratings)), strict=True))
+    statistics, history = user_features(offsets, genres, ratings, constants), user_history(offsets, movie_ids, ratings)
+    return dict(zip(f.USER_TOWER_INPUTS, (*statistics, *history, asked_s[:, None]), strict=True))
+
+
+def latest_s(offsets: np.ndarray, times: np.ndarray, constants: FeatureConstants) -> np.ndarray:
+    """Return the time of each user's latest rating.
+
+    Args:
+      offsets: `[users + 1]` int; user `u` gave the ratings `offsets[u]:offsets[u + 1]`, by time.
+      times: `[n]` int64, Unix seconds.
+      constants: Feature constants; theirs is the time of a user without ratings.
+
+    Returns:
+      `[users]` int64, Unix seconds.
+    """
+    padded = np.append(times, constants.latest_s)
+    return padded[np.where(offsets[1:] > offsets[:-1], offsets[1:] - 1, len(times))]
 
 
 def no_ratings(constants: FeatureConstants) -> dict[str, np.ndarray]:
     """Return what the user tower takes for one user without ratings."""
     genres, ratings = np.zeros((0, len(f.GENRES)), np.float32), np.zeros(0, np.float32)
-    return user_tower_inputs(np.array([0, 0]), np.zeros(0, np.int64), genres, ratings, constants)
+    asked_s = np.array([constants.latest_s])
+    return user_tower_inputs(np.array([0, 0]), np.zeros(0, np.int64), genres, ratings, asked_s, constants)
 
 
 def leave_one_out_user_features(

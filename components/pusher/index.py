@@ -41,7 +41,9 @@ class EmbeddingIndex:
     def constants(self) -> FeatureConstants:
         """The constants of the user features."""
         manifest = self.manifest
-        return FeatureConstants(manifest.global_mean, tuple(manifest.genre_means), manifest.pseudo_ratings)
+        return FeatureConstants(
+            manifest.global_mean, tuple(manifest.genre_means), manifest.latest_s, manifest.pseudo_ratings
+        )
 
 
 def write_index(
@@ -103,6 +105,7 @@ def write_index(
         global_mean=constants.global_mean,
         genre_means=list(constants.genre_means),
         pseudo_ratings=constants.pseudo_ratings,
+        latest_s=constants.latest_s,
         user_inputs=list(f.USER_TOWER_INPUTS),
         probe=[float(x) for x in probe],
     )

@@ -23,6 +23,7 @@ _Tensors = dict[str, tf.Tensor]
 _USER_SPECS = {name: tf.TensorSpec([None, length], tf.float32, name) for name, length in f.USER_FEATURES.items()} | {
     f.USER_HISTORY_MOVIES: tf.TensorSpec([None, None], tf.int64, f.USER_HISTORY_MOVIES),
     f.USER_HISTORY_RATINGS: tf.TensorSpec([None, None], tf.float32, f.USER_HISTORY_RATINGS),
+    f.TIMESTAMP: tf.TensorSpec([None, 1], tf.int64, f.TIMESTAMP),
 }
 _MOVIE_SPECS = {name: tf.TensorSpec([None, length], tf.float32, name) for name, length in f.MOVIE_FEATURES.items()} | {
     f.MOVIE_ID: tf.TensorSpec([None, 1], tf.int64, f.MOVIE_ID)

@@ -15,9 +15,10 @@ from schemas import features as f
 PARSE_SPEC = {
     f.USER_ID: tf.io.FixedLenFeature([1], tf.int64),
     f.MOVIE_ID: tf.io.FixedLenFeature([1], tf.int64),
+    f.TIMESTAMP: tf.io.FixedLenFeature([1], tf.int64),
     **{name: tf.io.FixedLenFeature([length], tf.float32) for name, length in f.FLOAT_FEATURES.items()},
 }
-"""What training parses of an example; the time stamp is left out."""
+"""What training parses of an example."""
 
 _MOVIE_COLUMNS = (*f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_INDEX, f.MOVIE_LOG_COUNT)
 _COLUMNS = (*f.USER_INPUTS, *_MOVIE_COLUMNS)

@@ -114,7 +114,7 @@ class Tower(keras.Model):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class UserTower(Tower):
-    """The tower of the user: his ratings per genre, and the movies that he rated last.
+    """The tower of the user: his ratings per genre, the time, and the movies that he rated last.
 
     The movies enter as the mean of their ids' embeddings, and as the mean weighted by the scaled ratings: what he
     watches, and what he likes of it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
@@ -13,6 +14,8 @@ PREPROCESSING_FN = f"{__name__}.preprocessing_fn"
 
 
 _STEPS = 2.0**16
+_POINTS_IN_TIME = np.linspace(-2, 2, 33, dtype=np.float32)
+"""In standard deviations of the train ratings' time; evenly spread times have all of theirs within 1.73."""
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any] | None = None) -> dict[str, tf.Tensor]:
@@ -24,7 +27,7 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
 
     Returns:
       The towers' inputs (`schemas.features.USER_INPUTS` and `MOVIE_INPUTS`) as z-scores per element, counts as
-      z-scores of log(1 + n), genres as they are. `movie_id` as it is, `movie_index`, its place in the vocabulary
+      z-scores of log(1 + n), genres as they are, `user_time` as weights. `movie_id` as it is, `movie_index`, its place in the vocabulary
       of train movies from 1 or 0 for any other, `movie_log_count` = log(1 + movie_num_ratings), and `label`, the
       rating scaled to [-1, 1].
     """
@@ -36,6 +39,7 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
         f.MOVIE_YEAR: inputs[f.MOVIE_YEAR],
     }
     outputs = {name: _z_score(value) for name, value in standardised.items()}
+    outputs[f.USER_TIME] = _weights_of_points(_z_score(inputs[f.TIMESTAMP]))
     outputs[f.MOVIE_GENRES] = tf.identity(inputs[f.MOVIE_GENRES])
     outputs[f.MOVIE_ID] = tf.identity(inputs[f.MOVIE_ID])
     outputs[f.MOVIE_INDEX] = 1 + tft.compute_and_apply_vocabulary(
@@ -54,6 +58,13 @@ def _z_score(values: tf.Tensor) -> tf.Tensor:
     """
     score = tft.scale_to_z_score(tf.cast(values, tf.float64), elementwise=True)
     return tf.cast(tf.round(score * _STEPS) / _STEPS, tf.float32)
+
+
+def _weights_of_points(time: tf.Tensor) -> tf.Tensor:
+    """Split each time between the two points around it; before the first and after the last one it is that one's."""
+    first, step = _POINTS_IN_TIME[0], _POINTS_IN_TIME[1] - _POINTS_IN_TIME[0]
+    inside = tf.clip_by_value(time, first, _POINTS_IN_TIME[-1])
+    return tf.maximum(1 - tf.abs(inside - _POINTS_IN_TIME) / step, 0)
 
 
 def _user_inputs(rating: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -10,7 +10,7 @@ from serving.recommender import Recommender
 from serving.records import PERSONAL, POPULAR, MovieFilter, RatedMovie
 
 MOVIES, DIM = 40, 6
-CONSTANTS = FeatureConstants(3.5, (3.5,) * 20)
+CONSTANTS = FeatureConstants(3.5, (3.5,) * 20, latest_s=900)
 
 
 def unit(vectors):

@@ -53,7 +53,7 @@ def test_the_rest_row_format_and_serialized_examples(published, tf_serving):
     """What other clients of TensorFlow Serving would send, such as the README's curl."""
     version = Recommender.load(str(published)).model_version
     rows = [{name: [1.0] * 20 for name in f.USER_FEATURES}]
-    rows[0] |= {f.USER_HISTORY_MOVIES: [1, 260], f.USER_HISTORY_RATINGS: [5.0, 4.5]}
+    rows[0] |= {f.USER_HISTORY_MOVIES: [1, 260], f.USER_HISTORY_RATINGS: [5.0, 4.5], f.TIMESTAMP: [1_500_000_000]}
     url = f"{tf_serving.rest_url}/v1/models/user_tower/versions/{version}:predict"
     answer = httpx.post(url, json={"signature_name": "embed_user", "instances": rows}, timeout=10).json()
     assert np.linalg.norm(answer["predictions"][0]["user_embedding"]) == pytest.approx(1, abs=1e-3)

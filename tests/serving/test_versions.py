@@ -201,6 +201,8 @@ def test_the_tower_dies_and_comes_back(root, double):
 
 def test_the_tower_answers_late(root, double):
     with serving(root, quick(double.rest_url, timeout_s=0.2, attempts=2)) as service:
+        # The double loads a model when it is first asked for, which may take longer than the service waits.
+        service.wait_for(lambda: service.get("/readyz").status_code == 200)
         ask(service)
         double.delay_s = 0.6
         answer = service.get("/v1/users/1/recommendations")

@@ -19,7 +19,13 @@ def dataset(train):
     user, movie = np.divmod(np.arange(12), 4)
     stars = np.array([5, 3, 4, 2] * 3, np.float32)
     return Dataset(
-        catalog, pl.DataFrame(), FeatureConstants(3.5, (3.5,) * 20), user.astype(np.int32), movie, stars, train
+        catalog,
+        pl.DataFrame(),
+        FeatureConstants(3.5, (3.5,) * 20, latest_s=0),
+        user.astype(np.int32),
+        movie,
+        stars,
+        train,
     )
 
 

@@ -41,7 +41,7 @@ def data():
     stars = (rng.integers(6, 11, len(user)) / 2).astype(np.float32)
     ratings = pl.DataFrame({f.USER_ID: user + 100})
     train = np.arange(len(user)) % 6 < 4
-    return Dataset(catalog, ratings, FeatureConstants(3.5, (3.5,) * 20), user, movie, stars, train)
+    return Dataset(catalog, ratings, FeatureConstants(3.5, (3.5,) * 20, latest_s=0), user, movie, stars, train)
 
 
 @pytest.fixture(scope="module")

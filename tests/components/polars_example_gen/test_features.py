@@ -8,7 +8,7 @@ from components.polars_example_gen import features
 from schemas import features as f
 
 GENRES = len(f.GENRES)
-CONSTANTS = features.FeatureConstants(3.4, tuple(3.0 + 0.05 * i for i in range(GENRES)))
+CONSTANTS = features.FeatureConstants(3.4, tuple(3.0 + 0.05 * i for i in range(GENRES)), latest_s=900)
 
 
 def brute_force_user(genres, ratings, constants, leave_out=None):
@@ -59,7 +59,7 @@ def test_a_user_without_ratings_gets_the_genre_means():
 
 
 def test_movie_features_leave_one_out():
-    ratings = pl.DataFrame({f.MOVIE_ID: [1, 1, 1, 2], f.RATING: [5.0, 4.0, 3.0, 1.0]})
+    ratings = pl.DataFrame({f.MOVIE_ID: [1, 1, 1, 2], f.RATING: [5.0, 4.0, 3.0, 1.0], f.TIMESTAMP: [10, 40, 20, 30]})
     catalog = pl.DataFrame(
         {f.MOVIE_ID: [1, 2, 3], f.MOVIE_GENRES: np.eye(3, GENRES, dtype=np.float32)},
         schema_overrides={f.MOVIE_GENRES: pl.Array(pl.Float32, GENRES)},
@@ -68,6 +68,7 @@ def test_movie_features_leave_one_out():
     constants = features.feature_constants(statistics, catalog)
     assert constants.global_mean == pytest.approx(13 / 4)
     assert constants.genre_means[:3] == pytest.approx((4.0, 1.0, 13 / 4))
+    assert constants.latest_s == 40
 
     frame = features.movie_features(catalog, statistics, constants)
     assert frame[f.MOVIE_NUM_RATINGS].to_list() == [3, 1, 0]
@@ -81,20 +82,23 @@ def test_movie_features_leave_one_out():
 
 
 def test_partial_statistics_add_up():
-    ratings = pl.DataFrame({f.MOVIE_ID: [1, 2, 1, 3, 2, 1], f.RATING: [5.0, 4.5, 3.0, 1.0, 0.5, 2.0]})
+    stars, times = [5.0, 4.5, 3.0, 1.0, 0.5, 2.0], [30, 10, 60, 20, 50, 40]
+    ratings = pl.DataFrame({f.MOVIE_ID: [1, 2, 1, 3, 2, 1], f.RATING: stars, f.TIMESTAMP: times})
     parts = [features.movie_statistics(ratings[:2]), features.movie_statistics(ratings[2:])]
     assert features.merge_statistics(parts).equals(features.movie_statistics(ratings))
 
 
 def test_no_train_rating_is_an_error():
-    empty = features.movie_statistics(pl.DataFrame(schema={f.MOVIE_ID: pl.Int64, f.RATING: pl.Float32}))
+    empty = features.movie_statistics(
+        pl.DataFrame(schema={f.MOVIE_ID: pl.Int64, f.RATING: pl.Float32, f.TIMESTAMP: pl.Int64})
+    )
     with pytest.raises(ValueError, match="no rating is left for training"):
         features.feature_constants(empty, pl.DataFrame())
 
 
 def test_constants_need_every_genre():
     with pytest.raises(ValueError, match="genre_means has 2 values, expected 20"):
-        features.FeatureConstants(3.0, (1.0, 2.0))
+        features.FeatureConstants(3.0, (1.0, 2.0), latest_s=0)
 
 
 def test_a_history_is_the_latest_ratings_first():
@@ -110,3 +114,9 @@ def test_the_user_towers_inputs_of_nobody():
     assert tuple(inputs) == f.USER_TOWER_INPUTS
     assert inputs[f.USER_HISTORY_MOVIES].shape == inputs[f.USER_HISTORY_RATINGS].shape == (1, f.HISTORY_LENGTH)
     assert not inputs[f.USER_HISTORY_RATINGS].any()
+    assert inputs[f.TIMESTAMP].tolist() == [[900]]
+
+
+def test_a_user_is_asked_about_at_the_time_of_his_latest_rating_or_of_all_of_them():
+    found = features.latest_s(np.array([0, 2, 2, 3]), np.array([10, 20, 30]), CONSTANTS)
+    assert found.tolist() == [20, 900, 30]

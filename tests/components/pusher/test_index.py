@@ -10,7 +10,7 @@ from schemas import features as f
 from schemas import manifest as m
 from schemas.vectors import Vectors
 
-CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(20)))
+CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(20)), latest_s=900)
 
 
 def unit(rows, dim, seed=0):

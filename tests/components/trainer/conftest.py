@@ -18,6 +18,7 @@ from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE
 
 ROWS = 600
 USERS, MOVIES = 60, 80
+LATEST_S = 1_500_000_000
 
 
 def raw_rows(seed=0):
@@ -28,6 +29,7 @@ def raw_rows(seed=0):
     return {
         f.USER_ID: rng.integers(0, USERS, (ROWS, 1)),
         f.MOVIE_ID: rng.integers(0, MOVIES, (ROWS, 1)),
+        f.TIMESTAMP: rng.integers(LATEST_S - 10 * 365 * 86400, LATEST_S, (ROWS, 1)),
         f.RATING: np.clip(np.round(np.where(liking, liking, 3) * 2) / 2, 0.5, 5)[:, None].astype(np.float32),
         f.USER_GENRE_RATING: taste,
         f.USER_GENRE_COUNT: rng.integers(0, 40, (ROWS, 20)).astype(np.float32),
@@ -62,7 +64,7 @@ def raw():
 @pytest.fixture(scope="session")
 def transform(raw, tmp_path_factory):
     spec = {name: tf.io.FixedLenFeature([n], tf.float32) for name, n in f.FLOAT_FEATURES.items()}
-    spec[f.MOVIE_ID] = tf.io.FixedLenFeature([1], tf.int64)
+    spec |= {name: tf.io.FixedLenFeature([1], tf.int64) for name in (f.MOVIE_ID, f.TIMESTAMP)}
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
     rows = [{name: raw[name][i] for name in spec} for i in range(ROWS)]
     output = str(tmp_path_factory.mktemp("transform"))
@@ -97,12 +99,12 @@ def tables(raw, tmp_path_factory):
     genres = (rng.random((MOVIES, 20)) < 0.2).astype(np.float32)
     frame = frame.with_columns(pl.Series(f.MOVIE_GENRES, genres).cast(pl.List(pl.Float32)))
     frame.write_parquet(catalog / CATALOG_FILE)
-    rows = pl.DataFrame({name: raw[name][:, 0] for name in (f.USER_ID, f.MOVIE_ID, f.RATING)})
-    rows = rows.with_columns(pl.int_range(ROWS).alias(f.TIMESTAMP), (pl.int_range(ROWS) % 10 > 0).alias(IS_TRAIN))
+    rows = pl.DataFrame({name: raw[name][:, 0] for name in (f.USER_ID, f.MOVIE_ID, f.RATING, f.TIMESTAMP)})
+    rows = rows.with_columns((pl.int_range(ROWS) % 10 > 0).alias(IS_TRAIN))
     for half in (0, 1):
         rows.filter(pl.col(f.USER_ID) % 2 == half).write_parquet(directory / f"histories-{half}.parquet")
     (catalog / CONSTANTS_FILE).write_text(
-        json.dumps({"global_mean": 3.5, "genre_means": [3.5] * 20, "pseudo_ratings": 5.0})
+        json.dumps({"global_mean": 3.5, "genre_means": [3.5] * 20, "latest_s": LATEST_S, "pseudo_ratings": 5.0})
     )
     return str(catalog), str(directory)
 

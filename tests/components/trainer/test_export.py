@@ -75,19 +75,17 @@ def test_the_user_towers_signatures(exported, user, session_run):
 
 def test_an_example_without_history_is_a_user_without_one(exported, raw, user, session_run):
     root, _ = exported
-    statistics = {name: raw[name] for name in f.USER_FEATURES}
+    known = {name: raw[name] for name in (*f.USER_FEATURES, f.TIMESTAMP)}
     nothing = {f.USER_HISTORY_MOVIES: np.zeros((600, 0), np.int64), f.USER_HISTORY_RATINGS: np.zeros((600, 0))}
-    expected = session_run(root / "tower", s.EMBED_USER, {**statistics, **nothing})
-    answer = session_run(
-        root / "tower", s.SERVING_DEFAULT, {s.EXAMPLES: np.array(warmup.to_examples(statistics), object)}
-    )
+    expected = session_run(root / "tower", s.EMBED_USER, {**known, **nothing})
+    answer = session_run(root / "tower", s.SERVING_DEFAULT, {s.EXAMPLES: np.array(warmup.to_examples(known), object)})
     np.testing.assert_allclose(answer[s.USER_EMBEDDING], expected[s.USER_EMBEDDING], atol=1e-5)
 
 
 def test_only_weights_are_saved(exported):
     """No optimizer in either, no movie weights in the user tower.
 
-    User: 82 -> 16 -> 8 for the rating, 82 + 4 + 4 + 1 -> 16 -> 8 for the embedding, and 4 for each of the 80 movies and
+    User: 115 -> 16 -> 8 for the rating, 115 + 4 + 4 + 1 -> 16 -> 8 for the embedding, and 4 for each of the 80 movies and
     the unknown one. Movie: 23 -> 16 -> 8, 23 + 4 -> 16 -> 8, and the same; and the state of a random generator.
     """
     root, _ = exported
@@ -98,7 +96,7 @@ def test_only_weights_are_saved(exported):
         assert all(key.startswith(("model_variables", "_CHECKPOINTABLE")) for key in shapes)
         sizes[name] = sum(int(np.prod(shape)) for key, shape in shapes.items() if shape)
     outer = 2 * (16 + 16 * 8 + 8) + 81 * 4
-    user_weights, movie_weights = (82 + 91) * 16 + outer, (23 + 27) * 16 + outer + 2
+    user_weights, movie_weights = (115 + 124) * 16 + outer, (23 + 27) * 16 + outer + 2
     assert sizes == {"model": user_weights + movie_weights, "tower": user_weights}
 
 

@@ -109,6 +109,7 @@ def embed(output):
     inputs = {name: tf.constant(rng.uniform(0, 5, (20, 20)), tf.float32) for name in f.USER_FEATURES}
     inputs[f.USER_HISTORY_MOVIES] = tf.constant(rng.integers(0, 80, (20, 5)))
     inputs[f.USER_HISTORY_RATINGS] = tf.constant(rng.uniform(0, 5, (20, 5)), tf.float32)
+    inputs[f.TIMESTAMP] = tf.constant(rng.integers(10**9, 2 * 10**9, (20, 1)))
     return signature(**inputs)[s.USER_EMBEDDING].numpy()
 
 

@@ -7,7 +7,7 @@ from components.trainer.losses import UniformNegatives, sampled_softmax
 from components.trainer.towers import MovieTower, TwoTower, UserTower
 from schemas import features as f
 
-WIDTHS = {**f.USER_FEATURES, **f.MOVIE_FEATURES, f.USER_GENRE_SHARE: 20, f.USER_GENRE_PREFERENCE: 20}
+WIDTHS = {**f.USER_FEATURES, **f.MOVIE_FEATURES, f.USER_GENRE_SHARE: 20, f.USER_GENRE_PREFERENCE: 20, f.USER_TIME: 33}
 
 
 def batch(rows=12, seed=0):

@@ -19,21 +19,26 @@ def rows():
         row[f.MOVIE_NUM_RATINGS] = rng.integers(0, 300, 1).astype(np.float32)
         row[f.MOVIE_GENRES] = (rng.random(20) < 0.2).astype(np.float32)
         row[f.MOVIE_ID] = np.array([i])
+        row[f.TIMESTAMP] = np.array([1_000_000_000 + 86_400 * i])
         rows.append(row)
     return rows
 
 
 @pytest.fixture(scope="module")
-def transformed(rows, tmp_path_factory):
+def layer(rows, tmp_path_factory):
     spec = {name: tf.io.FixedLenFeature([n], tf.float32) for name, n in f.FLOAT_FEATURES.items()}
-    spec[f.MOVIE_ID] = tf.io.FixedLenFeature([1], tf.int64)
+    spec |= {name: tf.io.FixedLenFeature([1], tf.int64) for name in (f.MOVIE_ID, f.TIMESTAMP)}
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
     output = str(tmp_path_factory.mktemp("transform"))
     with tft_beam.Context(temp_dir=str(tmp_path_factory.mktemp("tmp"))):
         graph = (rows, metadata) | tft_beam.AnalyzeDataset(preprocessing_fn)
     graph | tft_beam.WriteTransformFn(output)
-    layer = tft.TFTransformOutput(output).transform_features_layer()
-    raw = {name: tf.constant(np.stack([row[name] for row in rows])) for name in spec}
+    return tft.TFTransformOutput(output).transform_features_layer()
+
+
+@pytest.fixture(scope="module")
+def transformed(layer, rows):
+    raw = {name: tf.constant(np.stack([row[name] for row in rows])) for name in rows[0]}
     return {name: value.numpy() for name, value in layer(raw).items()}
 
 
@@ -70,3 +75,19 @@ def test_derived_user_inputs(rows, transformed):
     np.testing.assert_allclose(transformed[f.USER_GENRE_PREFERENCE], z(rating - average), atol=1e-3)
     np.testing.assert_allclose(transformed[f.USER_ACTIVITY], z(np.log1p(total)), atol=1e-3)
     assert all(np.isfinite(value).all() for value in transformed.values())
+
+
+def test_a_time_is_between_two_points_and_beyond_the_last_it_stays_there(rows, transformed):
+    weights, points = transformed[f.USER_TIME], np.linspace(-2, 2, 33)
+    times = np.stack([row[f.TIMESTAMP] for row in rows]).astype(float)
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-5)
+    assert ((weights > 0).sum(1) <= 2).all()
+    np.testing.assert_allclose(weights @ points, z(times)[:, 0], atol=1e-3)
+
+
+def test_times_outside_of_those_of_training_are_the_ends(layer, rows):
+    raw = {name: tf.constant(np.stack([row[name] for row in rows[:2]])) for name in rows[0]}
+    weights = layer(raw | {f.TIMESTAMP: tf.constant([[0], [2**40]], tf.int64)})[f.USER_TIME].numpy()
+    assert weights[0].argmax() == 0
+    assert weights[1].argmax() == 32
+    np.testing.assert_array_equal(weights.max(1), 1)
