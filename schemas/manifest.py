@@ -24,7 +24,9 @@ MOVIES_FILE = "movies.parquet"
 HISTORIES_FILE = "histories.parquet"
 SAVED_MODEL_FILE = "saved_model.pb"
 MOVIE_TOWER = "movie_tower"
-"""Folder of an index version with the movie tower's SavedModel."""
+"""Folder of an index version with the movie tower's SavedModel, to embed movies that come later."""
+EVALUATED = "evaluated"
+"""Folder with the model before it learned the eval ratings: what later models are compared with."""
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -63,6 +65,10 @@ class Manifest:
     def taken(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return those of a user tower's inputs that this version's tower takes."""
         return {name: inputs[name] for name in self.user_inputs}
+
+    def has_model(self, folder: str) -> bool:
+        """Return whether the version has a SavedModel in a folder."""
+        return f"{folder}/{SAVED_MODEL_FILE}" in self.files
 
     def to_json(self) -> str:
         """Serialise."""

@@ -22,7 +22,7 @@ from components.evaluation_gate.gate import decide
 from components.evaluation_gate.report.contents import collect
 from components.evaluation_gate.report.page import render
 from components.trainer.embed import Towers
-from schemas import keys
+from schemas import keys, signatures
 
 GATE_CONFIG = "gate_config"
 
@@ -53,7 +53,8 @@ class Executor(base_executor.BaseExecutor):
             artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
             artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
         )
-        towers = Towers(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY]))
+        model_uri = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
+        towers = Towers(model_uri, signatures.EVALUATED_DIR)
         model = Embeddings(towers.embed_users(data.user_tower_inputs(slice(None))), towers.embed_movies(data.catalog))
         progress.advance("evaluate", int((~data.train).sum()), "ratings")
         found = measure(data, model, config.max_ranking_users)

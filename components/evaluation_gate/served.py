@@ -10,14 +10,14 @@ import tensorflow as tf
 from components.dataset import Dataset
 from components.evaluation_gate.evaluate import Embeddings
 from components.pusher import index, store
-from components.trainer.embed import embed_users
+from components.trainer.embed import embed_movies, embed_users
 from schemas import features as f
 from schemas import signatures as s
-from schemas.manifest import EMBEDDING_INDEX
+from schemas.manifest import EMBEDDING_INDEX, EVALUATED
 
 
 def load(serving_root: str, data: Dataset) -> tuple[int, Embeddings] | None:
-    """Embed the data set's users and movies with the served version.
+    """Embed the data set's users and movies with the served version, as it was before it learned its eval ratings.
 
     Args:
       serving_root: Path or URI of the served versions.
@@ -36,12 +36,17 @@ def load(serving_root: str, data: Dataset) -> tuple[int, Embeddings] | None:
     served = index.read_index(serving.directory(EMBEDDING_INDEX, version))
     features = served.manifest.taken(data.user_tower_inputs(slice(None), served.constants))
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
-        tower = tf.saved_model.load(serving.local_copy(s.USER_TOWER, version, directory))
-        users = embed_users(tower, features)
+        if served.manifest.has_model(EVALUATED):
+            copy = serving.local_copy(EMBEDDING_INDEX, version, directory)
+            model = tf.saved_model.load(f"{copy}/{EVALUATED}")
+            vectors = embed_movies(model, served.movies)
+        else:  # A version of before there were two models: what serves was evaluated.
+            model, vectors = tf.saved_model.load(serving.local_copy(s.USER_TOWER, version, directory)), served.vectors
+        users = embed_users(model, features)
     ids, own = served.movies[f.MOVIE_ID].to_numpy(), data.catalog[f.MOVIE_ID].to_numpy()
     place = np.minimum(np.searchsorted(ids, own), len(ids) - 1)
     known = ids[place] == own
-    movies = served.vectors[place]
-    for vectors in (movies.embeddings, movies.rating_vectors):
-        vectors[~known] = 0
+    movies = vectors[place]
+    for side in (movies.embeddings, movies.rating_vectors):
+        side[~known] = 0
     return version, Embeddings(users, movies, known)

@@ -63,8 +63,8 @@ def add_movies(
     new = _featurise(movies, old)
     with tempfile.TemporaryDirectory(prefix="matinee-") as name:
         work = pathlib.Path(name)
-        tower = _movie_tower(serving, served, work)
-        model = tf.saved_model.load(tower)
+        models = _models(serving, served, old.manifest, work)
+        model = tf.saved_model.load(models[m.MOVIE_TOWER])
         vectors = Vectors.concatenate([old.vectors, embed_movies(model, new)])
         movies = pl.concat([old.movies, new.select(old.movies.columns)])
         order = movies[f.MOVIE_ID].arg_sort().to_numpy()
@@ -79,7 +79,7 @@ def add_movies(
             old.constants,
             weights_digest(user_tower),
             old.manifest.index_factory,
-            movie_tower_dir=tower,
+            models=models,
             probe=old.manifest.probe,
         )
         # A copy, because the served directory may be pruned while it is read.
@@ -88,14 +88,14 @@ def add_movies(
     return Added(version, new.height, tuple(serving.prune(keep_versions)))
 
 
-def _movie_tower(serving: store.ServingStore, version: int, work: pathlib.Path) -> str:
-    directory = pathlib.Path(serving.local_copy(m.EMBEDDING_INDEX, version, str(work / "served_index")))
-    tower = directory / m.MOVIE_TOWER
-    if not (tower / m.SAVED_MODEL_FILE).exists():
+def _models(serving: store.ServingStore, version: int, manifest: m.Manifest, work: pathlib.Path) -> dict[str, str]:
+    """Return the models that a version carries: folder -> local directory."""
+    if not manifest.has_model(m.MOVIE_TOWER):
         raise RuntimeError(
             f"version {version} carries no movie tower (it was published by an older Matinee); run the pipeline again"
         )
-    return str(tower)
+    directory = pathlib.Path(serving.local_copy(m.EMBEDDING_INDEX, version, str(work / "served_index")))
+    return {folder: str(directory / folder) for folder in (m.MOVIE_TOWER, m.EVALUATED) if manifest.has_model(folder)}
 
 
 def _read(path: str, old: index.EmbeddingIndex) -> tuple[pl.DataFrame, checks.Report]:

@@ -15,6 +15,7 @@ from components.polars_example_gen.features import no_ratings
 from components.pusher.publish import publish
 from components.trainer import embed
 from schemas import keys
+from schemas import manifest as m
 
 KEEP_VERSIONS = "keep_versions"
 INDEX_FACTORY = "index_factory"
@@ -56,7 +57,7 @@ class Executor(tfx_pusher.Executor):
             published = publish(
                 serving_root,
                 towers.user_tower_dir,
-                towers.movie_tower_dir,
+                {m.MOVIE_TOWER: towers.movie_tower_dir, m.EVALUATED: towers.evaluated_dir},
                 towers.embed_movies(data.catalog),
                 data.catalog,
                 data.ratings,

@@ -8,7 +8,8 @@ import io
 import pathlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import faiss
 import fsspec
@@ -56,7 +57,7 @@ def write_index(
     tower_digest: str,
     index_factory: str = EXACT,
     created_s: float | None = None,
-    movie_tower_dir: str | None = None,
+    models: Mapping[str, str] = MappingProxyType({}),
     probe: Sequence[float] = (),
 ) -> m.Manifest:
     """Write an index to an empty local directory, the manifest last.
@@ -71,7 +72,7 @@ def write_index(
       tower_digest: SHA-256 of the user tower's weights.
       index_factory: FAISS index_factory string, such as `Flat` or `HNSW32`.
       created_s: Unix time of the publication; now by default.
-      movie_tower_dir: Local SavedModel of the movie tower, to embed movies that come later.
+      models: Folder -> local SavedModel to copy there: `schemas.manifest.MOVIE_TOWER` and `EVALUATED`.
       probe: `[dim]` the user tower's embedding of a user without ratings.
 
     Returns:
@@ -89,8 +90,8 @@ def write_index(
     np.save(path / m.RATING_VECTORS_FILE, rating_vectors)
     movies.write_parquet(path / m.MOVIES_FILE)
     histories.write_parquet(path / m.HISTORIES_FILE)
-    if movie_tower_dir is not None:
-        shutil.copytree(movie_tower_dir, path / m.MOVIE_TOWER)
+    for folder, saved_model in models.items():
+        shutil.copytree(saved_model, path / folder)
     files = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
     weights = tower_digest.encode() + embeddings.tobytes() + rating_vectors.tobytes()
     manifest = m.Manifest(

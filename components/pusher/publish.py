@@ -48,7 +48,7 @@ def weights_digest(saved_model_dir: str) -> str:
 def publish(
     serving_root: str,
     tower_dir: str,
-    movie_tower_dir: str,
+    models: Mapping[str, str],
     vectors: Vectors,
     movies: pl.DataFrame,
     histories: pl.DataFrame,
@@ -64,7 +64,7 @@ def publish(
     Args:
       serving_root: Path or URI.
       tower_dir: SavedModel of the user tower, path or URI.
-      movie_tower_dir: SavedModel of the movie tower, path or URI.
+      models: Folder of the index -> SavedModel that goes there, path or URI; see `index.write_index`.
       vectors: Of every movie.
       movies: Catalogue in the order of the vectors.
       histories: Every rating, sorted by user and time.
@@ -81,8 +81,9 @@ def publish(
     serving = store.ServingStore(serving_root)
     version = serving.next_version(time.time())
     index_dir, staged_tower = (str(pathlib.Path(work_dir) / name) for name in (m.EMBEDDING_INDEX, USER_TOWER))
-    staged_movie_tower = str(pathlib.Path(work_dir) / m.MOVIE_TOWER)
-    _copy(movie_tower_dir, staged_movie_tower)
+    staged_models = {folder: str(pathlib.Path(work_dir) / folder) for folder in models}
+    for folder, saved_model in models.items():
+        _copy(saved_model, staged_models[folder])
     manifest = index.write_index(
         index_dir,
         version,
@@ -92,7 +93,7 @@ def publish(
         constants,
         weights_digest(tower_dir),
         index_factory,
-        movie_tower_dir=staged_movie_tower,
+        models=staged_models,
         probe=probe,
     )
     served = serving.latest()
@@ -106,8 +107,8 @@ def publish(
 
 def _same(a: m.Manifest, b: m.Manifest) -> bool:
     def essence(manifest: m.Manifest) -> m.Manifest:
-        # A SavedModel's graph differs from one save to the next; the vectors stand for the movie tower.
-        files = {name: digest for name, digest in manifest.files.items() if not name.startswith(m.MOVIE_TOWER)}
+        # A SavedModel's graph differs from one save to the next; the vectors stand for the models.
+        files = {name: digest for name, digest in manifest.files.items() if "/" not in name}
         return dataclasses.replace(manifest, version=0, created_s=0, files=files)
 
     return essence(a) == essence(b)

@@ -45,6 +45,9 @@ class TrainerConfig:
     patience: Annotated[int, Field(ge=1)] = 6
     """Epochs without a better NDCG@10 of eval users (retrieval_weight 0: eval loss) before training stops; the best
     weights are kept."""
+    refit_epochs: Annotated[int, Field(ge=0)] = 3
+    """Passes over train and eval ratings with which the best model goes on before it is published, so that the latest
+    ratings count; it is the model without them that is evaluated. 0 publishes that one."""
     seed: int = 0
     """Seed of weights, shuffling and dropout."""
     shuffle_rows: Annotated[int, Field(ge=1)] = 100_000

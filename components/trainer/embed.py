@@ -13,7 +13,6 @@ from schemas import signatures as s
 from schemas.vectors import Vectors
 
 _BATCH = 8192
-_SERVING_DIR = "Format-Serving"
 
 
 def movie_inputs(catalog: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -54,10 +53,12 @@ def _run(signature, features: Mapping[str, np.ndarray], embedding: str, rating_v
 class Towers:
     """Both towers of a Model artifact."""
 
-    def __init__(self, model_uri: str) -> None:
+    def __init__(self, model_uri: str, saved_model: str = s.SERVING_DIR) -> None:
+        """Load one of its SavedModels: `schemas.signatures.SERVING_DIR` or `EVALUATED_DIR`."""
         self.user_tower_dir = f"{model_uri}/{s.USER_TOWER_DIR}"
         self.movie_tower_dir = f"{model_uri}/{s.MOVIE_TOWER_DIR}"
-        self._model = tf.saved_model.load(f"{model_uri}/{_SERVING_DIR}")
+        self.evaluated_dir = f"{model_uri}/{s.EVALUATED_DIR}"
+        self._model = tf.saved_model.load(f"{model_uri}/{saved_model}")
 
     def embed_users(self, features: Mapping[str, np.ndarray]) -> Vectors:
         """Embed users; see `embed_users`."""

@@ -14,7 +14,7 @@ from tfx.utils import json_utils
 from components.polars_example_gen import shards
 from components.trainer.config import TrainerConfig
 from components.trainer.multi_worker import is_chief
-from components.trainer.trainer import CATALOG_URI, CONFIG, HISTORIES_URI, TRAIN_ROWS, run_fn
+from components.trainer.trainer import CATALOG_URI, CONFIG, EVAL_ROWS, HISTORIES_URI, TRAIN_ROWS, run_fn
 from schemas import keys
 
 EPOCHS = "epochs"
@@ -52,6 +52,7 @@ class Executor(tfx_executor.GenericExecutor):
             CATALOG_URI: artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
             HISTORIES_URI: artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
             TRAIN_ROWS: examples.get_int_custom_property(shards.TRAIN),
+            EVAL_ROWS: examples.get_int_custom_property(shards.EVAL),
         }
         exec_properties = {**exec_properties, key: json_utils.dumps(custom)}
         if is_chief():

@@ -1,4 +1,4 @@
-"""Histories while training: every user's latest train ratings, looked up by user.
+"""Histories while training: every user's latest ratings, looked up by user.
 
 In the examples they would be repeated in every row of the user; as a table they take 5 bytes a rating and at most
 `HISTORY_LENGTH` + 1 ratings a user.
@@ -20,7 +20,7 @@ from schemas import features as f
 
 @dataclasses.dataclass(frozen=True)
 class HistoryTable:
-    """The latest train ratings of every user, the latest first."""
+    """The latest ratings of every user, the latest first."""
 
     user_ids: np.ndarray
     """`[users]` int64, ascending."""
@@ -50,15 +50,17 @@ class HistoryTable:
         }
 
 
-def load(histories_uri: str, vocabulary: np.ndarray) -> HistoryTable:
+def load(histories_uri: str, vocabulary: np.ndarray, with_eval: bool = False) -> HistoryTable:
     """Build the table shard by shard.
 
     Args:
       histories_uri: URI of the UserHistories artifact.
       vocabulary: `[movies]` int64, the movie ids in the order of the vocabulary.
+      with_eval: Whether eval ratings are in it, beside train ratings.
     """
     places = pl.DataFrame({f.MOVIE_ID: vocabulary, f.MOVIE_INDEX: np.arange(1, len(vocabulary) + 1, dtype=np.int32)})
-    parts = [_table(dataset.read_parquet(path), places) for path in dataset.history_shards(histories_uri)]
+    shards = (dataset.read_parquet(path) for path in dataset.history_shards(histories_uri))
+    parts = [_table(shard.filter(pl.col(IS_TRAIN) | with_eval), places) for shard in shards]
     ids, movies, half_stars = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.argsort(ids)
     return HistoryTable(ids[order], movies[order], half_stars[order])
@@ -66,8 +68,7 @@ def load(histories_uri: str, vocabulary: np.ndarray) -> HistoryTable:
 
 def _table(shard: pl.DataFrame, places: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     latest = (
-        shard.filter(IS_TRAIN)
-        .sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
+        shard.sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
         .group_by(f.USER_ID, maintain_order=True)
         .tail(f.HISTORY_LENGTH + 1)
         .join(places, on=f.MOVIE_ID, how="left", maintain_order="left")

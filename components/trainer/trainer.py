@@ -22,7 +22,7 @@ from components.trainer.config import TrainerConfig
 from components.trainer.histories import HistoryTable
 from components.trainer.input import Transform, batches, movie_columns
 from components.trainer.losses import UniformNegatives
-from components.trainer.multi_worker import MultiWorkerTwoTower, this_worker
+from components.trainer.multi_worker import MultiWorkerTwoTower, Worker, this_worker
 from components.trainer.ranking import MAX_USERS, RankingMetrics
 from components.trainer.tower_inputs import TowerInputs
 from components.trainer.towers import MovieTower, TwoTower, UserTower
@@ -38,6 +38,8 @@ HISTORIES_URI = "user_histories_uri"
 """Key of the UserHistories artifact's URI there."""
 TRAIN_ROWS = "train_rows"
 """Key of the number of train rows there."""
+EVAL_ROWS = "eval_rows"
+"""Key of the number of eval rows there."""
 
 _PROGRESS_STEPS = 20
 
@@ -45,9 +47,9 @@ _PROGRESS_STEPS = 20
 class StepProgress(keras.callbacks.Callback):
     """Reports steps and losses."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, name: str = "epoch") -> None:
         super().__init__()
-        self._epochs, self._epoch, self._pending, self._note = epochs, 0, 0, ""
+        self._epochs, self._name, self._epoch, self._pending, self._note = epochs, name, 0, 0, ""
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Remember the epoch."""
@@ -61,14 +63,15 @@ class StepProgress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Report the epoch's losses."""
-        logs = logs or {}
-        self._note = f"epoch {epoch + 1}/{self._epochs}, loss {logs['loss']:.4f}, eval loss {logs['val_loss']:.4f}"
-        if keys.VAL_NDCG in logs:
-            self._note += f", NDCG@10 {logs[keys.VAL_NDCG]:.4f}"
+        logs, shown = logs or {}, {"loss": "loss", "val_loss": "eval loss", keys.VAL_NDCG: "NDCG@10"}
+        numbers = [f"{title} {logs[name]:.4f}" for name, title in shown.items() if name in logs]
+        self._note = ", ".join([f"{self._name} {epoch + 1}/{self._epochs}", *numbers])
         self._flush()
 
     def _flush(self) -> None:
-        progress.advance("train", self._pending, "steps", note=self._note or f"epoch {self._epoch}/{self._epochs}")
+        progress.advance(
+            "train", self._pending, "steps", note=self._note or f"{self._name} {self._epoch}/{self._epochs}"
+        )
         self._pending = 0
 
 
@@ -86,12 +89,28 @@ class TrainData:
     """`[movies]` int64: the movie ids in the order of Transform's vocabulary."""
     histories: HistoryTable
     """The users' latest train ratings."""
+    all_histories: HistoryTable
+    """The users' latest ratings, of train and eval."""
     inputs: TowerInputs
     """Raw features -> the towers' inputs, for what is not in the examples."""
     ranking: Dataset
     """The catalogue, and a sample of users with eval ratings, whose ranking early stopping looks at."""
     train_rows: int | None = None
     """Rows in all train shards; several workers need to know."""
+    eval_rows: int | None = None
+    """Rows in all eval shards."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a training gives."""
+
+    evaluated: TwoTower
+    """The model of the best epoch, which has seen no eval rating."""
+    published: TwoTower
+    """The same after `refit_epochs` over all ratings."""
+    history: dict[str, list[float]]
+    """Losses and metrics per epoch, until the best one and `patience` more."""
 
 
 def load_data(
@@ -101,6 +120,7 @@ def load_data(
     catalog_uri: str,
     histories_uri: str,
     train_rows: int | None = None,
+    eval_rows: int | None = None,
 ) -> TrainData:
     """Read the tables that training looks up in; the examples are streamed."""
     names = transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY)
@@ -111,9 +131,11 @@ def load_data(
         transform.transform_features_layer(),
         vocabulary,
         histories.load(histories_uri, vocabulary),
+        histories.load(histories_uri, vocabulary, with_eval=True),
         TowerInputs(transform),
         dataset.load(catalog_uri, histories_uri, MAX_USERS),
         train_rows,
+        eval_rows,
     )
 
 
@@ -152,8 +174,8 @@ def train(
     data: TrainData,
     log_dir: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
-) -> tuple[TwoTower, dict[str, list[float]]]:
-    """Train a model.
+) -> Trained:
+    """Train a model on the train ratings until eval users are ranked for no better, then a little on all ratings.
 
     Of several workers each trains on its own shards, over and over, so that all take as many steps; and each evaluates
     all eval shards, so that all stop at the same epoch.
@@ -164,9 +186,6 @@ def train(
       log_dir: Where TensorBoard's logs go, if TensorBoard is installed.
       strategy: Of the configuration, made already.
 
-    Returns:
-      The model with the weights of the best epoch, and the losses per epoch.
-
     Raises:
       ValueError: There are fewer shards than workers, or fewer train rows than a batch has.
     """
@@ -174,19 +193,10 @@ def train(
     worker = this_worker(strategy)
     # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
-    lookups = data.transform, data.histories
-    train_data = batches(data.train_files, *lookups, config.batch_size, config.shuffle_rows, config.seed, worker)
-    eval_data = batches(data.eval_files, *lookups, config.batch_size)
-    steps = None if data.train_rows is None else data.train_rows // config.batch_size
-    if steps == 0:
-        raise ValueError(
-            f"batch_size is {config.batch_size}, more than the {data.train_rows} train ratings; choose a smaller one"
-        )
+    train_data, steps = _input(config, data, worker)
+    eval_data = batches(data.eval_files, data.transform, data.histories, config.batch_size)
     if worker.count > 1:
-        train_data, eval_data = _unsharded(train_data), _unsharded(eval_data)
-    elif steps:
-        # Where it must look for the end, Keras 3.12 counts one batch too many into the means of loss and metrics.
-        train_data = train_data.apply(tf.data.experimental.assert_cardinality(steps))
+        eval_data = _unsharded(eval_data)
     with strategy.scope():
         vocabulary_size = len(data.vocabulary)
         model = build_model(config, vocabulary_size, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
@@ -194,13 +204,8 @@ def train(
             model.negatives = UniformNegatives(
                 movie_columns(data.ranking.catalog, data.transform), config.uniform_negatives
             )
-        optimizer = keras.optimizers.Adam(
-            config.learning_rate, use_ema=bool(config.ema_momentum), ema_momentum=config.ema_momentum or None
-        )
-        model.compile(optimizer=optimizer, metrics=[keras.metrics.MeanSquaredError(name="mse")])
-    # First, so that the others see the averaged weights at the end of an epoch.
-    callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []
-    callbacks += _early_stopping(config, data)
+        _compile(model, config)
+    callbacks = _averaging(config) + _early_stopping(config, data)
     if worker.is_chief:
         callbacks.append(StepProgress(config.epochs))
         if log_dir and importlib.util.find_spec("tensorboard"):
@@ -213,9 +218,52 @@ def train(
         callbacks=callbacks,
         verbose=0,
     )
+    evaluated = _outside_strategy(model, build_model(config, vocabulary_size), eval_data)
+    if config.refit_epochs:
+        train_data, steps = _input(config, data, worker, with_eval=True)
+        with strategy.scope():
+            _compile(model, config)
+        model.fit(
+            train_data,
+            epochs=config.refit_epochs,
+            steps_per_epoch=steps if worker.count > 1 else None,
+            callbacks=_averaging(config) + ([StepProgress(config.refit_epochs, "refit")] if worker.is_chief else []),
+            verbose=0,
+        )
+    return Trained(
+        evaluated,
+        _outside_strategy(model, build_model(config, vocabulary_size), eval_data),
+        {name: [float(x) for x in values] for name, values in history.history.items()},
+    )
+
+
+def _input(
+    config: TrainerConfig, data: TrainData, worker: Worker, with_eval: bool = False
+) -> tuple[tf.data.Dataset, int | None]:
+    """Return a worker's batches, and how many steps an epoch has, if that is known."""
+    files, rows, table = data.train_files, data.train_rows, data.histories
+    if with_eval:
+        files, table = [*files, *data.eval_files], data.all_histories
+        rows = None if rows is None or data.eval_rows is None else rows + data.eval_rows
+    steps = None if rows is None else rows // config.batch_size
+    if steps == 0:
+        raise ValueError(f"batch_size is {config.batch_size}, more than the {rows} train ratings; choose a smaller one")
+    found = batches(files, data.transform, table, config.batch_size, config.shuffle_rows, config.seed, worker)
     if worker.count > 1:
-        model = _outside_strategy(model, build_model(config, vocabulary_size), eval_data)
-    return model, {name: [float(x) for x in values] for name, values in history.history.items()}
+        return _unsharded(found), steps
+    # Where it must look for the end, Keras 3.12 counts one batch too many into the means of loss and metrics.
+    return found.apply(tf.data.experimental.assert_cardinality(steps)) if steps else found, steps
+
+
+def _compile(model: TwoTower, config: TrainerConfig) -> None:
+    momentum = config.ema_momentum
+    optimizer = keras.optimizers.Adam(config.learning_rate, use_ema=bool(momentum), ema_momentum=momentum or None)
+    model.compile(optimizer=optimizer, metrics=[keras.metrics.MeanSquaredError(name="mse")])
+
+
+def _averaging(config: TrainerConfig) -> list[keras.callbacks.Callback]:
+    """Put the averaged weights in at the end of an epoch; the first callback, so that the others see them."""
+    return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []
 
 
 def _early_stopping(config: TrainerConfig, data: TrainData) -> list[keras.callbacks.Callback]:
@@ -237,7 +285,7 @@ def _unsharded(data: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _outside_strategy(model: TwoTower, copy: TwoTower, data: tf.data.Dataset) -> TwoTower:
-    """Copy a model out of its strategy: to save one of several workers' variables, all would have to take part."""
+    """Copy a model, out of its strategy: to save one of several workers' variables, all would have to take part."""
     inputs, _ = data.element_spec
     copy({name: tf.zeros([1, spec.shape[1] or 1], spec.dtype) for name, spec in inputs.items()})
     copy.set_weights(model.get_weights())
@@ -261,12 +309,14 @@ def run_fn(fn_args: FnArgs) -> None:
         custom[CATALOG_URI],
         custom[HISTORIES_URI],
         custom[TRAIN_ROWS],
+        custom[EVAL_ROWS],
     )
-    model, history = train(config, data, fn_args.model_run_dir, strategy)
+    trained = train(config, data, fn_args.model_run_dir, strategy)
     if not this_worker(strategy).is_chief:
         return
-    export.export_model(model, transform, fn_args.serving_model_dir)
+    export.export_model(trained.published, transform, fn_args.serving_model_dir)
     root = fn_args.serving_model_dir.rsplit("/", 1)[0]
-    export.export_user_tower(model, transform, f"{root}/{signatures.USER_TOWER_DIR}")
-    export.export_movie_tower(model, transform, f"{root}/{signatures.MOVIE_TOWER_DIR}")
-    io_utils.write_string_file(f"{fn_args.model_run_dir}/{keys.HISTORY_FILE}", json.dumps(history, indent=1))
+    export.export_model(trained.evaluated, transform, f"{root}/{signatures.EVALUATED_DIR}")
+    export.export_user_tower(trained.published, transform, f"{root}/{signatures.USER_TOWER_DIR}")
+    export.export_movie_tower(trained.published, transform, f"{root}/{signatures.MOVIE_TOWER_DIR}")
+    io_utils.write_string_file(f"{fn_args.model_run_dir}/{keys.HISTORY_FILE}", json.dumps(trained.history, indent=1))

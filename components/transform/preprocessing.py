@@ -26,10 +26,10 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
       custom_config: Unused; carries the hash of this code into the cache key.
 
     Returns:
-      The towers' inputs (`schemas.features.USER_INPUTS` and `MOVIE_INPUTS`) as z-scores per element, counts as
-      z-scores of log(1 + n), genres as they are, `user_time` as weights. `movie_id` as it is, `movie_index`, its place in the vocabulary
-      of train movies from 1 or 0 for any other, `movie_log_count` = log(1 + movie_num_ratings), and `label`, the
-      rating scaled to [-1, 1].
+      The towers' inputs (`schemas.features.USER_INPUTS` and `MOVIE_INPUTS`): z-scores per element, counts as z-scores
+      of log(1 + n), genres as they are, `user_time` as weights. `movie_id` as it is, `movie_index`, its place in the
+      vocabulary of train movies from 1 or 0 for any other, `movie_log_count` = log(1 + movie_num_ratings), and `label`,
+      the rating scaled to [-1, 1].
     """
     del custom_config
     movie_log_count = tf.math.log1p(inputs[f.MOVIE_NUM_RATINGS])

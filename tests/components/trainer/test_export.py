@@ -85,8 +85,8 @@ def test_an_example_without_history_is_a_user_without_one(exported, raw, user, s
 def test_only_weights_are_saved(exported):
     """No optimizer in either, no movie weights in the user tower.
 
-    User: 115 -> 16 -> 8 for the rating, 115 + 4 + 4 + 1 -> 16 -> 8 for the embedding, and 4 for each of the 80 movies and
-    the unknown one. Movie: 23 -> 16 -> 8, 23 + 4 -> 16 -> 8, and the same; and the state of a random generator.
+    User: 115 -> 16 -> 8 for the rating, 115 + 4 + 4 + 1 -> 16 -> 8 for the embedding, and 4 for each of the 80 movies
+    and the unknown one. Movie: 23 -> 16 -> 8, 23 + 4 -> 16 -> 8, and the same; and the state of a random generator.
     """
     root, _ = exported
     sizes = {}

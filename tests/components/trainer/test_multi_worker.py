@@ -27,6 +27,7 @@ CONFIG = {
     "batch_size": 400,
     "shuffle_rows": 600,
     "epochs": 5,
+    "refit_epochs": 2,
 }
 RUN = """
 import json, sys, time
@@ -44,6 +45,7 @@ config, examples, transform, catalog, histories, output = sys.argv[1:]
 data = artifact(standard_artifacts.Examples, examples)
 data.split_names = '["train", "eval"]'
 data.set_int_custom_property("train", 400)
+data.set_int_custom_property("eval", 200)
 outputs = {"model": [artifact(standard_artifacts.Model, f"{output}/model")],
            "model_run": [artifact(standard_artifacts.ModelRun, f"{output}/run")]}
 graph = artifact(standard_artifacts.TransformGraph, transform)
@@ -102,9 +104,9 @@ def cluster(index, ports):
     return {"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})}
 
 
-def embed(output):
-    """Embed a few users with the exported model."""
-    signature = tf.saved_model.load(str(output / "model/Format-Serving")).signatures[s.EMBED_USER]
+def embed(output, saved_model=s.EVALUATED_DIR):
+    """Embed a few users with an exported model."""
+    signature = tf.saved_model.load(str(output / "model" / saved_model)).signatures[s.EMBED_USER]
     rng = np.random.default_rng(0)
     inputs = {name: tf.constant(rng.uniform(0, 5, (20, 20)), tf.float32) for name in f.USER_FEATURES}
     inputs[f.USER_HISTORY_MOVIES] = tf.constant(rng.integers(0, 80, (20, 5)))
@@ -123,6 +125,8 @@ def test_two_workers_train_what_one_does_and_only_the_chief_exports(data, transf
         np.testing.assert_allclose(both[name], one[name], rtol=1e-4, err_msg=name)
     assert one["val_loss"][-1] < one["val_loss"][0]
     np.testing.assert_allclose(embed(tmp_path / "worker0"), embed(tmp_path / "one"), atol=1e-3)
+    # Which 400 of the 600 ratings the refit's only step of an epoch sees is chance, and so are its weights.
+    assert np.abs(embed(tmp_path / "worker0", s.SERVING_DIR) - embed(tmp_path / "worker0")).max() > 1e-3
     assert not (tmp_path / "worker1").exists()
 
 

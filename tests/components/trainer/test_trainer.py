@@ -19,7 +19,14 @@ from schemas import signatures as s
 from schemas.vectors import Vectors
 
 CONFIG = TrainerConfig(
-    hidden_units=(16,), embedding_dim=8, batch_size=100, epochs=4, patience=4, shuffle_rows=600, ema_momentum=0.9
+    hidden_units=(16,),
+    embedding_dim=8,
+    batch_size=100,
+    epochs=4,
+    patience=4,
+    refit_epochs=0,
+    shuffle_rows=600,
+    ema_momentum=0.9,
 )
 
 
@@ -28,12 +35,28 @@ def weights(model):
 
 
 def test_training_learns_and_the_seed_repeats(train_data):
-    first, history = train(CONFIG, train_data)
-    assert history["val_loss"][-1] < history["val_loss"][0]
-    again, _ = train(CONFIG, train_data)
-    np.testing.assert_allclose(weights(first), weights(again), atol=1e-6)
-    other, _ = train(dataclasses.replace(CONFIG, seed=1), train_data)
-    assert not np.allclose(weights(first), weights(other), atol=1e-2)
+    first = train(CONFIG, train_data)
+    assert first.history["val_loss"][-1] < first.history["val_loss"][0]
+    again = train(CONFIG, train_data)
+    np.testing.assert_allclose(weights(first.published), weights(again.published), atol=1e-6)
+    other = train(dataclasses.replace(CONFIG, seed=1), train_data)
+    assert not np.allclose(weights(first.published), weights(other.published), atol=1e-2)
+
+
+def loss(model, data):
+    model.compile()
+    return model.evaluate(data, verbose=0, return_dict=True)["loss"]
+
+
+def test_what_is_published_has_learned_the_eval_ratings_and_what_is_evaluated_has_not(train_data, shards):
+    first, *others = sorted(map(str, pathlib.Path(shards).parent.glob("*.gz")))
+    data = dataclasses.replace(train_data, train_files=others, eval_files=[first])
+    config = dataclasses.replace(CONFIG, retrieval_weight=0.0, dropout=0.0, epochs=3, patience=3)
+    without, trained = train(config, data), train(dataclasses.replace(config, refit_epochs=5), data)
+    np.testing.assert_array_equal(weights(without.published), weights(without.evaluated))
+    np.testing.assert_array_equal(weights(trained.evaluated), weights(without.evaluated))
+    eval_data = batches(data.eval_files, data.transform, data.histories, 100)
+    assert loss(trained.published, eval_data) < 0.9 * loss(trained.evaluated, eval_data)
 
 
 @pytest.mark.parametrize("ema_momentum", [0.0, 0.5])
@@ -47,17 +70,16 @@ def test_the_best_epoch_is_kept(train_data, ema_momentum):
         dropout=0.0,
         ema_momentum=ema_momentum,
     )
-    model, history = train(config, train_data)
+    trained = train(config, train_data)
     data = batches(train_data.eval_files, train_data.transform, train_data.histories, 100)
-    assert model.evaluate(data, verbose=0, return_dict=True)["loss"] == pytest.approx(
-        min(history["val_loss"]), rel=1e-3
-    )
+    assert loss(trained.evaluated, data) == pytest.approx(min(trained.history["val_loss"]), rel=1e-3)
 
 
 def test_early_stopping_looks_at_the_ranking(train_data):
     """The epoch that is kept ranks best; the gate, which has the embeddings alone, measures the same."""
     config = dataclasses.replace(CONFIG, retrieval_weight=1.0, learning_rate=0.01, epochs=8, patience=3)
-    model, history = train(config, train_data)
+    trained = train(config, train_data)
+    model, history = trained.evaluated, trained.history
     assert len(history[keys.VAL_NDCG]) == min(8, int(np.argmax(history[keys.VAL_NDCG])) + 1 + 3)
     data = train_data.ranking
     users, movies = (
@@ -82,10 +104,11 @@ def as_tensors(raw):
 
 def test_progress_and_tensorboard_logs(train_data, tmp_path, caplog):
     with caplog.at_level(logging.INFO, LOGGER.name):
-        train(dataclasses.replace(CONFIG, epochs=2), train_data, str(tmp_path))
+        train(dataclasses.replace(CONFIG, epochs=2, refit_epochs=1), train_data, str(tmp_path))
     records = [record for record in caplog.records if record.name == LOGGER.name]
-    assert sum(record.amount for record in records) == 2 * 6, "6 batches an epoch"
-    assert "epoch 2/2, loss" in records[-1].note
+    assert sum(record.amount for record in records) == 2 * 6 + 12, "6 batches an epoch, and as many of eval"
+    assert any("epoch 2/2, loss" in record.note for record in records)
+    assert "refit 1/1, loss" in records[-1].note
     assert list(tmp_path.rglob("events.out.tfevents.*"))
 
 
