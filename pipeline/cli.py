@@ -37,6 +37,7 @@ _PANELS = {
     "data": "Reading the data",
     "split": "Train and eval",
     "trainer": "Towers and training",
+    "tuner": "Tuner",
     "gate": "Evaluation gate",
     "pusher": "Pusher",
     "kubeflow": "Cluster",

@@ -14,6 +14,7 @@ from components.evaluation_gate.config import GateConfig
 from components.polars_example_gen.split import SplitConfig
 from components.pusher.config import PusherConfig
 from components.trainer.config import TrainerConfig
+from components.tuner.config import TunerConfig
 from pipeline.kubeflow.config import KubeflowConfig
 from schemas.configuration import FROZEN
 
@@ -46,6 +47,8 @@ class RunConfig:
     """How ratings are split into train and eval."""
     trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
     """The towers and their training."""
+    tuner: TunerConfig = dataclasses.field(default_factory=TunerConfig)
+    """A search for better hyperparameters before the training."""
     gate: GateConfig = dataclasses.field(default_factory=GateConfig)
     """What a model must reach to be pushed."""
     pusher: PusherConfig = dataclasses.field(default_factory=PusherConfig)
@@ -105,6 +108,7 @@ def sections() -> dict[str, type]:
         "data": DataConfig,
         "split": SplitConfig,
         "trainer": TrainerConfig,
+        "tuner": TunerConfig,
         "gate": GateConfig,
         "pusher": PusherConfig,
         "kubeflow": KubeflowConfig,

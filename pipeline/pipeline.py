@@ -20,6 +20,7 @@ from components.pusher.component import Pusher
 from components.schema_gen.component import CuratedSchemaGen
 from components.trainer.component import Trainer
 from components.transform.preprocessing import PREPROCESSING_FN
+from components.tuner.component import Tuner
 from pipeline.config import RunConfig
 from schemas import keys
 
@@ -87,22 +88,26 @@ def create_pipeline(
         custom_config={code_hash.PROPERTY: code_hash.of("components.transform", "schemas.features")},
     )
     transform.add_upstream_node(example_validator)
-    model_trainer = Trainer(
+    tables = {name: example_gen.outputs[name] for name in (keys.MOVIE_CATALOG, keys.USER_HISTORIES)}
+    training = dict(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
-        movie_catalog=example_gen.outputs[keys.MOVIE_CATALOG],
-        user_histories=example_gen.outputs[keys.USER_HISTORIES],
         train_split=shards.TRAIN,
         eval_split=shards.EVAL,
         config=config.trainer,
+        **tables,
+    )
+    tuners = [Tuner(**training, trials=config.tuner.trials)] if config.tuner.trials else []
+    model_trainer = Trainer(
+        **training,
         epochs=parameters.epochs,
         retrieval_weight=parameters.retrieval_weight,
+        hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
     )
     model_inputs = {
         standard_component_specs.MODEL_KEY: model_trainer.outputs["model"],
-        keys.MOVIE_CATALOG: example_gen.outputs[keys.MOVIE_CATALOG],
-        keys.USER_HISTORIES: example_gen.outputs[keys.USER_HISTORIES],
+        **tables,
         keys.SERVING_ROOT: parameters.serving_root,
         keys.SERVING_ROOT_ID: serving_root_id,
     }
@@ -114,6 +119,7 @@ def create_pipeline(
         schema_gen,
         example_validator,
         transform,
+        *tuners,
         model_trainer,
         gate,
         pusher,

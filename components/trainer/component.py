@@ -16,7 +16,7 @@ from components.trainer import executor, trainer
 from components.trainer.config import TrainerConfig
 from schemas import artifacts, keys
 
-_CODE = (
+CODE = (
     "components.trainer",
     "components.dataset",
     "components.evaluation_gate.metrics",
@@ -60,6 +60,7 @@ class Trainer(tfx_trainer.Trainer):
         config: TrainerConfig,
         epochs: int | RuntimeParameter | None = None,
         retrieval_weight: float | RuntimeParameter | None = None,
+        hyperparameters: types.BaseChannel | None = None,
     ) -> None:
         """Create the component.
 
@@ -74,6 +75,7 @@ class Trainer(tfx_trainer.Trainer):
           config: Trainer configuration.
           epochs: Instead of the configuration's.
           retrieval_weight: Instead of the configuration's.
+          hyperparameters: What a Tuner found, instead of the configuration's.
         """
         # BaseComponent's, not the parent's: the generic Trainer builds its own spec.
         base_component.BaseComponent.__init__(
@@ -84,13 +86,14 @@ class Trainer(tfx_trainer.Trainer):
                 schema=schema,
                 movie_catalog=movie_catalog,
                 user_histories=user_histories,
+                hyperparameters=hyperparameters,
                 run_fn=trainer.RUN_FN,
                 train_args=trainer_pb2.TrainArgs(splits=[train_split]),
                 eval_args=trainer_pb2.EvalArgs(splits=[eval_split]),
                 custom_config=json_utils.dumps(
                     {
                         trainer.CONFIG: TypeAdapter(TrainerConfig).dump_json(config).decode(),
-                        code_hash.PROPERTY: code_hash.of(*_CODE),
+                        code_hash.PROPERTY: code_hash.of(*CODE),
                     }
                 ),
                 epochs=config.epochs if epochs is None else epochs,

@@ -21,6 +21,21 @@ EPOCHS = "epochs"
 RETRIEVAL_WEIGHT = "retrieval_weight"
 
 
+def tables(input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
+    """Return the entries of `custom_config` that say what is trained on, beside the examples themselves.
+
+    Args:
+      input_dict: `examples`, `movie_catalog`, `user_histories`.
+    """
+    examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
+    return {
+        CATALOG_URI: artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
+        HISTORIES_URI: artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
+        TRAIN_ROWS: examples.get_int_custom_property(shards.TRAIN),
+        EVAL_ROWS: examples.get_int_custom_property(shards.EVAL),
+    }
+
+
 class Executor(tfx_executor.GenericExecutor):
     """Calls `run_fn`."""
 
@@ -33,7 +48,8 @@ class Executor(tfx_executor.GenericExecutor):
         """Train and export.
 
         Args:
-          input_dict: `examples`, `transform_graph`, `schema`, `movie_catalog`, `user_histories`.
+          input_dict: `examples`, `transform_graph`, `schema`, `movie_catalog`, `user_histories`, and possibly the
+            `hyperparameters` that a Tuner found.
           output_dict: `model`, `model_run`.
           exec_properties: TFX's, and `epochs` and `retrieval_weight`, which win over the configuration's.
 
@@ -46,14 +62,7 @@ class Executor(tfx_executor.GenericExecutor):
         given = {name: exec_properties[name] for name in (EPOCHS, RETRIEVAL_WEIGHT)}
         # Through plain values, so that what a run was given is validated as well.
         config = adapter.validate_python(dataclasses.asdict(adapter.validate_json(custom[CONFIG])) | given)
-        examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
-        custom |= {
-            CONFIG: adapter.dump_json(config).decode(),
-            CATALOG_URI: artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
-            HISTORIES_URI: artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
-            TRAIN_ROWS: examples.get_int_custom_property(shards.TRAIN),
-            EVAL_ROWS: examples.get_int_custom_property(shards.EVAL),
-        }
+        custom |= tables(input_dict) | {CONFIG: adapter.dump_json(config).decode()}
         exec_properties = {**exec_properties, key: json_utils.dumps(custom)}
         if is_chief():
             super().Do(input_dict, output_dict, exec_properties)

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -137,6 +138,25 @@ def load_data(
         train_rows,
         eval_rows,
     )
+
+
+def data_of(fn_args: FnArgs) -> TrainData:
+    """Return what a component was given to train on; see `components.trainer.executor.tables`."""
+    custom = fn_args.custom_config
+    return load_data(
+        fn_args.train_files,
+        fn_args.eval_files,
+        tft.TFTransformOutput(fn_args.transform_graph_path),
+        custom[CATALOG_URI],
+        custom[HISTORIES_URI],
+        custom[TRAIN_ROWS],
+        custom[EVAL_ROWS],
+    )
+
+
+def with_hyperparameters(config: TrainerConfig, hyperparameters: dict[str, Any]) -> TrainerConfig:
+    """Put the values of a KerasTuner configuration (`HyperParameters.get_config()`) into the Trainer's."""
+    return TypeAdapter(TrainerConfig).validate_python(dataclasses.asdict(config) | hyperparameters["values"])
 
 
 def build_model(config: TrainerConfig, vocabulary_size: int, cls: type[TwoTower] = TwoTower) -> TwoTower:
@@ -296,24 +316,17 @@ def run_fn(fn_args: FnArgs) -> None:
     """Train the towers; the chief, if there are several workers, exports them.
 
     Args:
-      fn_args: TFX's arguments; `custom_config["trainer_config"]` is the JSON of a `TrainerConfig`.
+      fn_args: TFX's arguments; `custom_config["trainer_config"]` is the JSON of a `TrainerConfig`, whose values the
+        Tuner's `hyperparameters`, if there are any, replace.
     """
     config = TypeAdapter(TrainerConfig).validate_json(fn_args.custom_config[CONFIG])
     strategy = get_strategy(config.strategy)  # First: its collective operations are set up before any other operation.
-    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    custom = fn_args.custom_config
-    data = load_data(
-        fn_args.train_files,
-        fn_args.eval_files,
-        transform,
-        custom[CATALOG_URI],
-        custom[HISTORIES_URI],
-        custom[TRAIN_ROWS],
-        custom[EVAL_ROWS],
-    )
-    trained = train(config, data, fn_args.model_run_dir, strategy)
+    if fn_args.hyperparameters:
+        config = with_hyperparameters(config, fn_args.hyperparameters)
+    trained = train(config, data_of(fn_args), fn_args.model_run_dir, strategy)
     if not this_worker(strategy).is_chief:
         return
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     export.export_model(trained.published, transform, fn_args.serving_model_dir)
     root = fn_args.serving_model_dir.rsplit("/", 1)[0]
     export.export_model(trained.evaluated, transform, f"{root}/{signatures.EVALUATED_DIR}")

@@ -25,6 +25,8 @@ from schemas.keys import SERVING_ROOT
 DATA = "data"
 """Run-time parameter of the data set; the others are named as the components' parameters that they set."""
 _COMMAND = ("python", "-m", "pipeline.kubeflow.step")
+_OPTIONAL = {"Tuner"}
+"""Components that may be named in the configuration of a pipeline without them."""
 _NEVER_CACHED = ("EvaluationGate", "Pusher")
 """They look at what is served now, which no cache key knows; both take seconds."""
 
@@ -103,7 +105,7 @@ def _adapt(spec: dict[str, Any], config: KubeflowConfig, uncached: tuple[str, ..
     if config.pipeline_root:
         spec["defaultPipelineRoot"] = config.pipeline_root
     tasks, executors = spec["root"]["dag"]["tasks"], spec["deploymentSpec"]["executors"]
-    if unknown := config.resources.keys() - tasks.keys():
+    if unknown := config.resources.keys() - tasks.keys() - _OPTIONAL:
         raise ValueError(f"resources: there is no component {min(unknown)!r}; expected some of {', '.join(tasks)}")
     for name, task in tasks.items():
         if config.retries:

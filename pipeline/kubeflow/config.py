@@ -25,7 +25,7 @@ class Resources:
 
 def _default_resources() -> dict[str, Resources]:
     large = Resources(cpu=4, memory_gib=16)
-    return dict.fromkeys(("PolarsExampleGen", "Transform", "Trainer", "EvaluationGate", "Pusher"), large)
+    return dict.fromkeys(("PolarsExampleGen", "Transform", "Tuner", "Trainer", "EvaluationGate", "Pusher"), large)
 
 
 @dataclass(frozen=True, config=FROZEN)

@@ -107,6 +107,18 @@ def test_an_identical_model_is_not_pushed_twice(workspace):
     assert snapshot(workspace) == before
 
 
+def test_the_trainer_takes_what_the_tuner_found(workspace):
+    done = workspace.run("--trials", "2", "--max-rmse-increase", "1", "--max-recall-decrease", "1")
+    assert done.returncode == 0, done.stdout
+    states = workspace.states(done.stdout)
+    assert (states["Transform"], states["Tuner"], states["Trainer"]) == ("cached", "done", "done")
+    found = re.search(r"learning_rate .*id_dropout [\d.e-]+: ([\d.]+) in eval, the given ones ([\d.]+)", done.stdout)
+    assert float(found[1]) >= float(found[2])
+    history = max(workspace.output.glob("artifacts/Trainer/model_run/*"), key=lambda path: int(path.name))
+    trained = json.loads((history / "history.json").read_text())["val_ndcg@10"]
+    assert max(trained) == pytest.approx(float(found[1]), abs=1e-4)
+
+
 def test_a_deleted_serving_root_is_filled_again(workspace):
     shutil.rmtree(workspace.serving)
     done = workspace.run()

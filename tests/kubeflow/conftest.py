@@ -19,6 +19,8 @@ OVERRIDES = {
     "ema_momentum": 0,
     "min_recall_vs_popularity": 0,
     "epochs": 2,
+    "refit_epochs": 1,
+    "uniform_negatives": 64,
 }
 
 

@@ -80,6 +80,14 @@ def test_resources_and_retries(compile_file):
     assert (task["retryPolicy"]["maxRetryCount"], task["retryPolicy"]["backoffDuration"]) == (3, "10s")
 
 
+def test_a_tuner_feeds_the_trainer(compile_file, compiled):
+    assert "Tuner" not in compiled.documents[0]["components"]
+    spec = compile_file(trials=4).documents[0]
+    assert containers(spec)["Tuner"]["image"] == IMAGE
+    taken = spec["root"]["dag"]["tasks"]["Trainer"]["inputs"]["artifacts"]["hyperparameters"]["taskOutputArtifact"]
+    assert taken == {"producerTask": "Tuner", "outputArtifactKey": "best_hyperparameters"}
+
+
 def test_an_image_pull_policy_is_a_document_of_its_own(compile_file):
     compiled = compile_file(image_pull_policy="Always")
     _, platforms = yaml.safe_load_all(compiled.path.read_text())

@@ -1,0 +1,1 @@
+"""Tuner: a search for the Trainer's hyperparameters."""
