@@ -65,6 +65,7 @@ VARIANTS = (
     Variant("without dropout of ids", {"id_dropout": 0.0}),
     Variant("without dropout", {"dropout": 0.0}),
     Variant("without moving average", {"ema_momentum": 0.0}),
+    Variant("without the refit on eval ratings", {"refit_epochs": 0}),
 )
 
 
@@ -103,10 +104,13 @@ def without(data: TrainData, zeroed: Sequence[str]) -> TrainData:
 
         return zeroing
 
-    histories = data.histories
+    tables = {name: getattr(data, name) for name in ("histories", "all_histories")}
     if f.USER_HISTORY_RATINGS in zeroed:
-        histories = dataclasses.replace(histories, half_stars=np.zeros_like(histories.half_stars))
-    return dataclasses.replace(data, transform=zero(data.transform), inputs=zero(data.inputs), histories=histories)
+        tables = {
+            name: dataclasses.replace(table, half_stars=np.zeros_like(table.half_stars))
+            for name, table in tables.items()
+        }
+    return dataclasses.replace(data, transform=zero(data.transform), inputs=zero(data.inputs), **tables)
 
 
 def newest(output: pathlib.Path, component: str, key: str) -> str:
@@ -137,9 +141,10 @@ def main(
         found = []
         for seed in range(seeds):
             data_of_variant = without(train_data, variant.zeroed)
-            model, history = train(TrainerConfig(**variant.config, seed=seed), data_of_variant)
-            result = evaluate(known, embeddings(model, data_of_variant.inputs, known), len(known.stars))["model"]
-            found.append([result["rmse"], result["recall@10"], result["ndcg@10"], len(history["loss"])])
+            trained = train(TrainerConfig(**variant.config, seed=seed), data_of_variant)
+            users_and_movies = embeddings(trained.published, data_of_variant.inputs, known)
+            result = evaluate(known, users_and_movies, len(known.stars))["model"]
+            found.append([result["rmse"], result["recall@10"], result["ndcg@10"], len(trained.history["loss"])])
             log.print(variant.name, seed, found[-1])
         rmse, recall, ndcg, epochs = np.mean(found, axis=0)
         spread = np.std(found, axis=0)
