@@ -29,7 +29,8 @@ from components.evaluation_gate.evaluate import Embeddings, evaluate
 from components.trainer.config import TrainerConfig
 from components.trainer.embed import movie_inputs
 from components.trainer.towers import Tower, TwoTower
-from components.trainer.trainer import TrainData, load_data, train
+from components.trainer.train_data import TrainData, load_data
+from components.trainer.trainer import train
 from schemas import features as f
 from schemas.vectors import Vectors
 

@@ -14,7 +14,8 @@ from tfx.utils import json_utils
 from components.polars_example_gen import shards
 from components.trainer.config import TrainerConfig
 from components.trainer.multi_worker import is_chief
-from components.trainer.trainer import CATALOG_URI, CONFIG, EVAL_ROWS, HISTORIES_URI, TRAIN_ROWS, run_fn
+from components.trainer.train_data import CATALOG_URI, EVAL_ROWS, HISTORIES_URI, TRAIN_ROWS
+from components.trainer.trainer import CONFIG, run_fn
 from schemas import keys
 
 EPOCHS = "epochs"

@@ -5,42 +5,29 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from pydantic import TypeAdapter
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.utils import io_utils
 
-from components import dataset, progress
-from components.dataset import Dataset
-from components.trainer import export, histories
+from components import progress
+from components.trainer import export
 from components.trainer.config import TrainerConfig
-from components.trainer.histories import HistoryTable
-from components.trainer.input import Transform, batches, movie_columns
+from components.trainer.input import batches, movie_columns
 from components.trainer.losses import UniformNegatives
 from components.trainer.multi_worker import MultiWorkerTwoTower, Worker, this_worker
-from components.trainer.ranking import MAX_USERS, RankingMetrics
-from components.trainer.tower_inputs import TowerInputs
+from components.trainer.ranking import RankingMetrics
 from components.trainer.towers import MovieTower, TwoTower, UserTower
-from schemas import features as f
+from components.trainer.train_data import TrainData, data_of
 from schemas import keys, signatures
 
 RUN_FN = f"{__name__}.run_fn"
 CONFIG = "trainer_config"
 """Key of the configuration's JSON in the Trainer's custom_config."""
-CATALOG_URI = "movie_catalog_uri"
-"""Key of the MovieCatalog artifact's URI there."""
-HISTORIES_URI = "user_histories_uri"
-"""Key of the UserHistories artifact's URI there."""
-TRAIN_ROWS = "train_rows"
-"""Key of the number of train rows there."""
-EVAL_ROWS = "eval_rows"
-"""Key of the number of eval rows there."""
 
 _PROGRESS_STEPS = 20
 
@@ -77,32 +64,6 @@ class StepProgress(keras.callbacks.Callback):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainData:
-    """What a model is trained on."""
-
-    train_files: Sequence[str]
-    """Shards of examples, or patterns of them."""
-    eval_files: Sequence[str]
-    """Shards to evaluate every epoch."""
-    transform: Transform
-    """Raw features -> transformed features."""
-    vocabulary: np.ndarray
-    """`[movies]` int64: the movie ids in the order of Transform's vocabulary."""
-    histories: HistoryTable
-    """The users' latest train ratings."""
-    all_histories: HistoryTable
-    """The users' latest ratings, of train and eval."""
-    inputs: TowerInputs
-    """Raw features -> the towers' inputs, for what is not in the examples."""
-    ranking: Dataset
-    """The catalogue, and a sample of users with eval ratings, whose ranking early stopping looks at."""
-    train_rows: int | None = None
-    """Rows in all train shards; several workers need to know."""
-    eval_rows: int | None = None
-    """Rows in all eval shards."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Trained:
     """What a training gives."""
 
@@ -112,46 +73,6 @@ class Trained:
     """The same after `refit_epochs` over all ratings."""
     history: dict[str, list[float]]
     """Losses and metrics per epoch, until the best one and `patience` more."""
-
-
-def load_data(
-    train_files: Sequence[str],
-    eval_files: Sequence[str],
-    transform: tft.TFTransformOutput,
-    catalog_uri: str,
-    histories_uri: str,
-    train_rows: int | None = None,
-    eval_rows: int | None = None,
-) -> TrainData:
-    """Read the tables that training looks up in; the examples are streamed."""
-    names = transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY)
-    vocabulary = np.array([int(name) for name in names], np.int64)
-    return TrainData(
-        train_files,
-        eval_files,
-        transform.transform_features_layer(),
-        vocabulary,
-        histories.load(histories_uri, vocabulary),
-        histories.load(histories_uri, vocabulary, with_eval=True),
-        TowerInputs(transform),
-        dataset.load(catalog_uri, histories_uri, MAX_USERS),
-        train_rows,
-        eval_rows,
-    )
-
-
-def data_of(fn_args: FnArgs) -> TrainData:
-    """Return what a component was given to train on; see `components.trainer.executor.tables`."""
-    custom = fn_args.custom_config
-    return load_data(
-        fn_args.train_files,
-        fn_args.eval_files,
-        tft.TFTransformOutput(fn_args.transform_graph_path),
-        custom[CATALOG_URI],
-        custom[HISTORIES_URI],
-        custom[TRAIN_ROWS],
-        custom[EVAL_ROWS],
-    )
 
 
 def with_hyperparameters(config: TrainerConfig, hyperparameters: dict[str, Any]) -> TrainerConfig:

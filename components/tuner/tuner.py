@@ -13,7 +13,8 @@ from tfx.components.tuner.component import TunerFnResult
 
 from components import progress
 from components.trainer.config import TrainerConfig
-from components.trainer.trainer import CONFIG, TrainData, data_of, train, with_hyperparameters
+from components.trainer.train_data import TrainData, data_of
+from components.trainer.trainer import CONFIG, train, with_hyperparameters
 from schemas import keys
 
 TUNER_FN = f"{__name__}.tuner_fn"

@@ -11,7 +11,7 @@ import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from components.polars_example_gen.split import IS_TRAIN
-from components.trainer.trainer import load_data
+from components.trainer.train_data import load_data
 from components.transform.preprocessing import preprocessing_fn
 from schemas import features as f
 from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE
