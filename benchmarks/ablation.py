@@ -1,6 +1,6 @@
 """What each input and each part of the loss is worth: the default configuration with one of them off.
 
-    python -m benchmarks.ablation --data DIR --output OUTPUT [--seeds 3]
+    python -m benchmarks.ablation --data DIR --output OUTPUT --results FILE [--seeds 3]
 
 OUTPUT is that of a finished `matinee run` on the train ratings of the split (benchmarks/quality.py --work keeps them).
 Its examples and transform are used again; every model is trained in this process, and measured on the held-out ratings
@@ -10,6 +10,8 @@ as serving would answer, from everything that is known of a user.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -122,41 +124,43 @@ def newest(output: pathlib.Path, component: str, key: str) -> str:
 def main(
     data: Annotated[pathlib.Path, typer.Option(help="MovieLens directory.")],
     output: Annotated[pathlib.Path, typer.Option(help="Output of a run on the train ratings of its split.")],
+    results: Annotated[pathlib.Path, typer.Option(help="JSON file of the results; what it has is not trained again.")],
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
     only: Annotated[str, typer.Option(help="Variants whose name contains this.")] = "",
 ) -> None:
-    """Print the ablation table as Markdown."""
+    """Train every variant with every seed, and print the ablation table as Markdown."""
     examples = newest(output, "PolarsExampleGen", "examples")
     tables = (newest(output, "PolarsExampleGen", key) for key in ("movie_catalog", "user_histories"))
     transform = tft.TFTransformOutput(newest(output, "Transform", "transform_graph"))
     files = ([f"{examples}/Split-{split}/*"] for split in ("train", "eval"))
     train_data = load_data(*files, transform, *tables)
     known = known_ratings(heldout.split(data), train_data.ranking)
+    found = json.loads(results.read_text()) if results.exists() else {}
+    log = Console(stderr=True)
+    variants = [variant for variant in VARIANTS if only in variant.name]
+    for seed, variant in itertools.product(map(str, range(seeds)), variants):
+        if seed not in found.setdefault(variant.name, {}):
+            data_of_variant = without(train_data, variant.zeroed)
+            trained = train(TrainerConfig(**variant.config, seed=int(seed)), data_of_variant)
+            users_and_movies = embeddings(trained.published, data_of_variant.inputs, known)
+            result = evaluate(known, users_and_movies, len(known.stars))["model"]
+            epochs = len(trained.history["loss"])
+            found[variant.name][seed] = [*(result[name] for name in ("rmse", "recall@10", "ndcg@10")), epochs]
+            results.write_text(json.dumps(found, indent=1))
+        log.print(variant.name, seed, found[variant.name][seed])
+    Console(width=200).print(table_of({variant.name: list(found[variant.name].values()) for variant in variants}))
+
+
+def table_of(found: dict[str, list[list[float]]]) -> Table:
+    """Lay out mean and standard deviation over the seeds of every variant."""
     table = Table(box=rich.box.MARKDOWN)
     for column in ("", "RMSE", "recall@10", "NDCG@10", "epochs"):
         table.add_column(column, no_wrap=True)
-    log = Console(stderr=True)
-    for variant in VARIANTS:
-        if only not in variant.name:
-            continue
-        found = []
-        for seed in range(seeds):
-            data_of_variant = without(train_data, variant.zeroed)
-            trained = train(TrainerConfig(**variant.config, seed=seed), data_of_variant)
-            users_and_movies = embeddings(trained.published, data_of_variant.inputs, known)
-            result = evaluate(known, users_and_movies, len(known.stars))["model"]
-            found.append([result["rmse"], result["recall@10"], result["ndcg@10"], len(trained.history["loss"])])
-            log.print(variant.name, seed, found[-1])
-        rmse, recall, ndcg, epochs = np.mean(found, axis=0)
-        spread = np.std(found, axis=0)
-        table.add_row(
-            variant.name,
-            f"{rmse:.4f} ± {spread[0]:.4f}",
-            f"{recall:.4f} ± {spread[1]:.4f}",
-            f"{ndcg:.4f} ± {spread[2]:.4f}",
-            f"{epochs:.0f}",
-        )
-    Console(width=200).print(table)
+    for name, values in found.items():
+        *means, epochs = np.mean(values, axis=0)
+        spreads = np.std(values, axis=0)
+        table.add_row(name, *(f"{a:.4f} ± {b:.4f}" for a, b in zip(means, spreads, strict=False)), f"{epochs:.0f}")
+    return table
 
 
 if __name__ == "__main__":
