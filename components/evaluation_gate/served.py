@@ -37,8 +37,7 @@ def load(serving_root: str, data: Dataset) -> tuple[int, Embeddings] | None:
     features = served.manifest.taken(data.user_tower_inputs(slice(None), served.constants))
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
         if served.manifest.has_model(EVALUATED):
-            copy = serving.local_copy(EMBEDDING_INDEX, version, directory)
-            model = tf.saved_model.load(f"{copy}/{EVALUATED}")
+            model = tf.saved_model.load(serving.local_copy(EMBEDDING_INDEX, version, directory, EVALUATED))
             vectors = embed_movies(model, served.movies)
         else:  # A version of before there were two models: what serves was evaluated.
             model, vectors = tf.saved_model.load(serving.local_copy(s.USER_TOWER, version, directory)), served.vectors

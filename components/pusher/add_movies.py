@@ -94,8 +94,11 @@ def _models(serving: store.ServingStore, version: int, manifest: m.Manifest, wor
         raise RuntimeError(
             f"version {version} carries no movie tower (it was published by an older Matinee); run the pipeline again"
         )
-    directory = pathlib.Path(serving.local_copy(m.EMBEDDING_INDEX, version, str(work / "served_index")))
-    return {folder: str(directory / folder) for folder in (m.MOVIE_TOWER, m.EVALUATED) if manifest.has_model(folder)}
+    return {
+        folder: serving.local_copy(m.EMBEDDING_INDEX, version, str(work / f"served_{folder}"), folder)
+        for folder in (m.MOVIE_TOWER, m.EVALUATED)
+        if manifest.has_model(folder)
+    }
 
 
 def _read(path: str, old: index.EmbeddingIndex) -> tuple[pl.DataFrame, checks.Report]:

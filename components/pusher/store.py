@@ -63,11 +63,14 @@ class ServingStore:
         taken = self._listed(EMBEDDING_INDEX) | self._listed(USER_TOWER)
         return max(int(now_s), max(taken, default=0) + 1)
 
-    def local_copy(self, kind: str, version: int, target: str) -> str:
-        """Return a local directory with a version's index or user tower, copied to `target` from an object store."""
+    def local_copy(self, kind: str, version: int, target: str, folder: str = "") -> str:
+        """Return a local directory with a version's index or user tower, copied to `target` from an object store.
+
+        With `folder`, that folder of it alone.
+        """
         if self._local:
-            return self.directory(kind, version)
-        source = f"{self._path.rstrip('/')}/{kind}/{version}"
+            return f"{self.directory(kind, version)}/{folder}".rstrip("/")
+        source = f"{self._path.rstrip('/')}/{kind}/{version}/{folder}".rstrip("/")
         for path in self._fs.find(source):
             copy = pathlib.Path(target) / path.removeprefix(source).lstrip("/")
             copy.parent.mkdir(parents=True, exist_ok=True)
