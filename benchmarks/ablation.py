@@ -9,10 +9,12 @@ as serving would answer, from everything that is known of a user.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import pathlib
+import unittest.mock
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -30,6 +32,7 @@ from components import dataset
 from components.evaluation_gate.evaluate import Embeddings, evaluate
 from components.trainer.config import TrainerConfig
 from components.trainer.embed import movie_inputs
+from components.trainer.losses import Negatives
 from components.trainer.towers import Tower, TwoTower
 from components.trainer.train_data import TrainData, load_data
 from components.trainer.trainer import train
@@ -46,6 +49,8 @@ class Variant:
     """Fields of the Trainer's configuration."""
     zeroed: Sequence[str] = ()
     """Inputs that are zero for every row."""
+    log_q: bool = True
+    """Whether the softmax corrects for how often a movie is drawn."""
 
 
 _STATISTICS = [name for name in f.USER_INPUTS if name != f.USER_TIME]
@@ -62,9 +67,10 @@ VARIANTS = (
     Variant("without the movie's ratings", zeroed=[f.MOVIE_NUM_RATINGS, f.MOVIE_AVERAGE_RATING]),
     Variant("without genres and year", zeroed=[f.MOVIE_GENRES, f.MOVIE_YEAR]),
     Variant("without the softmax", {"retrieval_weight": 0.0}),
-    Variant("softmax without uniform negatives", {"uniform_negatives": 0}),
-    Variant("softmax without logQ", zeroed=[f.MOVIE_LOG_COUNT]),
-    Variant("softmax without weights by liking", {"liking_power": 0.0}),
+    Variant("softmax without uniform negatives", {"uniform_share": 0.0}),
+    Variant("softmax with uniform negatives alone", {"uniform_share": 1.0}),
+    Variant("softmax without logQ", log_q=False),
+    Variant("softmax of liked and disliked alike", {"liking_power": 0.0}),
     Variant("without dropout of ids", {"id_dropout": 0.0}),
     Variant("without dropout", {"dropout": 0.0}),
     Variant("without moving average", {"ema_momentum": 0.0}),
@@ -116,6 +122,11 @@ def without(data: TrainData, zeroed: Sequence[str]) -> TrainData:
     return dataclasses.replace(data, transform=zero(data.transform), inputs=zero(data.inputs), **tables)
 
 
+def without_log_q() -> contextlib.AbstractContextManager:
+    """Take the correction for how often a movie is drawn out of the softmax."""
+    return unittest.mock.patch.object(Negatives, "log_q", lambda self, count: tf.zeros_like(count))
+
+
 def newest(output: pathlib.Path, component: str, key: str) -> str:
     """Return the directory of a component's latest artifact."""
     return str(max((output / "artifacts" / component / key).iterdir(), key=lambda path: int(path.name)))
@@ -141,7 +152,8 @@ def main(
     for seed, variant in itertools.product(map(str, range(seeds)), variants):
         if seed not in found.setdefault(variant.name, {}):
             data_of_variant = without(train_data, variant.zeroed)
-            trained = train(TrainerConfig(**variant.config, seed=int(seed)), data_of_variant)
+            with contextlib.nullcontext() if variant.log_q else without_log_q():
+                trained = train(TrainerConfig(**variant.config, seed=int(seed)), data_of_variant)
             users_and_movies = embeddings(trained.published, data_of_variant.inputs, known)
             result = evaluate(known, users_and_movies, len(known.stars))["model"]
             epochs = len(trained.history["loss"])

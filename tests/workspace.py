@@ -15,7 +15,7 @@ from pipeline import cli
 
 ROOT = pathlib.Path(__file__).parents[1]
 FAST = ("--epochs", "2", "--hidden-units", "32", "--batch-size", "256", "--ema-momentum", "0")
-FAST += ("--min-recall-vs-popularity", "0", "--refit-epochs", "1", "--uniform-negatives", "64")
+FAST += ("--min-recall-vs-popularity", "0", "--refit-epochs", "1", "--negatives", "64")
 
 
 def free_ports(count: int = 1) -> list[int]:

@@ -28,18 +28,21 @@ class TrainerConfig:
     """Factor of the squared kernel weights in the loss."""
     retrieval_weight: Annotated[float, Field(ge=0)] = 0.5
     """Factor of the sampled softmax in the loss; 0 trains on the rating error alone, by which movies are ranked too."""
-    uniform_negatives: Annotated[int, Field(ge=0)] = 1024
-    """Movies that are drawn from the catalogue for the softmax of a step, beside those of the batch."""
+    negatives: Annotated[int, Field(ge=1)] = 1024
+    """Movies drawn from the catalogue a step, against which the softmax sets those that users chose."""
+    uniform_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the negatives that are drawn each as often; the others are drawn by their number of ratings."""
     temperature: Annotated[float, Field(gt=0)] = 0.05
     """Divides the cosines in the softmax."""
     liking_power: Annotated[float, Field(ge=0)] = 3.0
-    """How sharply the softmax prefers ratings that are high; 0 counts all alike."""
+    """How sharply the softmax prefers ratings that are high: a row enters it with the probability of its rating,
+    scaled to [0, 1], to this power; 0 takes all rows."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of Adam."""
     ema_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Momentum of the moving average of the weights that is evaluated and exported; 0 takes the last weights."""
     batch_size: Annotated[int, Field(ge=2)] = 1024
-    """Rows per step over all replicas; the softmax sees one replica's share."""
+    """Rows per step over all replicas."""
     epochs: Annotated[int, Field(ge=1)] = 40
     """Passes over the train ratings at most."""
     patience: Annotated[int, Field(ge=1)] = 6
@@ -51,6 +54,6 @@ class TrainerConfig:
     seed: int = 0
     """Seed of weights, shuffling and dropout."""
     shuffle_rows: Annotated[int, Field(ge=1)] = 100_000
-    """Rows in the shuffle buffer of the training input."""
+    """Rows of the training input that are shuffled at a time."""
     strategy: Literal["none", "mirrored", "multi_worker"] = "none"
     """tf.distribute strategy: one device, all GPUs of one machine, or the workers of TF_CONFIG."""

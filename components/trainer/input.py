@@ -24,7 +24,7 @@ _MOVIE_COLUMNS = (*f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_INDEX, f.MOVIE_LOG_COUNT)
 _COLUMNS = (*f.USER_INPUTS, *_MOVIE_COLUMNS)
 _INTERLEAVED_SHARDS = 16
 _BLOCK_RECORDS = 256
-"""Records that are taken of a shard at a time; one by one, switching would cost more than parsing."""
+"""Records that are taken of a shard at a time; one by one they would cost more than reading and parsing them."""
 
 Transform = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 
@@ -45,8 +45,8 @@ def batches(
       transform: Raw features `[batch, n]` -> transformed features.
       histories: The users' latest ratings.
       batch_size: Rows per batch.
-      shuffle_rows: Rows in the shuffle buffer; 0 keeps the order and the last, smaller batch. With shuffling the last
-        batch is dropped, so that the softmax always sees as many negatives.
+      shuffle_rows: Rows that are shuffled at a time; 0 keeps the order and the last, smaller batch. With shuffling the
+        last batch is dropped, so that all steps count alike.
       seed: Seed of the order of shards and rows.
       worker: The worker whose share of the shards is wanted; of several workers' shares there is no end.
 
@@ -67,17 +67,15 @@ def batches(
     shards = tf.data.Dataset.from_tensor_slices(paths)
     if shuffle_rows:
         shards = shards.shuffle(len(paths), seed=seed)
-    records = shards.interleave(
-        lambda path: tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=1 << 20),
+    blocks = shards.interleave(
+        lambda path: tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=1 << 20).batch(_BLOCK_RECORDS),
         cycle_length=_INTERLEAVED_SHARDS,
-        block_length=_BLOCK_RECORDS,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    if shuffle_rows:
-        records = records.shuffle(shuffle_rows, seed=seed)
     if worker.count > 1:
-        records = records.repeat()  # Before the batches: a worker's shards may hold less than a whole one.
+        blocks = blocks.repeat()  # Before the batches: a worker's shards may hold less than a whole one.
+    records = _shuffled(blocks, batch_size, shuffle_rows, seed) if shuffle_rows else blocks.rebatch(batch_size)
 
     def parse(serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         raw = tf.io.parse_example(serialized, PARSE_SPEC)
@@ -88,11 +86,22 @@ def batches(
         inputs = {name: features[name] for name in _COLUMNS}
         return inputs | histories.lookup(user_id, features[f.MOVIE_INDEX]), features[f.LABEL]
 
-    return (
-        records.batch(batch_size, drop_remainder=bool(shuffle_rows))
-        .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _shuffled(blocks: tf.data.Dataset, batch_size: int, shuffle_rows: int, seed: int) -> tf.data.Dataset:
+    """Batch records after shuffling them some batches at a time.
+
+    tf.data's `shuffle` takes every record by itself, which takes longer than to read, parse and transform it.
+    """
+    window = max(shuffle_rows // batch_size, 1) * batch_size
+
+    def shuffle(rows: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        whole = tf.size(rows) // batch_size * batch_size
+        return tf.reshape(tf.random.experimental.stateless_shuffle(rows, seeds)[:whole], [-1, batch_size])
+
+    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
+    return tf.data.Dataset.zip(blocks.rebatch(window), seeds).map(shuffle).prefetch(1).unbatch()
 
 
 def movie_columns(catalog: pl.DataFrame, transform: Transform) -> dict[str, tf.Tensor]:

@@ -1,8 +1,9 @@
-"""The retrieval loss: softmax over the movies of the batch and over others drawn from the catalogue."""
+"""The retrieval loss: softmax of a user's movie against movies drawn from the catalogue."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -11,65 +12,87 @@ from keras import ops
 from schemas import features as f
 
 ACCIDENTAL_HIT_LOGIT = -1e9
-"""Added to a logit to take the movie out of the softmax: exp(-1e9) is 0 in float32."""
+"""The logit that takes a movie out of the softmax: exp(-1e9) is 0 in float32."""
+
+
+class Candidates(NamedTuple):
+    """Movies in a softmax."""
+
+    embedding: keras.KerasTensor
+    """`[movies, dim]` float32, L2-normalised."""
+    movie_id: keras.KerasTensor
+    """`[movies]` int64."""
+    log_q: keras.KerasTensor
+    """`[movies]` float32, log of how often the movie is expected among the negatives."""
 
 
 def sampled_softmax(
-    user_embedding: keras.KerasTensor,
-    candidate_embedding: keras.KerasTensor,
-    candidate_id: keras.KerasTensor,
-    candidate_log_q: keras.KerasTensor,
-    weight: keras.KerasTensor,
-    temperature: float,
+    user_embedding: keras.KerasTensor, own: Candidates, negatives: Candidates, temperature: float
 ) -> keras.KerasTensor:
-    """Compute the softmax of each row's movie against the candidates.
+    """Compute the softmax of each row's movie against the negatives.
 
-    The candidates are the movies of the batch's rows, drawn in proportion to their number of ratings, and possibly
-    more. Subtracting the log of how often a movie is expected among them corrects for the popular ones' being there
-    more often (logQ, Yi et al., RecSys 2019). A constant in it cancels. Other candidates with the row's own movie are
+    Subtracting the log of how often a movie is expected among the negatives corrects for the popular ones' being there
+    more often (logQ, Yi et al., RecSys 2019). A constant in it cancels. Negatives with the row's own movie are
     accidental hits and left out.
 
     Args:
-      user_embedding: `[batch, dim]` float32, L2-normalised.
-      candidate_embedding: `[batch + others, dim]` float32, L2-normalised; the first `batch` are the rows' own movies.
-      candidate_id: `[batch + others]` int64.
-      candidate_log_q: `[batch + others]` float32.
-      weight: `[batch]` float32 >= 0, how much the row counts.
+      user_embedding: `[rows, dim]` float32, L2-normalised.
+      own: The rows' own movies, in the order of the rows.
+      negatives: What all rows are compared with.
       temperature: Divides the cosines, > 0.
 
     Returns:
-      Scalar float32: the weighted mean of the rows' cross entropies in nats, 0 if all weights are 0.
+      Scalar float32: the mean of the rows' cross entropies in nats, 0 if there is no row.
     """
-    batch = ops.shape(user_embedding)[0]
-    logits = ops.matmul(user_embedding, ops.transpose(candidate_embedding)) / temperature - candidate_log_q[None, :]
-    same_movie = ops.cast(candidate_id[:batch, None] == candidate_id[None, :], logits.dtype)
-    own = ops.eye(batch, ops.shape(candidate_id)[0], dtype=logits.dtype)
-    logits = logits + (same_movie - own) * ACCIDENTAL_HIT_LOGIT
-    cross_entropy = ops.logsumexp(logits, axis=1) - ops.diagonal(logits)
-    return ops.sum(weight * cross_entropy) / ops.maximum(ops.sum(weight), keras.backend.epsilon())
+    positive = ops.sum(user_embedding * own.embedding, axis=1) / temperature - own.log_q
+    negative = ops.matmul(user_embedding, ops.transpose(negatives.embedding)) / temperature - negatives.log_q
+    hit = own.movie_id[:, None] == negatives.movie_id
+    logits = ops.concatenate([positive[:, None], ops.where(hit, ACCIDENTAL_HIT_LOGIT, negative)], axis=1)
+    cross_entropy = ops.logsumexp(logits, axis=1) - positive
+    return ops.sum(cross_entropy) / ops.cast(ops.maximum(ops.shape(positive)[0], 1), cross_entropy.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
-class UniformNegatives:
-    """Movies drawn from the whole catalogue, each as often: the batch alone never shows the rare ones."""
+class Negatives:
+    """Draws movies from the catalogue: some each as often, the others in proportion to their number of ratings.
+
+    The latter are what users choose between; the rare movies come up among the former alone.
+    """
 
     catalog: dict[str, tf.Tensor]
     """What the movie tower reads, `movie_id` and `movie_log_count` of every movie after Transform, `[movies, n]`."""
     number: int
     """How many are drawn a step."""
+    uniform_share: float
+    """Share of them that are drawn each as often, in [0, 1]."""
 
     def draw(self) -> dict[str, tf.Tensor]:
         """Draw movies, with repetition: `[number, n]` each."""
-        rows = tf.random.uniform([self.number], 0, len(self.catalog[f.MOVIE_ID]), tf.int32)
+        rows = tf.concat(
+            [
+                tf.random.uniform([self._uniform], 0, self._movies, tf.int32),
+                tf.random.categorical(tf.math.log(self._counts())[None], self.number - self._uniform, tf.int32)[0],
+            ],
+            axis=0,
+        )
         return {name: tf.gather(values, rows) for name, values in self.catalog.items()}
 
-    def log_q(self, count: keras.KerasTensor, batch: keras.KerasTensor) -> keras.KerasTensor:
-        """Return the log of how often a movie with `count` train ratings is expected among the candidates.
+    def log_q(self, count: tf.Tensor) -> tf.Tensor:
+        """Return the log of how often a movie with `count` train ratings is expected among what is drawn.
 
         Args:
           count: `[n]` float32.
-          batch: Scalar float32, how many of the candidates are movies of rows.
         """
-        counts = tf.math.expm1(self.catalog[f.MOVIE_LOG_COUNT])
-        of_rows = batch * count / tf.maximum(tf.reduce_sum(counts), 1.0)
-        return tf.math.log(of_rows + self.number / len(self.catalog[f.MOVIE_ID]))
+        popular = (self.number - self._uniform) * count / tf.reduce_sum(self._counts())
+        return tf.math.log(popular + self._uniform / self._movies)
+
+    @property
+    def _uniform(self) -> int:
+        return round(self.number * self.uniform_share)
+
+    @property
+    def _movies(self) -> int:
+        return self.catalog[f.MOVIE_ID].shape[0]
+
+    def _counts(self) -> tf.Tensor:
+        return tf.math.expm1(self.catalog[f.MOVIE_LOG_COUNT][:, 0])

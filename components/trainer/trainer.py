@@ -18,7 +18,7 @@ from components import progress
 from components.trainer import export
 from components.trainer.config import TrainerConfig
 from components.trainer.input import batches, movie_columns
-from components.trainer.losses import UniformNegatives
+from components.trainer.losses import Negatives
 from components.trainer.multi_worker import MultiWorkerTwoTower, Worker, this_worker
 from components.trainer.ranking import RankingMetrics
 from components.trainer.towers import MovieTower, TwoTower, UserTower
@@ -141,10 +141,9 @@ def train(
     with strategy.scope():
         vocabulary_size = len(data.vocabulary)
         model = build_model(config, vocabulary_size, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
-        if config.uniform_negatives:
-            model.negatives = UniformNegatives(
-                movie_columns(data.ranking.catalog, data.transform), config.uniform_negatives
-            )
+        model.negatives = Negatives(
+            movie_columns(data.ranking.catalog, data.transform), config.negatives, config.uniform_share
+        )
         _compile(model, config)
     callbacks = _averaging(config) + _early_stopping(config, data)
     if worker.is_chief:
@@ -199,7 +198,8 @@ def _input(
 def _compile(model: TwoTower, config: TrainerConfig) -> None:
     momentum = config.ema_momentum
     optimizer = keras.optimizers.Adam(config.learning_rate, use_ema=bool(momentum), ema_momentum=momentum or None)
-    model.compile(optimizer=optimizer, metrics=[keras.metrics.MeanSquaredError(name="mse")])
+    # XLA on a CPU takes a third longer a step (docs/quality.md), and fifteen seconds to compile.
+    model.compile(optimizer=optimizer, metrics=[keras.metrics.MeanSquaredError(name="mse")], jit_compile=False)
 
 
 def _averaging(config: TrainerConfig) -> list[keras.callbacks.Callback]:

@@ -20,7 +20,7 @@ OVERRIDES = {
     "min_recall_vs_popularity": 0,
     "epochs": 2,
     "refit_epochs": 1,
-    "uniform_negatives": 64,
+    "negatives": 64,
 }
 
 

@@ -27,6 +27,18 @@ def test_training_shuffles_by_seed_and_drops_the_rest(shards, lookups):
     assert not np.array_equal(ids(dataset), ids(dataset)), "each epoch has an order of its own"
 
 
+@pytest.mark.parametrize("shuffle_rows", [1, 130, 600])
+def test_whatever_is_shuffled_at_a_time_all_whole_batches_come(shards, lookups, shuffle_rows):
+    """600 rows are 9 batches of 64 and a rest; read in order, the first 576 rows are in some window each."""
+    dataset = batches([shards], *lookups, 64, shuffle_rows=shuffle_rows)
+    sizes = [len(label) for _, label in dataset]
+    assert sizes == [64] * 9
+    kept = np.concatenate([label.numpy()[:, 0] for _, label in dataset])
+    rows = np.concatenate([label.numpy()[:, 0] for _, label in batches([shards], *lookups, 64)])
+    values, numbers = np.unique(rows, return_counts=True)
+    assert all(np.sum(kept == value) <= number for value, number in zip(values, numbers, strict=True))
+
+
 def test_no_shards_is_an_error(lookups, tmp_path):
     with pytest.raises(ValueError, match="no examples at"):
         batches([str(tmp_path / "*.gz")], *lookups, 64)

@@ -4,68 +4,63 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.losses import UniformNegatives, sampled_softmax
+from components.trainer.losses import Candidates, Negatives, sampled_softmax
 from schemas import features as f
 
 
-def loss(users, movies, ids, log_count, weight, temperature=0.5):
-    arrays = [np.array(x, np.float32) for x in (users, movies)]
-    return float(
-        sampled_softmax(
-            *arrays, np.array(ids), np.array(log_count, np.float32), np.array(weight, np.float32), temperature
-        )
-    )
+def candidates(vectors, ids, log_q):
+    return Candidates(np.array(vectors, np.float32), np.array(ids), np.array(log_q, np.float32))
+
+
+def loss(users, own, negatives, temperature=0.5):
+    users = np.array(users, np.float32).reshape(-1, 2)
+    return float(sampled_softmax(users, candidates(*own), candidates(*negatives), temperature))
 
 
 def test_two_rows_by_hand():
-    """Logits are cosine / 0.5 less the log count; the second row counts double."""
-    users, movies = [[1, 0], [0.6, 0.8]], [[1, 0], [0, 1]]
-    counts = [math.log(4), 0]
-    first = [1 / 0.5 - math.log(4), 0 / 0.5 - 0]
-    second = [0.6 / 0.5 - math.log(4), 0.8 / 0.5 - 0]
-    expected = (
-        1 * (math.log(sum(map(math.exp, first))) - first[0]) + 2 * (math.log(sum(map(math.exp, second))) - second[1])
-    ) / 3
-    assert loss(users, movies, [7, 8], counts, [1, 2]) == pytest.approx(expected, rel=1e-6)
+    """Logits are cosine / 0.5 less the log of the expected number."""
+    own, negatives = ([[1, 0], [0, 1]], [7, 8], [math.log(4), 0]), ([[0, 1], [0.8, 0.6]], [1, 2], [math.log(2), 0])
+    first = [1 / 0.5 - math.log(4), 0 / 0.5 - math.log(2), 0.8 / 0.5]
+    second = [0.8 / 0.5, 0.8 / 0.5 - math.log(2), 0.96 / 0.5]
+    expected = sum(math.log(sum(map(math.exp, row))) - row[0] for row in (first, second)) / 2
+    assert loss([[1, 0], [0.6, 0.8]], own, negatives) == pytest.approx(expected, rel=1e-6)
 
 
 def test_accidental_hits_are_left_out():
-    """Another row with the same movie is no negative: the loss is that of the row alone against the third movie."""
-    users, movies = [[1, 0], [1, 0], [0, 1]], [[1, 0], [1, 0], [0, 1]]
+    """The row's own movie, drawn as a negative, is none: the loss is that against the other movie alone."""
+    negatives = [[1, 0], [0, 1]], [7, 9], [0, 0]
     expected = math.log(math.exp(2) + math.exp(0)) - 2
-    assert loss(users, movies, [7, 7, 9], [0, 0, 0], [1, 1, 0]) == pytest.approx(expected, rel=1e-6)
+    assert loss([[1, 0]], ([[1, 0]], [7], [0]), negatives) == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_constant_in_the_log_count_cancels():
+def test_a_constant_in_the_log_of_the_expected_number_cancels():
     rng = np.random.default_rng(0)
-    users, movies = rng.normal(size=(2, 6, 4))
-    counts, weight = rng.random(6), rng.random(6)
-    assert loss(users, movies, range(6), counts, weight) == pytest.approx(
-        loss(users, movies, range(6), counts + 11, weight), rel=1e-4
+    users, own, others = rng.normal(size=(3, 6, 2))
+    log_q = rng.random((2, 6))
+    parts = (own, range(6)), (others, range(6, 12))
+    plain, shifted = (
+        loss(users, *((*part, q + shift) for part, q in zip(parts, log_q, strict=True))) for shift in (0, 11)
     )
+    assert plain == pytest.approx(shifted, rel=1e-4)
 
 
-def test_no_weight_is_no_loss():
-    assert loss([[1, 0]], [[1, 0]], [1], [0], [0]) == 0
+def test_no_row_is_no_loss():
+    nothing = np.zeros((0, 2)), np.zeros(0, int), []
+    assert loss([], nothing, ([[1, 0]], [1], [0])) == 0
 
 
-def test_other_candidates_join_the_softmax_and_the_own_movie_among_them_does_not():
-    """One row, its own movie drawn again, and another movie: the loss is that against the other one alone."""
-    expected = math.log(math.exp(2) + math.exp(0)) - 2
-    assert loss([[1, 0]], [[1, 0], [1, 0], [0, 1]], [7, 7, 9], [0, 0, 0], [1]) == pytest.approx(expected, rel=1e-6)
-
-
-def test_uniform_negatives_come_from_the_whole_catalogue_and_know_their_odds():
+def test_negatives_come_from_the_whole_catalogue_and_know_their_odds():
+    """Of 3,000 drawn movies a third is uniform over 3 movies, the others are in proportion to 0, 10 and 30 ratings."""
     counts = np.array([[0.0], [10.0], [30.0]])
     catalog = {f.MOVIE_ID: tf.constant([[5], [6], [7]]), f.MOVIE_LOG_COUNT: tf.constant(np.log1p(counts), tf.float32)}
-    negatives = UniformNegatives(catalog, 3_000)
+    negatives = Negatives(catalog, 3_000, 1 / 3)
+    expected = np.array([333.3, 833.3, 1833.3])
     tf.random.set_seed(1)
     drawn = negatives.draw()
     ids, numbers = np.unique(drawn[f.MOVIE_ID], return_counts=True)
     assert ids.tolist() == [5, 6, 7]
-    assert (abs(numbers - 1_000) < 150).all()
+    assert (abs(numbers - expected) < 100).all()
     rated = np.expm1(drawn[f.MOVIE_LOG_COUNT][:, 0].numpy())
     np.testing.assert_allclose(rated, counts[drawn[f.MOVIE_ID][:, 0].numpy() - 5, 0], atol=1e-3)
-    # Of 80 rows a movie with 10 of 40 ratings is expected 20 times, and 1,000 times among the 3,000.
-    log_q = negatives.log_q(tf.constant([0.0, 10.0, 30.0]), 80.0)
-    np.testing.assert_allclose(log_q, np.log([1_000, 1_020, 1_060]), rtol=1e-6)
+    log_q = negatives.log_q(tf.constant([0.0, 10.0, 30.0]))
+    np.testing.assert_allclose(np.exp(log_q), expected, rtol=1e-3)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.losses import UniformNegatives, sampled_softmax
+from components.trainer.losses import Candidates, Negatives, sampled_softmax
 from components.trainer.towers import MovieTower, TwoTower, UserTower
 from schemas import features as f
 
@@ -114,33 +114,62 @@ def test_without_retrieval_weight_the_loss_is_the_squared_error():
     assert float(plain.compute_loss(inputs, label, outputs)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_mixed_loss_adds_the_weighted_softmax():
-    inputs, label = batch()
+def negatives_of(inputs, number=50):
+    """Movies of other ids, so that none is an accidental hit."""
+    catalog = {name: tf.constant(inputs[name][:5]) for name in (*f.MOVIE_INPUTS, f.MOVIE_INDEX, f.MOVIE_LOG_COUNT)}
+    return Negatives(catalog | {f.MOVIE_ID: tf.constant([[10], [11], [12], [13], [14]], tf.int64)}, number, 0.5)
+
+
+def test_the_mixed_loss_adds_the_weighted_softmax(monkeypatch):
+    """Rows of the best rating are all in the softmax, those of the worst are not; one negative, drawn beforehand."""
+    inputs, _ = batch()
+    label = np.where(np.arange(12) % 3 == 0, 1, -1).astype(np.float32)[:, None]
     mixed = model(retrieval_weight=0.25, temperature=0.2, liking_power=3.0)
+    mixed.negatives = negatives_of(inputs, 2)
+    drawn = mixed.negatives.draw()
+    monkeypatch.setattr(Negatives, "draw", lambda self: drawn)
     outputs = mixed(inputs)
+    counts = [np.exp(inputs[f.MOVIE_LOG_COUNT][::3, 0]), np.expm1(drawn[f.MOVIE_LOG_COUNT][:, 0])]
     softmax = sampled_softmax(
-        outputs["user_embedding"],
-        outputs["movie_embedding"],
-        inputs[f.MOVIE_ID][:, 0],
-        inputs[f.MOVIE_LOG_COUNT][:, 0],
-        ((label + 1) / 2)[:, 0] ** 3,
+        outputs["user_embedding"][::3],
+        Candidates(
+            outputs["movie_embedding"][::3], inputs[f.MOVIE_ID][::3, 0], mixed.negatives.log_q(tf.constant(counts[0]))
+        ),
+        Candidates(
+            mixed.movie_tower(drawn)["movie_embedding"],
+            drawn[f.MOVIE_ID][:, 0],
+            mixed.negatives.log_q(tf.constant(counts[1])),
+        ),
         0.2,
     )
     expected = np.mean((np.asarray(outputs["scaled_rating"]) - label) ** 2) + 0.25 * float(softmax)
-    assert float(mixed.compute_loss(inputs, label, outputs)) == pytest.approx(expected, rel=1e-5)
+    assert float(softmax) > 0.1
+    assert float(mixed.compute_loss(inputs, label, outputs, training=False)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_drawn_movies_count_in_training_alone():
+@pytest.mark.parametrize(("power", "share"), [(0.0, 1.0), (1.0, 0.5), (3.0, 0.25)])
+def test_rows_enter_the_softmax_by_how_much_they_are_liked(monkeypatch, power, share):
+    """Labels are uniform in [-1, 1], so the mean of `((label + 1) / 2) ** power` is `1 / (power + 1)`."""
+    inputs, label = batch(rows=4_000)
+    mixed = model(retrieval_weight=1.0, liking_power=power)
+    mixed.negatives = negatives_of(inputs)
+    sizes = []
+    embed = UserTower.embedding
+    monkeypatch.setattr(
+        UserTower, "embedding", lambda self, x, training: sizes.append(len(x[f.MOVIE_ID])) or embed(self, x, training)
+    )
+    mixed.compute_loss(inputs, label, mixed(inputs, training=True), training=True)
+    assert sizes[0] == pytest.approx(4_000 * share, rel=0.1)
+
+
+def test_a_batch_that_nobody_liked_has_no_softmax():
     inputs, label = batch()
-    mixed = model(retrieval_weight=1.0, temperature=0.2)
+    mixed = model(retrieval_weight=1.0)
+    mixed.negatives = negatives_of(inputs)
     outputs = mixed(inputs)
-    alone = float(mixed.compute_loss(inputs, label, outputs, training=False))
-    catalog = {name: inputs[name][:5] for name in (*f.MOVIE_INPUTS, f.MOVIE_INDEX, f.MOVIE_LOG_COUNT)}
-    catalog = {name: tf.constant(value) for name, value in catalog.items()}
-    catalog[f.MOVIE_ID] = tf.constant([[10], [11], [12], [13], [14]], tf.int64)
-    mixed.negatives = UniformNegatives(catalog, 50)
-    assert float(mixed.compute_loss(inputs, label, outputs, training=False)) == alone
-    assert float(mixed.compute_loss(inputs, label, outputs, training=True)) > alone + 0.1
+    worst = np.full_like(label, -1)
+    expected = np.mean((np.asarray(outputs["scaled_rating"]) - worst) ** 2)
+    assert float(mixed.compute_loss(inputs, worst, outputs)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_penalty_on_the_weights_is_part_of_the_loss():

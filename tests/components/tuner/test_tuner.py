@@ -12,7 +12,7 @@ from components.tuner.tuner import Search, search_space, tuner_fn
 from schemas import keys
 
 GIVEN = TrainerConfig(
-    hidden_units=(8,), embedding_dim=4, id_dim=4, batch_size=100, epochs=2, learning_rate=0.01, uniform_negatives=20
+    hidden_units=(8,), embedding_dim=4, id_dim=4, batch_size=100, epochs=2, learning_rate=0.01, negatives=20
 )
 
 
