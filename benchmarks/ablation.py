@@ -22,19 +22,19 @@ import numpy as np
 import polars as pl
 import rich.box
 import tensorflow as tf
-import tensorflow_transform as tft
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import heldout
+from benchmarks.training import train_data_of
 from components import dataset
 from components.evaluation_gate.evaluate import Embeddings, evaluate
 from components.trainer.config import TrainerConfig
 from components.trainer.embed import movie_inputs
 from components.trainer.losses import Negatives
 from components.trainer.towers import Tower, TwoTower
-from components.trainer.train_data import TrainData, load_data
+from components.trainer.train_data import TrainData
 from components.trainer.trainer import train
 from schemas import features as f
 from schemas.vectors import Vectors
@@ -127,11 +127,6 @@ def without_log_q() -> contextlib.AbstractContextManager:
     return unittest.mock.patch.object(Negatives, "log_q", lambda self, count: tf.zeros_like(count))
 
 
-def newest(output: pathlib.Path, component: str, key: str) -> str:
-    """Return the directory of a component's latest artifact."""
-    return str(max((output / "artifacts" / component / key).iterdir(), key=lambda path: int(path.name)))
-
-
 def main(
     data: Annotated[pathlib.Path, typer.Option(help="MovieLens directory.")],
     output: Annotated[pathlib.Path, typer.Option(help="Output of a run on the train ratings of its split.")],
@@ -140,11 +135,7 @@ def main(
     only: Annotated[str, typer.Option(help="Variants whose name contains this.")] = "",
 ) -> None:
     """Train every variant with every seed, and print the ablation table as Markdown."""
-    examples = newest(output, "PolarsExampleGen", "examples")
-    tables = (newest(output, "PolarsExampleGen", key) for key in ("movie_catalog", "user_histories"))
-    transform = tft.TFTransformOutput(newest(output, "Transform", "transform_graph"))
-    files = ([f"{examples}/Split-{split}/*"] for split in ("train", "eval"))
-    train_data = load_data(*files, transform, *tables)
+    train_data = train_data_of(output)
     known = known_ratings(heldout.split(data), train_data.ranking)
     found = json.loads(results.read_text()) if results.exists() else {}
     log = Console(stderr=True)

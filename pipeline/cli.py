@@ -16,7 +16,9 @@ from rich.progress import Progress
 
 from pipeline import config as run_config
 from pipeline import options
+from pipeline.artifacts import newest
 from pipeline.data_sample import SampleConfig, write_sample
+from schemas import keys
 from serving.config import ServiceConfig, TowerConfig
 
 app = typer.Typer(
@@ -242,9 +244,7 @@ def report(
     to: Annotated[pathlib.Path, typer.Option(help="File to write")] = pathlib.Path("report.html"),
 ) -> None:
     """Write the report of the latest evaluation: one HTML page that needs nothing else."""
-    from pipeline.report import newest_report
-
-    shutil.copyfile(newest_report(output), to)
+    shutil.copyfile(newest(output, "evaluation") / keys.REPORT_FILE, to)
     typer.echo(f"{to}")
 
 

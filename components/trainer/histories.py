@@ -7,6 +7,7 @@ In the examples they would be repeated in every row of the user; as a table they
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -50,23 +51,28 @@ class HistoryTable:
         }
 
 
-def load(histories_uri: str, vocabulary: np.ndarray, with_eval: bool = False) -> HistoryTable:
-    """Build the table shard by shard.
+def load(histories_uri: str, vocabulary: np.ndarray) -> tuple[HistoryTable, HistoryTable]:
+    """Build the table of train ratings and that of all ratings, shard by shard.
 
     Args:
       histories_uri: URI of the UserHistories artifact.
       vocabulary: `[movies]` int64, the movie ids in the order of the vocabulary.
-      with_eval: Whether eval ratings are in it, beside train ratings.
     """
     places = pl.DataFrame({f.MOVIE_ID: vocabulary, f.MOVIE_INDEX: np.arange(1, len(vocabulary) + 1, dtype=np.int32)})
     shards = (dataset.read_parquet(path) for path in dataset.history_shards(histories_uri))
-    parts = [_table(shard.filter(pl.col(IS_TRAIN) | with_eval), places) for shard in shards]
-    ids, movies, half_stars = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.argsort(ids)
-    return HistoryTable(ids[order], movies[order], half_stars[order])
+    parts = [(_table(shard.filter(IS_TRAIN), places), _table(shard, places)) for shard in shards]
+    train, every = (_joined(tables) for tables in zip(*parts, strict=True))
+    return train, every
 
 
-def _table(shard: pl.DataFrame, places: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _joined(parts: Sequence[HistoryTable]) -> HistoryTable:
+    names = [field.name for field in dataclasses.fields(HistoryTable)]
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    order = np.argsort(columns["user_ids"])
+    return HistoryTable(**{name: column[order] for name, column in columns.items()})
+
+
+def _table(shard: pl.DataFrame, places: pl.DataFrame) -> HistoryTable:
     latest = (
         shard.sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
         .group_by(f.USER_ID, maintain_order=True)
@@ -78,4 +84,4 @@ def _table(shard: pl.DataFrame, places: pl.DataFrame) -> tuple[np.ndarray, np.nd
     history = user_history(
         np.append(starts, latest.height), index, latest[f.RATING].to_numpy(), length=f.HISTORY_LENGTH + 1
     )
-    return users, history[0], (history[1] / f.RATING_STEP).astype(np.uint8)
+    return HistoryTable(users, history[0], (history[1] / f.RATING_STEP).astype(np.uint8))

@@ -101,6 +101,16 @@ def build_model(config: TrainerConfig, vocabulary_size: int, cls: type[TwoTower]
     )
 
 
+def compiled_model(config: TrainerConfig, data: TrainData, cls: type[TwoTower] = TwoTower) -> TwoTower:
+    """Build the untrained model, ready for `fit`."""
+    model = build_model(config, len(data.vocabulary), cls)
+    model.negatives = Negatives(
+        movie_columns(data.ranking.catalog, data.transform), config.negatives, config.uniform_share
+    )
+    _compile(model, config)
+    return model
+
+
 def get_strategy(name: str) -> tf.distribute.Strategy:
     """Return the tf.distribute strategy of a configuration."""
     if name == "mirrored":
@@ -134,17 +144,12 @@ def train(
     worker = this_worker(strategy)
     # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
-    train_data, steps = _input(config, data, worker)
+    train_data, steps = train_batches(config, data, worker)
     eval_data = batches(data.eval_files, data.transform, data.histories, config.batch_size)
     if worker.count > 1:
         eval_data = _unsharded(eval_data)
     with strategy.scope():
-        vocabulary_size = len(data.vocabulary)
-        model = build_model(config, vocabulary_size, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
-        model.negatives = Negatives(
-            movie_columns(data.ranking.catalog, data.transform), config.negatives, config.uniform_share
-        )
-        _compile(model, config)
+        model = compiled_model(config, data, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
     callbacks = _averaging(config) + _early_stopping(config, data)
     if worker.is_chief:
         callbacks.append(StepProgress(config.epochs))
@@ -158,9 +163,9 @@ def train(
         callbacks=callbacks,
         verbose=0,
     )
-    evaluated = _outside_strategy(model, build_model(config, vocabulary_size), eval_data)
+    published = evaluated = _outside_strategy(model, build_model(config, len(data.vocabulary)), eval_data)
     if config.refit_epochs:
-        train_data, steps = _input(config, data, worker, with_eval=True)
+        train_data, steps = train_batches(config, data, worker, with_eval=True)
         with strategy.scope():
             _compile(model, config)
         model.fit(
@@ -170,17 +175,24 @@ def train(
             callbacks=_averaging(config) + ([StepProgress(config.refit_epochs, "refit")] if worker.is_chief else []),
             verbose=0,
         )
-    return Trained(
-        evaluated,
-        _outside_strategy(model, build_model(config, vocabulary_size), eval_data),
-        {name: [float(x) for x in values] for name, values in history.history.items()},
-    )
+        published = _outside_strategy(model, build_model(config, len(data.vocabulary)), eval_data)
+    return Trained(evaluated, published, {name: [float(x) for x in values] for name, values in history.history.items()})
 
 
-def _input(
+def train_batches(
     config: TrainerConfig, data: TrainData, worker: Worker, with_eval: bool = False
 ) -> tuple[tf.data.Dataset, int | None]:
-    """Return a worker's batches, and how many steps an epoch has, if that is known."""
+    """Return a worker's batches, and how many steps an epoch has, if that is known.
+
+    Args:
+      config: Trainer configuration.
+      data: What to train on.
+      worker: The worker.
+      with_eval: Whether the eval ratings are trained on, too.
+
+    Raises:
+      ValueError: There are fewer shards than workers, or fewer rows than a batch has.
+    """
     files, rows, table = data.train_files, data.train_rows, data.histories
     if with_eval:
         files, table = [*files, *data.eval_files], data.all_histories

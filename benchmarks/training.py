@@ -1,0 +1,100 @@
+"""How fast the towers train, streamed from a run's examples and from memory.
+
+    python -m benchmarks.training --output OUTPUT [--rounds 3]
+
+OUTPUT is that of a finished `matinee run`. The rounds take turns, because the speed of a machine drifts; a round is
+one call of Keras' `fit`, whose first steps do not count: they fill the input.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pathlib
+import statistics
+import time
+from typing import Annotated
+
+import keras
+import rich.box
+import tensorflow_transform as tft
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from components.trainer.config import TrainerConfig
+from components.trainer.multi_worker import Worker
+from components.trainer.train_data import TrainData, load_data
+from components.trainer.trainer import compiled_model, train_batches
+from pipeline.artifacts import newest
+from schemas import keys
+
+_WARM_UP_STEPS = 10
+
+
+class Stopwatch(keras.callbacks.Callback):
+    """Times the steps after the first ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps, self.wall_s, self.cpu_s = 0, 0.0, 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Start, or look at the clocks."""
+        if batch + 1 == _WARM_UP_STEPS:
+            self._wall, self._cpu = time.perf_counter(), time.process_time()
+        if batch >= _WARM_UP_STEPS:
+            self.steps = batch + 1 - _WARM_UP_STEPS
+            self.wall_s, self.cpu_s = time.perf_counter() - self._wall, time.process_time() - self._cpu
+
+
+def train_data_of(output: pathlib.Path) -> TrainData:
+    """Load what a run's Trainer was given."""
+    examples, transform = newest(output, "examples"), newest(output, "transform_graph")
+    files = ([f"{examples}/Split-{split}/*"] for split in ("train", "eval"))
+    tables = (str(newest(output, key)) for key in (keys.MOVIE_CATALOG, keys.USER_HISTORIES))
+    return load_data(*files, tft.TFTransformOutput(str(transform)), *tables)
+
+
+def main(
+    output: Annotated[pathlib.Path, typer.Option(help="Output of a finished run.")],
+    rounds: Annotated[int, typer.Option(help="Rounds of each.")] = 3,
+    steps: Annotated[int, typer.Option(help="Steps of a round.")] = 100,
+    batch_size: Annotated[int | None, typer.Option(help="Rows of a step; the default's without.")] = None,
+) -> None:
+    """Print rows per second of both as Markdown."""
+    data = train_data_of(output)
+    config = TrainerConfig() if batch_size is None else TrainerConfig(batch_size=batch_size)
+    steps += _WARM_UP_STEPS
+    streamed, _ = train_batches(config, data, Worker())
+    in_memory = streamed.take(steps).cache()
+    for _ in in_memory:
+        pass
+    model = compiled_model(config, data)
+    found: dict[str, list[Stopwatch]] = {"streamed": [], "from memory": []}
+    model.fit(in_memory.take(_WARM_UP_STEPS), verbose=0)  # Traces.
+    for _, (name, batches) in itertools.product(
+        range(rounds), (("streamed", streamed.repeat()), ("from memory", in_memory.repeat()))
+    ):
+        watch = Stopwatch()
+        model.fit(batches, steps_per_epoch=steps, callbacks=[watch], verbose=0)
+        found[name].append(watch)
+    table = Table(box=rich.box.MARKDOWN)
+    for column in ("", "rows/s", "ms a step", "cores busy"):
+        table.add_column(column)
+    speeds = {}
+    for name, watches in found.items():
+        step_s = statistics.median(watch.wall_s / watch.steps for watch in watches)
+        speeds[name] = config.batch_size / step_s
+        cores = statistics.median(watch.cpu_s / watch.wall_s for watch in watches)
+        table.add_row(name, f"{speeds[name]:,.0f}", f"{step_s * 1e3:.1f}", f"{cores:.2f} of {os.cpu_count()}")
+    console = Console(width=200)
+    console.print(table)
+    console.print(
+        f"streamed / from memory {speeds['streamed'] / speeds['from memory']:.2f}; median of {rounds} rounds of "
+        f"{steps - _WARM_UP_STEPS} steps of {config.batch_size:,} rows, {len(data.vocabulary):,} movies"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,22 @@
+"""Where a run's artifacts are."""
+
+from __future__ import annotations
+
+import pathlib
+
+
+def newest(output: str | pathlib.Path, key: str) -> pathlib.Path:
+    """Return the directory of the latest artifact of an output channel.
+
+    Args:
+      output: Output directory of `matinee run`.
+      key: Name of the channel, for example `examples`.
+
+    Raises:
+      ValueError: There is none.
+    """
+    found = pathlib.Path(output).glob(f"artifacts/*/{key}/*/")
+    directory = max(found, key=lambda path: int(path.name), default=None)
+    if directory is None:
+        raise ValueError(f"no {key} in {str(output)!r}; run the pipeline first (matinee run --output {output})")
+    return directory
