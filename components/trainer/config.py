@@ -48,7 +48,7 @@ class TrainerConfig:
     patience: Annotated[int, Field(ge=1)] = 6
     """Epochs without a better NDCG@10 of eval users (retrieval_weight 0: eval loss) before training stops; the best
     weights are kept."""
-    refit_epochs: Annotated[int, Field(ge=0)] = 3
+    refit_epochs: Annotated[int, Field(ge=0)] = 10
     """Passes over train and eval ratings with which the best model goes on before it is published, so that the latest
     ratings count; it is the model without them that is evaluated. 0 publishes that one."""
     seed: int = 0
