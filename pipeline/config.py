@@ -33,6 +33,9 @@ class DataConfig:
     """Ratings per user partition, which is the most that a worker holds, and per shard."""
     chunk_bytes: Annotated[int, Field(ge=1024)] = 32 << 20
     """Bytes of a CSV file that are read at a time."""
+    sample_rows: Annotated[int, Field(ge=1)] = 1_000_000
+    """Train ratings, about, from which statistics, the constants of Transform and its vocabulary of movies are taken:
+    a random sample where there are more."""
     beam_args: tuple[str, ...] = ()
     """Arguments of the Beam runner, such as --runner=FlinkRunner; in this process by default."""
 

@@ -70,11 +70,12 @@ def create_pipeline(
         max_bad_rows=config.data.max_bad_rows,
         rows_per_shard=config.data.rows_per_shard,
         chunk_bytes=config.data.chunk_bytes,
+        sample_rows=config.data.sample_rows,
         seed=config.trainer.seed,
         data_fingerprint=parameters.data_fingerprint,
     )
     examples = example_gen.outputs["examples"]
-    statistics_gen = tfx_components.StatisticsGen(examples=examples)
+    statistics_gen = tfx_components.StatisticsGen(examples=examples, exclude_splits=list(shards.SAMPLES))
     schema_gen = CuratedSchemaGen()
     schema = schema_gen.outputs["schema"]
     example_validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
@@ -82,7 +83,7 @@ def create_pipeline(
         examples=examples,
         schema=schema,
         preprocessing_fn=PREPROCESSING_FN,
-        splits_config=transform_pb2.SplitsConfig(analyze=[shards.TRAIN]),
+        splits_config=transform_pb2.SplitsConfig(analyze=[shards.SAMPLES[shards.TRAIN]]),
         materialize=False,
         disable_statistics=True,
         custom_config={code_hash.PROPERTY: code_hash.of("components.transform", "schemas.features")},

@@ -29,6 +29,7 @@ class PolarsExampleGenSpec(component_spec.ComponentSpec):
         executor.MAX_BAD_ROWS: component_spec.ExecutionParameter(type=float),
         executor.ROWS_PER_SHARD: component_spec.ExecutionParameter(type=int),
         executor.CHUNK_BYTES: component_spec.ExecutionParameter(type=int),
+        executor.SAMPLE_ROWS: component_spec.ExecutionParameter(type=int),
         executor.SEED: component_spec.ExecutionParameter(type=int),
         DATA_FINGERPRINT: component_spec.ExecutionParameter(type=str),
         code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
@@ -56,6 +57,7 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
         max_bad_rows: float = 0.01,
         rows_per_shard: int = 500_000,
         chunk_bytes: int = 32 << 20,
+        sample_rows: int = 1_000_000,
         seed: int = 0,
         data_fingerprint: str | RuntimeParameter = "",
     ) -> None:
@@ -68,7 +70,8 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
           max_bad_rows: Largest share of rows that `drop` may leave out, in [0, 1].
           rows_per_shard: Ratings per user partition, about.
           chunk_bytes: Bytes of a CSV file that are read at a time.
-          seed: Seed of the shuffle.
+          sample_rows: Train ratings in the split `train_sample`, about; `eval_sample` has the same share of `eval`.
+          seed: Seed of the shuffle and of the samples.
           data_fingerprint: Identifies the data's content for the cache of an orchestrator that runs no driver.
 
         Raises:
@@ -76,8 +79,10 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
         """
         if on_bad_rows not in (checks.FAIL, checks.DROP):
             raise ValueError(f"on_bad_rows is {on_bad_rows!r}, expected {checks.FAIL!r} or {checks.DROP!r}")
-        if not 0 <= max_bad_rows <= 1 or min(rows_per_shard, chunk_bytes) < 1:
-            raise ValueError("expected max_bad_rows in [0, 1], rows_per_shard and chunk_bytes of 1 or more")
+        if not 0 <= max_bad_rows <= 1 or min(rows_per_shard, chunk_bytes, sample_rows) < 1:
+            raise ValueError(
+                "expected max_bad_rows in [0, 1], rows_per_shard, chunk_bytes and sample_rows of 1 or more"
+            )
         split = split or SplitConfig()
         input_config = utils.make_default_input_config()
         # BaseBeamComponent's, not the parent's: FileBasedExampleGen builds its own spec.
@@ -96,6 +101,7 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
                 max_bad_rows=max_bad_rows,
                 rows_per_shard=rows_per_shard,
                 chunk_bytes=chunk_bytes,
+                sample_rows=sample_rows,
                 seed=seed,
                 data_fingerprint=data_fingerprint,
                 code_hash=code_hash.of("components.polars_example_gen", "schemas"),

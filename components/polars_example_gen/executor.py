@@ -27,6 +27,7 @@ ON_BAD_ROWS = "on_bad_rows"
 MAX_BAD_ROWS = "max_bad_rows"
 ROWS_PER_SHARD = "rows_per_shard"
 CHUNK_BYTES = "chunk_bytes"
+SAMPLE_ROWS = "sample_rows"
 SEED = "seed"
 
 _TEMPORARY = ".temp"
@@ -50,7 +51,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           input_dict: Empty.
           output_dict: `examples`, `movie_catalog`, `user_histories`.
           exec_properties: `input_base`, `eval_fraction`, `min_ratings`, `eval_after_s`, `on_bad_rows`,
-            `max_bad_rows`, `rows_per_shard`, `chunk_bytes`, `seed`.
+            `max_bad_rows`, `rows_per_shard`, `chunk_bytes`, `sample_rows`, `seed`.
 
         Raises:
           BadInputError: The input breaks the policy on bad rows, or a table is missing, empty or lacks a column.
@@ -122,6 +123,7 @@ def _job(
         ),
         on_bad_rows=exec_properties[ON_BAD_ROWS],
         seed=exec_properties[SEED],
+        sample_rows=exec_properties[SAMPLE_ROWS],
         examples_uri=uri(standard_component_specs.EXAMPLES_KEY),
         catalog_uri=uri(keys.MOVIE_CATALOG),
         histories_uri=uri(keys.USER_HISTORIES),
@@ -130,7 +132,7 @@ def _job(
 
 
 def _publish(examples: types.Artifact, summary: dict[str, Any], exec_properties: dict[str, Any]) -> None:
-    examples.splits = [shards.TRAIN, shards.EVAL]
+    examples.splits = [*shards.SAMPLES, *shards.SAMPLES.values()]
     examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     examples.set_int_custom_property(utils.SPAN_PROPERTY_NAME, exec_properties.get(utils.SPAN_PROPERTY_NAME) or 0)

@@ -40,6 +40,8 @@ class Job:
     split: SplitConfig
     on_bad_rows: str
     seed: int
+    sample_rows: int
+    """Train rows in the sample of the train split, about; the eval split is sampled at the same rate."""
     examples_uri: str
     catalog_uri: str
     histories_uri: str
@@ -125,13 +127,22 @@ class WritePartition(beam.DoFn):
         """Compute features, encode and write."""
         partition, data = element
         job, frame = self._job, unpack(data)
-        catalog, constants = featurise_catalog(unpack(self._catalog), statistics)
+        table = unpack(statistics)
+        catalog, constants = featurise_catalog(unpack(self._catalog), table)
+        share = min(1.0, job.sample_rows / table["count"].sum())
         counts = {"users": frame[f.USER_ID].n_unique()}
         for split, values in shards.split_features(frame, catalog, constants).items():
             rows = len(values[f.RATING])
             order = shards.shuffled(rows, job.seed, partition)
-            path = job.shard(f"{job.examples_uri}/Split-{split}", "data_tfrecord", partition, ".gz")
+            path, sample = (
+                job.shard(f"{job.examples_uri}/Split-{name}", "data_tfrecord", partition, ".gz")
+                for name in (split, shards.SAMPLES[split])
+            )
             shards.write_examples(shards.encode(values, order), path, job.tmp_dir)
+            if share < 1:
+                shards.write_examples(shards.encode(values, order[: round(rows * share)]), sample, job.tmp_dir)
+            else:
+                shards.copy_examples(path, sample, job.tmp_dir)
             counts[split] = rows
         path = job.shard(job.histories_uri, HISTORIES_PREFIX, partition, ".parquet")
         shards.write_parquet(frame, path, job.tmp_dir)
@@ -148,17 +159,18 @@ class WriteCatalog(beam.DoFn):
 
     def process(self, _: None, statistics: bytes) -> None:
         """Write both files."""
-        catalog, constants = featurise_catalog(unpack(self._catalog), statistics)
+        catalog, constants = featurise_catalog(unpack(self._catalog), unpack(statistics))
         shards.write_parquet(catalog, f"{self._job.catalog_uri}/{CATALOG_FILE}", self._job.tmp_dir)
         with tf.io.gfile.GFile(f"{self._job.catalog_uri}/{CONSTANTS_FILE}", "w") as file:
             file.write(json.dumps(dataclasses.asdict(constants), indent=1))
 
 
-def featurise_catalog(catalog: pl.DataFrame, statistics: bytes) -> tuple[pl.DataFrame, features.FeatureConstants]:
+def featurise_catalog(
+    catalog: pl.DataFrame, statistics: pl.DataFrame
+) -> tuple[pl.DataFrame, features.FeatureConstants]:
     """Add the movies' statistics to the catalogue; return it with the feature constants."""
-    frame = unpack(statistics)
-    constants = features.feature_constants(frame, catalog)
-    return features.movie_features(catalog, frame, constants), constants
+    constants = features.feature_constants(statistics, catalog)
+    return features.movie_features(catalog, statistics, constants), constants
 
 
 def reject_if_bad(job: Job, report: checks.Report) -> None:

@@ -19,6 +19,8 @@ from schemas import features as f
 
 TRAIN = "train"
 EVAL = "eval"
+SAMPLES = {TRAIN: "train_sample", EVAL: "eval_sample"}
+"""Split -> the split that holds a random sample of its rows, for what needs no pass over all of them."""
 _ENCODE_ROWS = 1 << 14
 # Level 1 takes a third of the default level's time for a tenth more bytes.
 _GZIP = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
@@ -111,6 +113,11 @@ def write_examples(batches: Iterable[list[bytes]], path: str, tmp_dir: str) -> N
                 pending.result()
 
     _write_then_rename(write, path, tmp_dir)
+
+
+def copy_examples(source: str, path: str, tmp_dir: str) -> None:
+    """Copy a file of examples; the copy appears at once."""
+    _write_then_rename(lambda partial: tf.io.gfile.copy(source, partial), path, tmp_dir)
 
 
 def _write_all(writer: tf.io.TFRecordWriter, records: list[bytes]) -> None:

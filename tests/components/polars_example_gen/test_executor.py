@@ -24,6 +24,7 @@ DEFAULTS = {
     "max_bad_rows": 0.01,
     "rows_per_shard": 500_000,
     "chunk_bytes": 1 << 25,
+    "sample_rows": 1_000_000,
     "seed": 0,
 }
 
@@ -67,14 +68,14 @@ def test_the_artifacts_follow_the_contract(ingested, sample):
     ratings = pl.read_csv(sample / "ratings.csv")
     artifact = ingested["examples"]
     summary = json.loads(artifact.get_string_custom_property(keys.EXAMPLES_SUMMARY))
-    assert json.loads(artifact.split_names) == ["train", "eval"]
+    assert json.loads(artifact.split_names) == ["train", "eval", "train_sample", "eval_sample"]
     assert artifact.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
     assert artifact.get_string_custom_property("file_format") == "tfrecords_gzip"
     assert summary["train"] + summary["eval"] == ratings.height
     assert (summary["users"], summary["movies"], summary["bad_rows"]) == (ratings["userId"].n_unique(), 300, {})
     shards = summary["shards"]
     assert shards > 1
-    for split in ("train", "eval"):
+    for split in json.loads(artifact.split_names):
         names = sorted(path.name for path in pathlib.Path(artifact.uri, f"Split-{split}").iterdir())
         assert names == [f"data_tfrecord-{i:05d}-of-{shards:05d}.gz" for i in range(shards)]
 
@@ -127,6 +128,23 @@ def test_shards_are_shuffled_by_seed(ingested, sample, tmp_path):
     assert examples(again["examples"], "train").equals(first)
     seeded = run(sample, tmp_path / "seeded", rows_per_shard=2_000, seed=1)
     assert not examples(seeded["examples"], "train")[f.MOVIE_ID].equals(first[f.MOVIE_ID])
+
+
+def test_the_samples_of_little_data_are_all_of_it(ingested):
+    for split in ("train", "eval"):
+        assert examples(ingested["examples"], f"{split}_sample").equals(examples(ingested["examples"], split))
+
+
+def test_the_samples_are_random_rows_at_one_rate(ingested, sample, tmp_path):
+    sampled = run(sample, tmp_path, rows_per_shard=2_000, sample_rows=1_000)["examples"]
+    train, held = examples(sampled, "train"), examples(sampled, "eval")
+    assert train.equals(examples(ingested["examples"], "train")), "what is trained on does not depend on the sample"
+    part, held_part = (examples(sampled, f"{split}_sample") for split in ("train", "eval"))
+    assert part.height == pytest.approx(1_000, abs=5)
+    assert held_part.height == pytest.approx(held.height * 1_000 / train.height, abs=5)
+    key = [f.USER_ID, f.MOVIE_ID]
+    assert part.join(train, on=train.columns, how="semi").height == part.select(key).unique().height == part.height
+    assert part[f.RATING].mean() == pytest.approx(train[f.RATING].mean(), abs=0.15)
 
 
 def test_a_zip_and_parquet_give_the_same_examples(ingested, sample, tmp_path):
