@@ -16,12 +16,14 @@ import time
 from typing import Annotated
 
 import keras
+import polars as pl
 import rich.box
 import tensorflow_transform as tft
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from components.polars_example_gen.split import IS_TRAIN
 from components.trainer.config import TrainerConfig
 from components.trainer.multi_worker import Worker
 from components.trainer.train_data import TrainData, load_data
@@ -52,8 +54,12 @@ def train_data_of(output: pathlib.Path) -> TrainData:
     """Load what a run's Trainer was given."""
     examples, transform = newest(output, "examples"), newest(output, "transform_graph")
     files = ([f"{examples}/Split-{split}/*"] for split in ("train", "eval"))
-    tables = (str(newest(output, key)) for key in (keys.MOVIE_CATALOG, keys.USER_HISTORIES))
-    return load_data(*files, tft.TFTransformOutput(str(transform)), *tables)
+    catalog, histories = (newest(output, key) for key in (keys.MOVIE_CATALOG, keys.USER_HISTORIES))
+    is_train = pl.col(IS_TRAIN)
+    rows = (
+        pl.scan_parquet(histories / "*.parquet").select(train=is_train.sum(), eval=(~is_train).sum()).collect().row(0)
+    )
+    return load_data(*files, tft.TFTransformOutput(str(transform)), str(catalog), str(histories), *rows)
 
 
 def main(
@@ -64,7 +70,8 @@ def main(
 ) -> None:
     """Print rows per second of both as Markdown."""
     data = train_data_of(output)
-    config = TrainerConfig() if batch_size is None else TrainerConfig(batch_size=batch_size)
+    config = TrainerConfig(batch_size=batch_size)
+    batch_size = config.batch_size_of(data.train_rows)
     steps += _WARM_UP_STEPS
     streamed, _ = train_batches(config, data, Worker())
     in_memory = streamed.take(steps).cache()
@@ -85,14 +92,14 @@ def main(
     speeds = {}
     for name, watches in found.items():
         step_s = statistics.median(watch.wall_s / watch.steps for watch in watches)
-        speeds[name] = config.batch_size / step_s
+        speeds[name] = batch_size / step_s
         cores = statistics.median(watch.cpu_s / watch.wall_s for watch in watches)
         table.add_row(name, f"{speeds[name]:,.0f}", f"{step_s * 1e3:.1f}", f"{cores:.2f} of {os.cpu_count()}")
     console = Console(width=200)
     console.print(table)
     console.print(
         f"streamed / from memory {speeds['streamed'] / speeds['from memory']:.2f}; median of {rounds} rounds of "
-        f"{steps - _WARM_UP_STEPS} steps of {config.batch_size:,} rows, {len(data.vocabulary):,} movies"
+        f"{steps - _WARM_UP_STEPS} steps of {batch_size:,} rows, {len(data.vocabulary):,} movies"
     )
 
 

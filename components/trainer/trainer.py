@@ -145,7 +145,7 @@ def train(
     # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
     train_data, steps = train_batches(config, data, worker)
-    eval_data = batches(data.eval_files, data.transform, data.histories, config.batch_size)
+    eval_data = batches(data.eval_files, data.transform, data.histories, config.batch_size_of(data.train_rows))
     if worker.count > 1:
         eval_data = _unsharded(eval_data)
     with strategy.scope():
@@ -197,10 +197,11 @@ def train_batches(
     if with_eval:
         files, table = [*files, *data.eval_files], data.all_histories
         rows = None if rows is None or data.eval_rows is None else rows + data.eval_rows
-    steps = None if rows is None else rows // config.batch_size
+    batch_size = config.batch_size_of(data.train_rows)
+    steps = None if rows is None else rows // batch_size
     if steps == 0:
-        raise ValueError(f"batch_size is {config.batch_size}, more than the {rows} train ratings; choose a smaller one")
-    found = batches(files, data.transform, table, config.batch_size, config.shuffle_rows, config.seed, worker)
+        raise ValueError(f"batch_size is {batch_size}, more than the {rows} train ratings; choose a smaller one")
+    found = batches(files, data.transform, table, batch_size, config.shuffle_rows, config.seed, worker)
     if worker.count > 1:
         return _unsharded(found), steps
     # Where it must look for the end, Keras 3.12 counts one batch too many into the means of loss and metrics.

@@ -153,3 +153,11 @@ def test_two_replicas_compute_what_one_does():
 def test_values_out_of_range(values):
     with pytest.raises(ValueError, match=next(iter(values))):
         TrainerConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("given", "rows", "expected"),
+    [(None, None, 1024), (None, 90_000, 1024), (None, 3_600_000, 2048), (None, 28_800_000, 8192), (50, 28_800_000, 50)],
+)
+def test_large_data_has_larger_batches(given, rows, expected):
+    assert TrainerConfig(batch_size=given).batch_size_of(rows) == expected
