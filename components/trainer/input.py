@@ -73,9 +73,11 @@ def batches(
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
+    if shuffle_rows:
+        blocks = _shuffled(blocks, max(shuffle_rows // batch_size, 1) * batch_size, seed)
     if worker.count > 1:
-        blocks = blocks.repeat()  # Before the batches: a worker's shards may hold less than a whole one.
-    records = _shuffled(blocks, batch_size, shuffle_rows, seed) if shuffle_rows else blocks.rebatch(batch_size)
+        blocks = blocks.repeat()  # After the shuffling, so that no window holds rows of two passes.
+    records = blocks.rebatch(batch_size, drop_remainder=shuffle_rows > 0)
 
     def parse(serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         raw = tf.io.parse_example(serialized, PARSE_SPEC)
@@ -89,19 +91,14 @@ def batches(
     return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def _shuffled(blocks: tf.data.Dataset, batch_size: int, shuffle_rows: int, seed: int) -> tf.data.Dataset:
-    """Batch records after shuffling them some batches at a time.
+def _shuffled(blocks: tf.data.Dataset, window: int, seed: int) -> tf.data.Dataset:
+    """Shuffle records a window of them at a time.
 
     tf.data's `shuffle` takes every record by itself, which takes longer than to read, parse and transform it.
     """
-    window = max(shuffle_rows // batch_size, 1) * batch_size
-
-    def shuffle(rows: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        whole = tf.size(rows) // batch_size * batch_size
-        return tf.reshape(tf.random.experimental.stateless_shuffle(rows, seeds)[:whole], [-1, batch_size])
-
     seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
-    return tf.data.Dataset.zip(blocks.rebatch(window), seeds).map(shuffle).prefetch(1).unbatch()
+    windows = tf.data.Dataset.zip(blocks.rebatch(window), seeds)
+    return windows.map(tf.random.experimental.stateless_shuffle).prefetch(1)
 
 
 def movie_columns(catalog: pl.DataFrame, transform: Transform) -> dict[str, tf.Tensor]:

@@ -232,7 +232,7 @@ features.leave_one_out_user_features = wrong
     process = workspace.start("--seed", "7", fault=fault)
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 1, out
-    assert "StrictExampleValidator failed: the examples break the schema. split train, feature user_genre_rating" in out
+    assert "StrictExampleValidator failed: the examples break the schema. split train_sample, feature user_genre_rating" in out
     assert "Trainer" not in workspace.states(out)
 
 
