@@ -53,10 +53,13 @@ class Variant:
     """Whether the softmax corrects for how often a movie is drawn."""
 
 
+_DEFAULT = Variant("default")
+_WITHOUT_REFIT = "without the refit on eval ratings"
+"""No training of its own: it is where the default's refit begins."""
 _STATISTICS = [name for name in f.USER_INPUTS if name != f.USER_TIME]
 
 VARIANTS = (
-    Variant("default"),
+    _DEFAULT,
     Variant("without histories", zeroed=[f.USER_HISTORY_RATINGS]),
     Variant("without histories and movie ids", {"id_dim": 0}),
     Variant("without time", zeroed=[f.USER_TIME]),
@@ -74,7 +77,6 @@ VARIANTS = (
     Variant("without dropout of ids", {"id_dropout": 0.0}),
     Variant("without dropout", {"dropout": 0.0}),
     Variant("without moving average", {"ema_momentum": 0.0}),
-    Variant("without the refit on eval ratings", {"refit_epochs": 0}),
 )
 
 
@@ -139,19 +141,25 @@ def main(
     known = known_ratings(heldout.split(data), train_data.ranking)
     found = json.loads(results.read_text()) if results.exists() else {}
     log = Console(stderr=True)
-    variants = [variant for variant in VARIANTS if only in variant.name]
-    for seed, variant in itertools.product(map(str, range(seeds)), variants):
-        if seed not in found.setdefault(variant.name, {}):
+    for seed, variant in itertools.product(map(str, range(seeds)), VARIANTS):
+        if only in variant.name and seed not in found.get(variant.name, {}):
             data_of_variant = without(train_data, variant.zeroed)
             with contextlib.nullcontext() if variant.log_q else without_log_q():
                 trained = train(TrainerConfig(**variant.config, seed=int(seed)), data_of_variant)
-            users_and_movies = embeddings(trained.published, data_of_variant.inputs, known)
-            result = evaluate(known, users_and_movies, len(known.stars))["model"]
-            epochs = len(trained.history["loss"])
-            found[variant.name][seed] = [*(result[name] for name in ("rmse", "recall@10", "ndcg@10")), epochs]
+            models = {variant.name: trained.published}
+            if variant is _DEFAULT:
+                models[_WITHOUT_REFIT] = trained.evaluated
+            for name, model in models.items():
+                users_and_movies = embeddings(model, data_of_variant.inputs, known)
+                result = evaluate(known, users_and_movies, len(known.stars))["model"]
+                metrics = [result[metric] for metric in ("rmse", "recall@10", "ndcg@10")]
+                numbers = found.setdefault(name, {})[seed] = [*metrics, len(trained.history["loss"])]
+                log.print(name, seed, numbers)
             results.write_text(json.dumps(found, indent=1))
-        log.print(variant.name, seed, found[variant.name][seed])
-    Console(width=200).print(table_of({variant.name: list(found[variant.name].values()) for variant in variants}))
+    names = [variant.name for variant in VARIANTS]
+    Console(width=200).print(
+        table_of({name: list(found[name].values()) for name in (*names, _WITHOUT_REFIT) if name in found})
+    )
 
 
 def table_of(found: dict[str, list[list[float]]]) -> Table:
