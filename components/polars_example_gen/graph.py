@@ -131,19 +131,20 @@ class WritePartition(beam.DoFn):
         catalog, constants = featurise_catalog(unpack(self._catalog), table)
         share = min(1.0, job.sample_rows / table["count"].sum())
         counts = {"users": frame[f.USER_ID].n_unique()}
-        for split, values in shards.split_features(frame, catalog, constants).items():
-            rows = len(values[f.RATING])
-            order = shards.shuffled(rows, job.seed, partition)
-            path, sample = (
+        ratings_of_partition = shards.Partition(frame, catalog, constants)
+        for split, sample in shards.SAMPLES.items():
+            rows = ratings_of_partition.rows(split, job.seed, partition)
+            path, sample_path = (
                 job.shard(f"{job.examples_uri}/Split-{name}", "data_tfrecord", partition, ".gz")
-                for name in (split, shards.SAMPLES[split])
+                for name in (split, sample)
             )
-            shards.write_examples(shards.encode(values, order), path, job.tmp_dir)
+            shards.write_examples(shards.encode(ratings_of_partition, split, rows), path, job.tmp_dir)
             if share < 1:
-                shards.write_examples(shards.encode(values, order[: round(rows * share)]), sample, job.tmp_dir)
+                some = rows[: round(len(rows) * share)]
+                shards.write_examples(shards.encode(ratings_of_partition, split, some), sample_path, job.tmp_dir)
             else:
-                shards.copy_examples(path, sample, job.tmp_dir)
-            counts[split] = rows
+                shards.copy_examples(path, sample_path, job.tmp_dir)
+            counts[split] = len(rows)
         path = job.shard(job.histories_uri, HISTORIES_PREFIX, partition, ".parquet")
         shards.write_parquet(frame, path, job.tmp_dir)
         progress.advance("write", frame.height, "rows")

@@ -29,58 +29,61 @@ _GZIP_LEVEL = 2
 """ISA-L's; a fifth of the time of zlib's level 1, which TensorFlow writes with, for fewer bytes (docs/scaling.md)."""
 
 
-def split_features(
-    ratings: pl.DataFrame, catalog: pl.DataFrame, constants: features.FeatureConstants
-) -> dict[str, dict[str, np.ndarray]]:
-    """Compute the features of every rating of a partition of users.
+class Partition:
+    """Every rating of some users, and the features of any of them.
 
     Train rows leave their own rating out; eval rows use all train ratings and no other.
-
-    Args:
-      ratings: Every rating of the partition's users, sorted by user, with `is_train`.
-      catalog: Every movie with its features, sorted by movie.
-      constants: Feature constants.
-
-    Returns:
-      Split name -> feature name -> `[rows]` or `[rows, n]` array.
     """
-    train = ratings[IS_TRAIN].to_numpy()
-    user = (ratings[f.USER_ID] != ratings[f.USER_ID].shift(1)).fill_null(True).cum_sum().to_numpy().astype(np.int64) - 1
-    movie = np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), ratings[f.MOVIE_ID].to_numpy())
-    stars = ratings[f.RATING].to_numpy()
-    columns = {name: _matrix(catalog[name]) for name in f.MOVIE_FEATURES}
-    genres = columns[f.MOVIE_GENRES]
-    users = int(user[-1]) + 1 if len(user) else 0
-    offsets = np.searchsorted(user[train], np.arange(users + 1))
-    average, count = features.user_features(offsets, genres[movie[train]], stars[train], constants)
 
-    splits = {}
-    for name, rows in ((TRAIN, train), (EVAL, ~train)):
-        u, m, r = user[rows], movie[rows], stars[rows]
-        values = {key: ratings[key].to_numpy()[rows] for key in (*f.IDS, f.RATING)}
-        values |= {f.USER_GENRE_RATING: average[u], f.USER_GENRE_COUNT: count[u]}
-        values |= {key: column[m] for key, column in columns.items()}
-        if name == TRAIN:
-            values[f.USER_GENRE_RATING], values[f.USER_GENRE_COUNT] = features.leave_one_out_user_features(
-                average[u], count[u], genres[m], r, constants
-            )
+    def __init__(self, ratings: pl.DataFrame, catalog: pl.DataFrame, constants: features.FeatureConstants) -> None:
+        """Compute what the rows share.
+
+        Args:
+          ratings: Sorted by user, with `is_train`.
+          catalog: Every movie with its features, sorted by movie.
+          constants: Feature constants.
+        """
+        train = ratings[IS_TRAIN].to_numpy()
+        user_ids = ratings[f.USER_ID]
+        self._constants = constants
+        self._rows = {TRAIN: np.flatnonzero(train), EVAL: np.flatnonzero(~train)}
+        self._user = (user_ids != user_ids.shift(1)).fill_null(True).cum_sum().to_numpy().astype(np.int64) - 1
+        self._movie = np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), ratings[f.MOVIE_ID].to_numpy())
+        self._of_ratings = {name: ratings[name].to_numpy() for name in (*f.IDS, f.RATING)}
+        self._of_movies = {name: _matrix(catalog[name]) for name in f.MOVIE_FEATURES}
+        users = int(self._user[-1]) + 1 if len(train) else 0
+        offsets = np.searchsorted(self._user[train], np.arange(users + 1))
+        genres = self._of_movies[f.MOVIE_GENRES][self._movie[train]]
+        self._of_users = features.user_features(offsets, genres, self._of_ratings[f.RATING][train], constants)
+
+    def rows(self, split: str, seed: int, partition: int) -> np.ndarray:
+        """Return the ratings of a split in a random order; every partition of every seed has its own."""
+        return np.random.default_rng([seed, partition]).permutation(self._rows[split])
+
+    def features(self, split: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the features of some of a split's ratings: `[rows]` or `[rows, n]` each."""
+        user, movie = self._user[rows], self._movie[rows]
+        values = {name: column[rows] for name, column in self._of_ratings.items()}
+        values |= {name: column[movie] for name, column in self._of_movies.items()}
+        of_user = [column[user] for column in self._of_users]
+        if split == TRAIN:
+            stars, constants = values[f.RATING], self._constants
+            of_user = features.leave_one_out_user_features(*of_user, values[f.MOVIE_GENRES], stars, constants)
             values[f.MOVIE_NUM_RATINGS], values[f.MOVIE_AVERAGE_RATING] = features.leave_one_out_movie_features(
-                values[f.MOVIE_NUM_RATINGS], values[f.MOVIE_AVERAGE_RATING], r, constants
+                values[f.MOVIE_NUM_RATINGS], values[f.MOVIE_AVERAGE_RATING], stars, constants
             )
-        splits[name] = values
-    return splits
+        return values | dict(zip((f.USER_GENRE_RATING, f.USER_GENRE_COUNT), of_user, strict=True))
 
 
 def _matrix(column: pl.Series) -> np.ndarray:
     return column.list.to_array(len(f.GENRES)).to_numpy() if column.dtype == pl.List else column.to_numpy()
 
 
-def encode(values: dict[str, np.ndarray], order: np.ndarray) -> Iterator[list[bytes]]:
-    """Serialise rows to tf.Examples, in the given order, some ten thousand at a time."""
+def encode(partition: Partition, split: str, rows: np.ndarray) -> Iterator[list[bytes]]:
+    """Serialise ratings of a split to tf.Examples, in the given order, some ten thousand at a time."""
     encoder = RecordBatchToExamplesEncoder()
-    for begin in range(0, len(order), _ENCODE_ROWS):
-        rows = order[begin : begin + _ENCODE_ROWS]
-        yield encoder.encode(_record_batch({name: value[rows] for name, value in values.items()}))
+    for begin in range(0, len(rows), _ENCODE_ROWS):
+        yield encoder.encode(_record_batch(partition.features(split, rows[begin : begin + _ENCODE_ROWS])))
 
 
 def _record_batch(values: dict[str, np.ndarray]) -> pa.RecordBatch:
@@ -92,11 +95,6 @@ def _record_batch(values: dict[str, np.ndarray]) -> pa.RecordBatch:
         offsets = np.arange(0, len(value) * length + 1, length)
         arrays.append(pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(value.astype(dtype).ravel())))
     return pa.RecordBatch.from_arrays(arrays, list(values))
-
-
-def shuffled(rows: int, seed: int, partition: int) -> np.ndarray:
-    """Return a random order of a shard's rows; every shard of every seed has its own."""
-    return np.random.default_rng([seed, partition]).permutation(rows)
 
 
 def write_examples(batches: Iterable[list[bytes]], path: str, tmp_dir: str) -> None:
