@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-import polars as pl
 import rich.box
 import tensorflow as tf
 import typer
@@ -84,7 +83,8 @@ def known_ratings(held: heldout.HeldOut, data: dataset.Dataset) -> dataset.Datas
     """Return the split as a data set whose train ratings are all that the pipeline was given."""
     return dataclasses.replace(
         data,
-        ratings=pl.DataFrame({f.TIMESTAMP: held.timestamp}),
+        user_ids=held.user_ids,
+        timestamp=held.timestamp,
         user=held.user.astype(np.int32),
         movie=held.movie.astype(np.int32),
         stars=held.stars.astype(np.float32),

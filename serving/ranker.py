@@ -56,11 +56,8 @@ class Ranker:
         self._average = index.movies[f.MOVIE_AVERAGE_RATING].to_numpy()
         self._by_popularity = np.argsort(-index.movies[f.MOVIE_NUM_RATINGS].to_numpy(), kind="stable")
         self._titles = TitleSearch(index.movies)
-        histories = index.histories
-        self._user_ids, starts = np.unique(histories[f.USER_ID].to_numpy(), return_index=True)
-        self._offsets = np.append(starts, histories.height)
-        self._rated = np.searchsorted(self._movie_ids, histories[f.MOVIE_ID].to_numpy()).astype(np.int32)
-        self._stars = histories[f.RATING].to_numpy()
+        self._user_ids = np.array(index.histories.users["user_id"])
+        self._offsets = np.append(0, index.histories.users["end"])
 
     @property
     def model_version(self) -> int:
@@ -87,9 +84,8 @@ class Ranker:
         if (user_id is None) == (ratings is None):
             raise ValueError("pass either user_id or ratings")
         if user_id is not None:
-            start, stop = self._slice(user_id)
-            latest_s = self._histories[f.TIMESTAMP][stop - 1]
-            return Profile(self._rated[start:stop], self._stars[start:stop], latest_s)
+            rows, stars, timestamps = self._histories[self._slice(user_id)]
+            return Profile(rows, stars, int(timestamps[-1]))
         pairs = list(ratings)
         rows = self.rows([movie for movie, _ in pairs])
         stars = np.array([stars for _, stars in pairs], np.float32)
@@ -191,10 +187,9 @@ class Ranker:
         Raises:
           UnknownIdError: The user is unknown.
         """
-        start, stop = self._slice(user_id)
-        rows = self._histories[start:stop]
-        titles = self.movies["title"].gather(self._rated[start:stop])
-        return rows.select(f.MOVIE_ID, f.RATING, f.TIMESTAMP).insert_column(1, titles)
+        rows, stars, timestamps = self._histories[self._slice(user_id)]
+        rated = self.movies[rows].select(f.MOVIE_ID, "title")
+        return rated.with_columns(pl.Series(f.RATING, stars), pl.Series(f.TIMESTAMP, timestamps))
 
     def rows(self, movie_ids: Iterable[int]) -> np.ndarray:
         """Return the catalogue positions of movies.
@@ -267,14 +262,14 @@ class Ranker:
             )
         ]
 
-    def _slice(self, user_id: int) -> tuple[int, int]:
+    def _slice(self, user_id: int) -> slice:
         place = int(np.searchsorted(self._user_ids, user_id))
         if place == len(self._user_ids) or self._user_ids[place] != user_id:
             raise UnknownIdError(
                 f"user {user_id} is unknown to version {self.model_version} ({len(self._user_ids):,} users); "
                 "pass a few ratings instead"
             )
-        return int(self._offsets[place]), int(self._offsets[place + 1])
+        return slice(int(self._offsets[place]), int(self._offsets[place + 1]))
 
     def _movies(self, rows: Sequence[int]) -> list[tuple[int, str, tuple[str, ...], int | None]]:
         return [

@@ -23,6 +23,7 @@ from components.evaluation_gate.report.contents import collect
 from components.evaluation_gate.report.page import render
 from components.trainer.embed import Towers
 from schemas import keys, signatures
+from schemas.vectors import Vectors
 
 GATE_CONFIG = "gate_config"
 
@@ -55,7 +56,8 @@ class Executor(base_executor.BaseExecutor):
         )
         model_uri = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
         towers = Towers(model_uri, signatures.EVALUATED_DIR)
-        model = Embeddings(towers.embed_users(data.user_tower_inputs(slice(None))), towers.embed_movies(data.catalog))
+        users = Vectors.concatenate(map(towers.embed_users, data.user_blocks()))
+        model = Embeddings(users, towers.embed_movies(data.catalog))
         progress.advance("evaluate", int((~data.train).sum()), "ratings")
         found = measure(data, model, config.max_ranking_users)
         result = summarise(data, found)

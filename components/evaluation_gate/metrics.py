@@ -13,6 +13,8 @@ from schemas import features as f
 TOP_N = 10
 _RESAMPLES = 1000
 _BLOCK_BYTES = 256 << 20
+_DRAWN_AT_ONCE = 4 << 20
+"""Values that the bootstrap draws at a time: by default it draws all, 1,000 times as many as there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +138,14 @@ def interval(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> tupl
       *samples: `[n]` each, of the same users, which are drawn together.
     """
     result = stats.bootstrap(
-        samples, statistic, n_resamples=_RESAMPLES, paired=True, vectorized=True, method="percentile", random_state=0
+        samples,
+        statistic,
+        n_resamples=_RESAMPLES,
+        batch=max(_DRAWN_AT_ONCE // len(samples[0]), 1),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        random_state=0,
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 

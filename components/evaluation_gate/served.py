@@ -14,6 +14,7 @@ from components.trainer.embed import embed_movies, embed_users
 from schemas import features as f
 from schemas import signatures as s
 from schemas.manifest import EMBEDDING_INDEX, EVALUATED
+from schemas.vectors import Vectors
 
 
 def load(serving_root: str, data: Dataset) -> tuple[int, Embeddings] | None:
@@ -34,14 +35,14 @@ def load(serving_root: str, data: Dataset) -> tuple[int, Embeddings] | None:
     if version is None:
         return None
     served = index.read_index(serving.directory(EMBEDDING_INDEX, version))
-    features = served.manifest.taken(data.user_tower_inputs(slice(None), served.constants))
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
         if served.manifest.has_model(EVALUATED):
             model = tf.saved_model.load(serving.local_copy(EMBEDDING_INDEX, version, directory, EVALUATED))
             vectors = embed_movies(model, served.movies)
         else:  # A version of before there were two models: what serves was evaluated.
             model, vectors = tf.saved_model.load(serving.local_copy(s.USER_TOWER, version, directory)), served.vectors
-        users = embed_users(model, features)
+        inputs = map(served.manifest.taken, data.user_blocks(served.constants))
+        users = Vectors.concatenate(embed_users(model, block) for block in inputs)
     ids, own = served.movies[f.MOVIE_ID].to_numpy(), data.catalog[f.MOVIE_ID].to_numpy()
     place = np.minimum(np.searchsorted(ids, own), len(ids) - 1)
     known = ids[place] == own

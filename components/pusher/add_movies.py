@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 
+import numpy as np
 import polars as pl
 import tensorflow as tf
 
@@ -68,14 +69,16 @@ def add_movies(
         vectors = Vectors.concatenate([old.vectors, embed_movies(model, new)])
         movies = pl.concat([old.movies, new.select(old.movies.columns)])
         order = movies[f.MOVIE_ID].arg_sort().to_numpy()
+        movies = movies[order]
+        places = np.searchsorted(movies[f.MOVIE_ID].to_numpy(), old.movies[f.MOVIE_ID].to_numpy())
         user_tower = serving.local_copy(s.USER_TOWER, served, str(work / "served_tower"))
         version = serving.next_version(time.time())
         index.write_index(
             str(work / m.EMBEDDING_INDEX),
             version,
             vectors[order],
-            movies[order],
-            old.histories,
+            movies,
+            old.histories.moved(places),
             old.constants,
             weights_digest(user_tower),
             old.manifest.index_factory,

@@ -16,6 +16,7 @@ from components.pusher.publish import publish
 from components.trainer import embed
 from schemas import keys
 from schemas import manifest as m
+from schemas.histories import Histories
 
 KEEP_VERSIONS = "keep_versions"
 INDEX_FACTORY = "index_factory"
@@ -60,7 +61,7 @@ class Executor(tfx_pusher.Executor):
                 {m.MOVIE_TOWER: towers.movie_tower_dir, m.EVALUATED: towers.evaluated_dir},
                 towers.embed_movies(data.catalog),
                 data.catalog,
-                data.ratings,
+                Histories.of(data.user_ids[data.user], data.movie, data.stars, data.timestamp),
                 data.constants,
                 towers.embed_users(no_ratings(data.constants)).embeddings[0],
                 data.user_tower_inputs(slice(0, _WARMUP_USERS)),

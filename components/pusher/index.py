@@ -15,14 +15,18 @@ import faiss
 import fsspec
 import numpy as np
 import polars as pl
+from fsspec.implementations.local import LocalFileSystem
 
 from components.polars_example_gen.features import FeatureConstants
 from schemas import features as f
 from schemas import manifest as m
+from schemas.histories import Histories
 from schemas.vectors import Vectors
 
 EXACT = "Flat"
 """index_factory of the exact search."""
+
+_HISTORIES = {m.USERS_FILE, m.HISTORIES_FILE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +38,8 @@ class EmbeddingIndex:
     """Of every movie, in the order of `movies`."""
     movies: pl.DataFrame
     """The catalogue, sorted by `movie_id`."""
-    histories: pl.DataFrame
-    """`user_id`, `movie_id`, `rating`, `timestamp`, sorted by user and time."""
+    histories: Histories
+    """Every rating; mapped from the file where that is local."""
     faiss_index: faiss.Index
 
     @property
@@ -52,7 +56,7 @@ def write_index(
     version: int,
     vectors: Vectors,
     movies: pl.DataFrame,
-    histories: pl.DataFrame,
+    histories: Histories,
     constants: FeatureConstants,
     tower_digest: str,
     index_factory: str = EXACT,
@@ -67,7 +71,7 @@ def write_index(
       version: Version of the index.
       vectors: Of every movie.
       movies: Catalogue in the order of the vectors.
-      histories: Every rating.
+      histories: Every rating, its movie by its position in `movies`.
       constants: Constants of the user features.
       tower_digest: SHA-256 of the user tower's weights.
       index_factory: FAISS index_factory string, such as `Flat` or `HNSW32`.
@@ -89,7 +93,8 @@ def write_index(
     np.save(path / m.EMBEDDINGS_FILE, embeddings)
     np.save(path / m.RATING_VECTORS_FILE, rating_vectors)
     movies.write_parquet(path / m.MOVIES_FILE)
-    histories.write_parquet(path / m.HISTORIES_FILE)
+    np.save(path / m.USERS_FILE, histories.users)
+    np.save(path / m.HISTORIES_FILE, histories.ratings)
     for folder, saved_model in models.items():
         shutil.copytree(saved_model, path / folder)
     files = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
@@ -100,7 +105,7 @@ def write_index(
         dim=embeddings.shape[1],
         metric="inner_product",
         index_factory=index_factory,
-        counts={"movies": movies.height, "users": histories[f.USER_ID].n_unique(), "ratings": histories.height},
+        counts={"movies": movies.height, "users": len(histories.users), "ratings": len(histories.ratings)},
         model_digest=hashlib.sha256(weights).hexdigest(),
         files={name: m.sha256(str(path / name)) for name in files},
         global_mean=constants.global_mean,
@@ -160,13 +165,15 @@ def read_index(directory: str) -> EmbeddingIndex:
       RuntimeError: The manifest is missing or broken, or a file's digest is not the manifest's.
     """
     manifest = read_manifest(directory)
-    loaded = {m.EMBEDDINGS_FILE, m.MOVIES_FILE, m.HISTORIES_FILE, m.INDEX_FILE}
+    histories = {m.FORMER_HISTORIES_FILE} if m.FORMER_HISTORIES_FILE in manifest.files else _HISTORIES
+    loaded = {m.EMBEDDINGS_FILE, m.MOVIES_FILE, m.INDEX_FILE} | histories
     if missing := loaded - manifest.files.keys():
         raise RuntimeError(f"{directory}/{m.MANIFEST_FILE} lists no {min(missing)}. Publish the version again")
+    mapped = _HISTORIES if isinstance(fsspec.core.url_to_fs(directory)[0], LocalFileSystem) else set()
     blobs = {}
     for name, expected in manifest.files.items():
         try:
-            if name in loaded or name == m.RATING_VECTORS_FILE:
+            if name in (loaded | {m.RATING_VECTORS_FILE}) - mapped:
                 with fsspec.open(f"{directory}/{name}", "rb") as file:
                     blobs[name] = file.read()
                 found = hashlib.sha256(blobs[name]).hexdigest()
@@ -179,13 +186,28 @@ def read_index(directory: str) -> EmbeddingIndex:
                 f"{directory}/{name} is damaged: its SHA-256 is {found[:12]}..., the manifest says "
                 f"{expected[:12]}.... Publish the version again"
             )
-    embeddings = np.load(io.BytesIO(blobs[m.EMBEDDINGS_FILE]))
-    # An index of before there were rating vectors: its embeddings are both.
-    rating_vectors = blobs.get(m.RATING_VECTORS_FILE)
+
+    def array(name: str) -> np.ndarray:
+        if name in mapped:
+            return np.load(fsspec.core.strip_protocol(f"{directory}/{name}"), mmap_mode="r")
+        return np.load(io.BytesIO(blobs[name]))
+
+    movies = pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE]))
+    embeddings = array(m.EMBEDDINGS_FILE)
     return EmbeddingIndex(
         manifest=manifest,
-        vectors=Vectors(embeddings, embeddings if rating_vectors is None else np.load(io.BytesIO(rating_vectors))),
-        movies=pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE])),
-        histories=pl.read_parquet(io.BytesIO(blobs[m.HISTORIES_FILE])),
+        # An index of before there were rating vectors: its embeddings are both.
+        vectors=Vectors(embeddings, array(m.RATING_VECTORS_FILE) if m.RATING_VECTORS_FILE in blobs else embeddings),
+        movies=movies,
+        histories=_former_histories(blobs[m.FORMER_HISTORIES_FILE], movies)
+        if histories is not _HISTORIES
+        else Histories(array(m.USERS_FILE), array(m.HISTORIES_FILE)),
         faiss_index=faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8)),
     )
+
+
+def _former_histories(parquet: bytes, movies: pl.DataFrame) -> Histories:
+    """Read the histories of an index of before they were mapped."""
+    frame = pl.read_parquet(io.BytesIO(parquet))
+    rows = np.searchsorted(movies[f.MOVIE_ID].to_numpy(), frame[f.MOVIE_ID].to_numpy())
+    return Histories.of(frame[f.USER_ID].to_numpy(), rows, frame[f.RATING].to_numpy(), frame[f.TIMESTAMP].to_numpy())

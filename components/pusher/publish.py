@@ -14,12 +14,10 @@ import tensorflow as tf
 
 from components.polars_example_gen.features import FeatureConstants
 from components.pusher import index, store, warmup
-from schemas import features as f
 from schemas import manifest as m
+from schemas.histories import Histories
 from schemas.signatures import USER_TOWER
 from schemas.vectors import Vectors
-
-HISTORY_COLUMNS = (f.USER_ID, f.MOVIE_ID, f.RATING, f.TIMESTAMP)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +49,7 @@ def publish(
     models: Mapping[str, str],
     vectors: Vectors,
     movies: pl.DataFrame,
-    histories: pl.DataFrame,
+    histories: Histories,
     constants: FeatureConstants,
     probe: Sequence[float],
     warmup_features: Mapping[str, np.ndarray],
@@ -67,7 +65,7 @@ def publish(
       models: Folder of the index -> SavedModel that goes there, path or URI; see `index.write_index`.
       vectors: Of every movie.
       movies: Catalogue in the order of the vectors.
-      histories: Every rating, sorted by user and time.
+      histories: Every rating, its movie by its position in `movies`.
       constants: Constants of the user features.
       probe: `[dim]` the user tower's embedding of a user without ratings.
       warmup_features: User features of a few users, replayed by TensorFlow Serving when it loads the tower.
@@ -89,7 +87,7 @@ def publish(
         version,
         vectors,
         movies,
-        histories.select(HISTORY_COLUMNS),
+        histories,
         constants,
         weights_digest(tower_dir),
         index_factory,

@@ -39,6 +39,8 @@ class TrainerConfig:
     liking_power: Annotated[float, Field(ge=0)] = 3.0
     """How sharply the softmax prefers ratings that are high: a row enters it with the probability of its rating,
     scaled to [0, 1], to this power; 0 takes all rows."""
+    softmax_rows: Annotated[int, Field(ge=1)] = 1024
+    """Rows a step that the softmax looks at, at most. A batch of 1,024 has some 350 that were liked."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of Adam."""
     ema_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99

@@ -186,6 +186,7 @@ class TwoTower(keras.Model):
         retrieval_weight: float = 0.0,
         temperature: float = 0.05,
         liking_power: float = 1.0,
+        softmax_rows: int | None = None,
         **kwargs: Any,
     ) -> None:
         """Create the model.
@@ -196,6 +197,7 @@ class TwoTower(keras.Model):
           retrieval_weight: Factor of the sampled softmax, >= 0; 0 gives the plain mean-squared-error model.
           temperature: Divides the cosines in the softmax, > 0.
           liking_power: How sharply the softmax prefers rows that the user liked, >= 0; 0 takes all.
+          softmax_rows: How many rows of a batch the softmax looks at, at most; all that were drawn by default.
           **kwargs: Passed to `keras.Model`.
 
         Raises:
@@ -210,7 +212,8 @@ class TwoTower(keras.Model):
                 f"{temperature} and {liking_power}"
             )
         self.user_tower, self.movie_tower = user_tower, movie_tower
-        self.retrieval_weight, self.temperature, self.liking_power = retrieval_weight, temperature, liking_power
+        self.retrieval_weight, self.temperature = retrieval_weight, temperature
+        self.liking_power, self.softmax_rows = liking_power, softmax_rows
         self.negatives: Negatives | None = None
         """What the softmax compares with, needed for its loss; no part of the model that is saved."""
 
@@ -247,7 +250,7 @@ class TwoTower(keras.Model):
 
     def _retrieval_loss(self, x: _Tensors, y: tf.Tensor, training: bool) -> tf.Tensor:
         probability = ((y[:, 0] + 1) / 2) ** self.liking_power
-        chosen = tf.where(tf.random.uniform(tf.shape(probability)) < probability)[:, 0]
+        chosen = tf.where(tf.random.uniform(tf.shape(probability)) < probability)[: self.softmax_rows, 0]
         rows = {name: tf.gather(values, chosen) for name, values in x.items()}
         drawn = self.negatives.draw()
         # One pass through the tower for both.
@@ -276,6 +279,7 @@ class TwoTower(keras.Model):
             "retrieval_weight": self.retrieval_weight,
             "temperature": self.temperature,
             "liking_power": self.liking_power,
+            "softmax_rows": self.softmax_rows,
         }
 
     @classmethod

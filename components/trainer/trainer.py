@@ -97,6 +97,7 @@ def build_model(config: TrainerConfig, vocabulary_size: int, cls: type[TwoTower]
         config.retrieval_weight,
         config.temperature,
         config.liking_power,
+        config.softmax_rows,
         name="two_tower",
     )
 

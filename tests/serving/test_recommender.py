@@ -5,6 +5,7 @@ import pytest
 from components.polars_example_gen.features import FeatureConstants
 from components.pusher import index
 from schemas import features as f
+from schemas.histories import Histories
 from schemas.vectors import Vectors
 from serving.recommender import Recommender
 from serving.records import PERSONAL, POPULAR, MovieFilter, RatedMovie
@@ -41,11 +42,9 @@ def recommender(tmp_path_factory):
             f.MOVIE_AVERAGE_RATING: rng.uniform(2, 4, MOVIES).astype(np.float32),
         }
     ).with_columns(pl.Series(f.MOVIE_GENRES, genres).cast(pl.List(pl.Float32)))
-    rows = [(1, 5, 4.0, 1), (1, 25, 2.0, 2), (7, 15, 5.0, 1)]
-    rows += [(9, i * 10 + 5, 3.5, i) for i in range(MOVIES - 3)] + [(11, i * 10 + 5, 3.0, i) for i in range(MOVIES)]
-    histories = pl.DataFrame(rows, schema=[f.USER_ID, f.MOVIE_ID, f.RATING, f.TIMESTAMP], orient="row").cast(
-        {f.RATING: pl.Float32}
-    )
+    rows = [(1, 0, 4.0, 1), (1, 2, 2.0, 2), (7, 1, 5.0, 1)]
+    rows += [(9, i, 3.5, i) for i in range(MOVIES - 3)] + [(11, i, 3.0, i) for i in range(MOVIES)]
+    histories = Histories.of(*map(np.array, zip(*rows, strict=True)))
     directory = str(tmp_path_factory.mktemp("index"))
     index.write_index(
         directory,

@@ -156,7 +156,7 @@ def _movie_map(data: Dataset, embeddings: np.ndarray, counts: np.ndarray) -> Mov
 
 
 def _examples(data: Dataset, model: Embeddings, task, ranking: metrics.Ranking, seed: int) -> list[Example]:
-    titles, ids = data.catalog["title"], data.ratings[f.USER_ID].to_numpy()
+    titles = data.catalog["title"]
     chosen = np.random.default_rng(seed).permutation(len(task.users))[:_EXAMPLES]
     examples = []
     for row in np.sort(chosen):
@@ -168,7 +168,7 @@ def _examples(data: Dataset, model: Embeddings, task, ranking: metrics.Ranking, 
         expected = np.clip(model.predict(np.full(len(top), user), top), f.RATING_MIN, f.RATING_MAX)
         examples.append(
             Example(
-                int(ids[start]),
+                int(data.user_ids[user]),
                 [(titles[int(data.movie[i])], float(data.stars[i])) for i in train],
                 [(titles[int(m)], float(s), bool(m in relevant)) for m, s in zip(top, expected, strict=True)],
             )

@@ -20,11 +20,12 @@ def dataset(train):
     stars = np.array([5, 3, 4, 2] * 3, np.float32)
     return Dataset(
         catalog,
-        pl.DataFrame(),
         FeatureConstants(3.5, (3.5,) * 20, latest_s=0),
+        np.arange(3),
         user.astype(np.int32),
         movie,
         stars,
+        np.zeros(12, np.int64),
         train,
     )
 

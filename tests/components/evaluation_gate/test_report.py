@@ -39,9 +39,9 @@ def data():
         }
     ).with_columns(pl.Series(f.MOVIE_GENRES, genres).cast(pl.List(pl.Float32)))
     stars = (rng.integers(6, 11, len(user)) / 2).astype(np.float32)
-    ratings = pl.DataFrame({f.USER_ID: user + 100})
     train = np.arange(len(user)) % 6 < 4
-    return Dataset(catalog, ratings, FeatureConstants(3.5, (3.5,) * 20, latest_s=0), user, movie, stars, train)
+    constants = FeatureConstants(3.5, (3.5,) * 20, latest_s=0)
+    return Dataset(catalog, constants, np.arange(USERS) + 100, user, movie, stars, np.zeros(len(user), np.int64), train)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,15 @@ from components.polars_example_gen.features import FeatureConstants
 from components.pusher import index
 from schemas import features as f
 from schemas import manifest as m
+from schemas.histories import Histories
 from schemas.vectors import Vectors
 
+HISTORIES = {
+    "user_ids": np.array([1, 1, 7]),
+    "movies": np.array([0, 1, 2]),
+    "stars": np.array([4.5, 3.0, 5.0], np.float32),
+    "timestamps": np.array([5, 6, 1 << 33]),
+}
 CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(20)), latest_s=900)
 
 
@@ -22,7 +29,7 @@ def write(directory, embeddings=None, rating_vectors=None, **kwargs):
     embeddings = unit(50, 8) if embeddings is None else embeddings
     vectors = Vectors(embeddings, unit(50, 8, seed=2) if rating_vectors is None else rating_vectors)
     movies = pl.DataFrame({f.MOVIE_ID: np.arange(50) * 3})
-    histories = pl.DataFrame({f.USER_ID: [1, 1, 2], f.MOVIE_ID: [0, 3, 6], f.RATING: [4.0, 3.0, 5.0]})
+    histories = Histories.of(*HISTORIES.values())
     return index.write_index(str(directory), 12, vectors, movies, histories, CONSTANTS, "tower", created_s=5, **kwargs)
 
 
@@ -44,7 +51,7 @@ def test_an_index_round_trips(tmp_path, factory):
 
 
 @pytest.mark.parametrize(
-    "name", [m.INDEX_FILE, m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.MOVIES_FILE, m.HISTORIES_FILE]
+    "name", [m.INDEX_FILE, m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.MOVIES_FILE, m.HISTORIES_FILE, m.USERS_FILE]
 )
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_a_damaged_file_is_refused(tmp_path, name, damage):
@@ -86,6 +93,39 @@ def test_the_model_digest_is_of_weights_and_vectors(tmp_path):
     assert write(tmp_path / "b").model_digest == first
     assert write(tmp_path / "c", unit(50, 8, seed=1)).model_digest != first
     assert write(tmp_path / "d", rating_vectors=unit(50, 8, seed=1)).model_digest != first
+
+
+def assert_histories(found):
+    """What a version's users rated, from whatever file."""
+    assert found.users.tolist() == [(1, 2), (7, 3)]
+    for column, name in zip(found[0:3], ("movies", "stars", "timestamps"), strict=True):
+        np.testing.assert_array_equal(column, HISTORIES[name])
+
+
+def test_histories_stay_on_disk(tmp_path):
+    write(tmp_path)
+    histories = index.read_index(str(tmp_path)).histories
+    assert isinstance(histories.ratings, np.memmap)
+    assert_histories(histories)
+
+
+def test_histories_in_another_catalogue(tmp_path):
+    moved = Histories.of(*HISTORIES.values()).moved(np.array([3, 1, 0]))
+    assert moved[0:3][0].tolist() == [3, 1, 0]
+    assert moved[0:2][1].tolist() == [4.5, 3.0]
+
+
+def test_an_index_of_before_histories_were_mapped(tmp_path):
+    manifest = json.loads(write(tmp_path).to_json())
+    for name in (m.USERS_FILE, m.HISTORIES_FILE):
+        (tmp_path / name).unlink()
+        del manifest["files"][name]
+    columns = dict(zip((f.USER_ID, f.MOVIE_ID, f.RATING, f.TIMESTAMP), HISTORIES.values(), strict=True))
+    columns[f.MOVIE_ID] = columns[f.MOVIE_ID] * 3
+    pl.DataFrame(columns).write_parquet(tmp_path / m.FORMER_HISTORIES_FILE)
+    manifest["files"][m.FORMER_HISTORIES_FILE] = m.sha256(str(tmp_path / m.FORMER_HISTORIES_FILE))
+    (tmp_path / m.MANIFEST_FILE).write_text(json.dumps(manifest))
+    assert_histories(index.read_index(str(tmp_path)).histories)
 
 
 def test_an_index_of_before_there_were_rating_vectors(tmp_path):

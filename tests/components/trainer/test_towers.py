@@ -147,11 +147,13 @@ def test_the_mixed_loss_adds_the_weighted_softmax(monkeypatch):
     assert float(mixed.compute_loss(inputs, label, outputs, training=False)) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(("power", "share"), [(0.0, 1.0), (1.0, 0.5), (3.0, 0.25)])
-def test_rows_enter_the_softmax_by_how_much_they_are_liked(monkeypatch, power, share):
+@pytest.mark.parametrize(
+    ("power", "most", "rows"), [(0.0, None, 4000), (1.0, None, 2000), (3.0, None, 1000), (1.0, 300, 300)]
+)
+def test_rows_enter_the_softmax_by_how_much_they_are_liked(monkeypatch, power, most, rows):
     """Labels are uniform in [-1, 1], so the mean of `((label + 1) / 2) ** power` is `1 / (power + 1)`."""
     inputs, label = batch(rows=4_000)
-    mixed = model(retrieval_weight=1.0, liking_power=power)
+    mixed = model(retrieval_weight=1.0, liking_power=power, softmax_rows=most)
     mixed.negatives = negatives_of(inputs)
     sizes = []
     embed = UserTower.embedding
@@ -159,7 +161,7 @@ def test_rows_enter_the_softmax_by_how_much_they_are_liked(monkeypatch, power, s
         UserTower, "embedding", lambda self, x, training: sizes.append(len(x[f.MOVIE_ID])) or embed(self, x, training)
     )
     mixed.compute_loss(inputs, label, mixed(inputs, training=True), training=True)
-    assert sizes[0] == pytest.approx(4_000 * share, rel=0.1)
+    assert sizes[0] == pytest.approx(rows, rel=0.1 if most is None else 0)
 
 
 def test_a_batch_that_nobody_liked_has_no_softmax():

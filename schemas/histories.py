@@ -1,0 +1,48 @@
+"""Every user's ratings, as the served index holds them: two tables that can stay on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from schemas import features as f
+
+_USERS = np.dtype([("user_id", "<i8"), ("end", "<i8")])
+_RATINGS = np.dtype([("movie", "<i4"), ("half_stars", "u1"), ("timestamp", "<i8")])
+
+
+@dataclasses.dataclass(frozen=True)
+class Histories:
+    """Ratings by user and time: 13 bytes a rating and 16 a user, mapped from a file or in memory."""
+
+    users: np.ndarray
+    """`[users]` of (`user_id`, `end`: the row behind the user's last rating), ascending."""
+    ratings: np.ndarray
+    """`[ratings]` of (`movie`: position in the catalogue, `half_stars`: the rating in steps of half a star,
+    `timestamp`: Unix seconds)."""
+
+    @classmethod
+    def of(cls, user_ids: np.ndarray, movies: np.ndarray, stars: np.ndarray, timestamps: np.ndarray) -> Histories:
+        """Make the tables of columns that are sorted by user and time, `[ratings]` each."""
+        ids, starts = np.unique(user_ids, return_index=True)
+        users, ratings = np.empty(len(ids), _USERS), np.empty(len(movies), _RATINGS)
+        users["user_id"], users["end"] = ids, np.append(starts, len(movies))[1:]
+        ratings["movie"], ratings["timestamp"] = movies, timestamps
+        ratings["half_stars"] = np.rint(stars / f.RATING_STEP)
+        return cls(users, ratings)
+
+    def moved(self, places: np.ndarray) -> Histories:
+        """Return the same ratings in another catalogue.
+
+        Args:
+          places: `[movies]` where each movie is there.
+        """
+        ratings = np.array(self.ratings)
+        ratings["movie"] = places[ratings["movie"]]
+        return Histories(self.users, ratings)
+
+    def __getitem__(self, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return positions of movies int32, stars float32 and timestamps int64 of some ratings."""
+        part = self.ratings[rows]
+        return np.array(part["movie"]), part["half_stars"] * np.float32(f.RATING_STEP), np.array(part["timestamp"])
