@@ -57,6 +57,7 @@ PIPELINE = [
     # tfx_bsl imports dill; Beam stopped requiring it in 2.70.
     "dill",
     "apache-beam",
+    "google-crc32c",
     "isal",
     "tensorflow-transform",
     "pyarrow",
