@@ -72,7 +72,7 @@ class Dataset:
         """Compute `user_tower_inputs` of all users, a block at a time: they need some 240 bytes a rating meanwhile."""
         for begin in range(0, max(self.num_users, 1), _BLOCK_USERS):
             yield self.user_tower_inputs(slice(begin, begin + _BLOCK_USERS), constants)
-            progress.advance("embed", min(_BLOCK_USERS, self.num_users - begin), "users")
+            progress.advance("embed", min(_BLOCK_USERS, self.num_users - begin), "users", self.num_users)
 
 
 def load(catalog_uri: str, histories_uri: str, max_users: int | None = None) -> Dataset:

@@ -18,7 +18,7 @@ def advance(stage: str, amount: int, unit: str, total: int | None = None, note: 
       stage: What is being done, a verb such as "read".
       amount: Units done since the last call.
       unit: What is counted: "rows", "steps".
-      total: Units in all, where known.
+      total: Units in all, where known, or about as many.
       note: Short text to show beside the count, such as the current loss.
     """
     LOGGER.info(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import datetime
 import logging
 import os
 import pathlib
@@ -72,6 +74,23 @@ def silenced() -> Iterator[None]:
         os.close(error)
 
 
+@dataclasses.dataclass
+class Stage:
+    """A part of a component's work."""
+
+    begin_s: float
+    done: int = 0
+    total: int | None = None
+
+    def progress(self, now_s: float) -> str:
+        """Return how much is done, how fast, and how long the rest will take."""
+        rate = self.done / max(now_s - self.begin_s, 1e-3)
+        if not self.total or not self.done:
+            return f"({rate:,.0f}/s)"
+        left = datetime.timedelta(seconds=round(max(self.total - self.done, 0) / rate))
+        return f"({min(self.done / self.total, 1):.0%}, {rate:,.0f}/s, {left} left)"
+
+
 class RunView(logging.Handler):
     """Shows a run: the component at work with its progress, then a line with its result."""
 
@@ -79,8 +98,8 @@ class RunView(logging.Handler):
         super().__init__()
         self._console, self._status = console, None
         self._node, self._begin = "", 0.0
-        self._done: dict[tuple[str, str], int] = {}
-        self._note = ""
+        self._stages: dict[tuple[str, str], Stage] = {}
+        self._note, self._latest = "", 0.0
 
     def __enter__(self) -> RunView:
         """Listen to progress."""
@@ -100,7 +119,8 @@ class RunView(logging.Handler):
 
     def start(self, node: str) -> None:
         """A component begins."""
-        self._node, self._begin, self._done, self._note = node, time.perf_counter(), {}, ""
+        self._node, self._stages, self._note = node, {}, ""
+        self._begin = self._latest = time.perf_counter()
         self._status = Status(self._live(), console=self._console)
         self._status.start()
 
@@ -117,9 +137,11 @@ class RunView(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a progress record."""
-        key = (record.stage, record.unit)
-        self._done[key] = self._done.get(key, 0) + record.amount
-        self._note = record.note
+        # What is done when a stage is first heard of was begun when the last one was heard of.
+        stage = self._stages.setdefault((record.stage, record.unit), Stage(self._latest))
+        stage.done += record.amount
+        stage.total = record.total
+        self._note, self._latest = record.note, time.perf_counter()
         if self._status:
             self._status.update(self._live())
 
@@ -129,12 +151,11 @@ class RunView(logging.Handler):
             self._status = None
 
     def _counts(self) -> str:
-        return ", ".join(f"{stage} {done:,} {unit}" for (stage, unit), done in self._done.items())
+        return ", ".join(f"{name} {stage.done:,} {unit}" for (name, unit), stage in self._stages.items())
 
     def _live(self) -> str:
-        seconds = time.perf_counter() - self._begin
-        rates = ", ".join(
-            f"{stage} {done:,} {unit} ({done / max(seconds, 1e-3):,.0f}/s)"
-            for (stage, unit), done in self._done.items()
-        )
-        return f"{self._node}  {rates}  {self._note}"
+        if not self._stages:
+            return self._node
+        # Of the stages before it is known how long they took, in `_counts`.
+        (name, unit), stage = list(self._stages.items())[-1]
+        return f"{self._node}  {name} {stage.done:,} {unit} {stage.progress(self._latest)}  {self._note}"

@@ -116,6 +116,7 @@ def _job(
     return graph.Job(
         source=table,
         header=ratings.read_header(table),
+        expected_rows=round(rows),
         partitions=max(1, math.ceil(rows / exec_properties[ROWS_PER_SHARD])),
         chunk_bytes=exec_properties[CHUNK_BYTES],
         split=SplitConfig(

@@ -34,6 +34,8 @@ class Job:
 
     source: Source
     header: ratings.Header
+    expected_rows: int
+    """Rows of the table, about."""
     partitions: int
     """Number of user partitions, and so of shards."""
     chunk_bytes: int
@@ -80,7 +82,7 @@ class ReadChunk(beam.DoFn):
         """Read, check and partition one chunk."""
         frame, report = ratings.read_chunk(chunk, self._job.header, self._movie_ids)
         reject_if_bad(self._job, report)
-        progress.advance("read", report.rows, "rows")
+        progress.advance("read", report.rows, "rows", self._job.expected_rows)
         yield beam.pvalue.TaggedOutput(_REPORTS, json.dumps({"report": report.to_dict()}))
         if frame.height:
             keyed = frame.with_columns(_partition=partition_of(frame[f.USER_ID].to_numpy(), self._job.partitions))
@@ -147,7 +149,7 @@ class WritePartition(beam.DoFn):
             counts[split] = len(rows)
         path = job.shard(job.histories_uri, HISTORIES_PREFIX, partition, ".parquet")
         shards.write_parquet(frame, path, job.tmp_dir)
-        progress.advance("write", frame.height, "rows")
+        progress.advance("write", frame.height, "rows", job.expected_rows)
         yield json.dumps({"counts": counts})
 
 

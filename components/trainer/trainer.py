@@ -33,15 +33,11 @@ _PROGRESS_STEPS = 20
 
 
 class StepProgress(keras.callbacks.Callback):
-    """Reports steps and losses."""
+    """Reports steps and losses; of all epochs, though training may stop before."""
 
-    def __init__(self, epochs: int, name: str = "epoch") -> None:
+    def __init__(self, stage: str) -> None:
         super().__init__()
-        self._epochs, self._name, self._epoch, self._pending, self._note = epochs, name, 0, 0, ""
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Remember the epoch."""
-        self._epoch = epoch + 1
+        self._stage, self._pending, self._note = stage, 0, ""
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Report every few steps: more would slow the training down."""
@@ -53,13 +49,13 @@ class StepProgress(keras.callbacks.Callback):
         """Report the epoch's losses."""
         logs, shown = logs or {}, {"loss": "loss", "val_loss": "eval loss", keys.VAL_NDCG: "NDCG@10"}
         numbers = [f"{title} {logs[name]:.4f}" for name, title in shown.items() if name in logs]
-        self._note = ", ".join([f"{self._name} {epoch + 1}/{self._epochs}", *numbers])
+        self._note = ", ".join([f"epoch {epoch + 1}/{self.params['epochs']}", *numbers])
         self._flush()
 
     def _flush(self) -> None:
-        progress.advance(
-            "train", self._pending, "steps", note=self._note or f"{self._name} {self._epoch}/{self._epochs}"
-        )
+        steps = self.params["steps"]
+        total = steps and steps * self.params["epochs"]
+        progress.advance(self._stage, self._pending, "steps", total, self._note)
         self._pending = 0
 
 
@@ -153,7 +149,7 @@ def train(
         model = compiled_model(config, data, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
     callbacks = _averaging(config) + _early_stopping(config, data)
     if worker.is_chief:
-        callbacks.append(StepProgress(config.epochs))
+        callbacks.append(StepProgress("train"))
         if log_dir and importlib.util.find_spec("tensorboard"):
             callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
     history = model.fit(
@@ -173,7 +169,7 @@ def train(
             train_data,
             epochs=config.refit_epochs,
             steps_per_epoch=steps if worker.count > 1 else None,
-            callbacks=_averaging(config) + ([StepProgress(config.refit_epochs, "refit")] if worker.is_chief else []),
+            callbacks=_averaging(config) + ([StepProgress("refit")] if worker.is_chief else []),
             verbose=0,
         )
         published = _outside_strategy(model, build_model(config, len(data.vocabulary)), eval_data)

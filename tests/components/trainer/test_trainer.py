@@ -103,12 +103,15 @@ def as_tensors(raw):
 
 
 def test_progress_and_tensorboard_logs(train_data, tmp_path, caplog):
+    data = dataclasses.replace(train_data, train_rows=600, eval_rows=600)
     with caplog.at_level(logging.INFO, LOGGER.name):
-        train(dataclasses.replace(CONFIG, epochs=2, refit_epochs=1), train_data, str(tmp_path))
+        train(dataclasses.replace(CONFIG, epochs=2, refit_epochs=1), data, str(tmp_path))
     records = [record for record in caplog.records if record.name == LOGGER.name]
-    assert sum(record.amount for record in records) == 2 * 6 + 12, "6 batches an epoch, and as many of eval"
-    assert any("epoch 2/2, loss" in record.note for record in records)
-    assert "refit 1/1, loss" in records[-1].note
+    done = {stage: sum(r.amount for r in records if r.stage == stage) for stage in ("train", "refit")}
+    assert done == {"train": 2 * 6, "refit": 12}, "6 batches an epoch, and as many of eval"
+    assert {record.total for record in records} == {12}
+    assert any("epoch 2/2, loss" in record.note for record in records if record.stage == "train")
+    assert "epoch 1/1, loss" in records[-1].note
     assert list(tmp_path.rglob("events.out.tfevents.*"))
 
 

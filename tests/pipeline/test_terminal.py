@@ -1,0 +1,34 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from components import progress
+from pipeline.terminal import RunView, Stage
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "expected"),
+    [
+        (500, None, "(50/s)"),
+        (500, 2000, "(25%, 50/s, 0:00:30 left)"),
+        (500_000, 50_000_000, "(1%, 50,000/s, 0:16:30 left)"),
+        (2100, 2000, "(100%, 210/s, 0:00:00 left)"),
+        (0, 2000, "(0/s)"),
+    ],
+)
+def test_a_stage_says_how_fast_it_is_and_how_long_the_rest_takes(done, total, expected):
+    assert Stage(100.0, done, total).progress(110.0) == expected
+
+
+def test_a_stage_begins_when_the_one_before_was_last_heard_of(monkeypatch):
+    now = iter([0.0, 10.0, 14.0, 14.0])
+    monkeypatch.setattr("pipeline.terminal.time.perf_counter", lambda: next(now))
+    output = io.StringIO()
+    with RunView(Console(file=output, width=120)) as view:
+        view.start("PolarsExampleGen")
+        progress.advance("read", 1000, "rows", 1000)
+        progress.advance("write", 200, "rows", 1000)
+        assert view._live() == "PolarsExampleGen  write 200 rows (20%, 50/s, 0:00:16 left)  "
+        view.end("done")
+    assert "read 1,000 rows, write 200 rows" in output.getvalue()
