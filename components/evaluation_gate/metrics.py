@@ -163,15 +163,12 @@ def top_n(scores: np.ndarray, n: int) -> np.ndarray:
       n: How many; fewer where there are fewer columns.
     """
     n = min(n, scores.shape[1])
-    # The n-th highest score decides; everything above it is in, and of its equals those with the lowest columns.
-    threshold = -np.partition(-scores, n - 1, axis=1)[:, n - 1 : n]
-    above = scores > threshold
-    equal = scores == threshold
-    room = n - above.sum(1, keepdims=True)
-    chosen = above | (equal & (np.cumsum(equal, axis=1) <= room))
-    columns = np.nonzero(chosen)[1].reshape(len(scores), n)
-    order = np.argsort(-np.take_along_axis(scores, columns, 1), axis=1, kind="stable")
-    return np.take_along_axis(columns, order, 1)
+    place = scores.shape[1] - n
+    # The n-th highest score decides: all that are above or equal are sorted, and the first n of them are it.
+    rows, columns = np.nonzero(scores >= np.partition(scores, place, axis=1)[:, place : place + 1])
+    order = np.lexsort((columns, -scores[rows, columns], rows))
+    starts = np.searchsorted(rows, np.arange(len(scores)))
+    return columns[order[starts[:, None] + np.arange(n)]]
 
 
 def _is_relevant(task: RankingTask, rows: slice, top: np.ndarray) -> np.ndarray:
