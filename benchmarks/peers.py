@@ -51,7 +51,7 @@ def ranking_peers(held: HeldOut) -> Iterator[Peer]:
     seen = matrix(held)
     popularity = np.asarray(seen.sum(axis=0), np.float32)
     yield Peer("popularity", "", None, lambda users: np.repeat(popularity, len(users), axis=0))
-    for penalty in (100, 200, 400, 800):
+    for penalty in (100, 200, 400, 800, 1600, 3200):
         yield Peer("EASE", f"lambda {penalty}", None, _times(seen, ease(seen, penalty)))
     for factors in (32, 64, 128):
         for alpha in (1.0, 10.0):
