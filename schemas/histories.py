@@ -32,6 +32,16 @@ class Histories:
         ratings["half_stars"] = np.rint(stars / f.RATING_STEP)
         return cls(users, ratings)
 
+    @property
+    def user_ids(self) -> np.ndarray:
+        """`[users]` int64, ascending; a copy."""
+        return np.array(self.users["user_id"])
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """`[users + 1]` int64: where each user's ratings begin, and where the last one's end; a copy."""
+        return np.append(0, self.users["end"])
+
     def moved(self, places: np.ndarray) -> Histories:
         """Return the same ratings in another catalogue.
 

@@ -56,8 +56,7 @@ class Ranker:
         self._average = index.movies[f.MOVIE_AVERAGE_RATING].to_numpy()
         self._by_popularity = np.argsort(-index.movies[f.MOVIE_NUM_RATINGS].to_numpy(), kind="stable")
         self._titles = TitleSearch(index.movies)
-        self._user_ids = np.array(index.histories.users["user_id"])
-        self._offsets = np.append(0, index.histories.users["end"])
+        self._user_ids, self._offsets = index.histories.user_ids, index.histories.offsets
 
     @property
     def model_version(self) -> int:
@@ -188,7 +187,7 @@ class Ranker:
           UnknownIdError: The user is unknown.
         """
         rows, stars, timestamps = self._histories[self._slice(user_id)]
-        rated = self.movies[rows].select(f.MOVIE_ID, "title")
+        rated = self.movies.select(f.MOVIE_ID, "title")[rows]
         return rated.with_columns(pl.Series(f.RATING, stars), pl.Series(f.TIMESTAMP, timestamps))
 
     def rows(self, movie_ids: Iterable[int]) -> np.ndarray:

@@ -58,8 +58,8 @@ class Executor(base_executor.BaseExecutor):
         towers = Towers(model_uri, signatures.EVALUATED_DIR)
         users = Vectors.concatenate(map(towers.embed_users, data.user_blocks()))
         model = Embeddings(users, towers.embed_movies(data.catalog))
-        progress.advance("evaluate", int((~data.train).sum()), "ratings")
         found = measure(data, model, config.max_ranking_users)
+        progress.advance("evaluate", len(found.stars), "ratings")
         result = summarise(data, found)
 
         now = served.load(exec_properties[keys.SERVING_ROOT], data)

@@ -42,10 +42,9 @@ class Partition:
           constants: Feature constants.
         """
         train = ratings[IS_TRAIN].to_numpy()
-        user_ids = ratings[f.USER_ID]
         self._constants = constants
         self._rows = {TRAIN: np.flatnonzero(train), EVAL: np.flatnonzero(~train)}
-        self._user = (user_ids != user_ids.shift(1)).fill_null(True).cum_sum().to_numpy().astype(np.int64) - 1
+        self._user = ratings[f.USER_ID].rle_id().cast(pl.Int64).to_numpy()
         self._movie = np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), ratings[f.MOVIE_ID].to_numpy())
         self._of_ratings = {name: ratings[name].to_numpy() for name in (*f.IDS, f.RATING)}
         self._of_movies = {name: _matrix(catalog[name]) for name in f.MOVIE_FEATURES}

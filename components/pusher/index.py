@@ -165,15 +165,31 @@ def read_index(directory: str) -> EmbeddingIndex:
       RuntimeError: The manifest is missing or broken, or a file's digest is not the manifest's.
     """
     manifest = read_manifest(directory)
-    histories = {m.FORMER_HISTORIES_FILE} if m.FORMER_HISTORIES_FILE in manifest.files else _HISTORIES
-    loaded = {m.EMBEDDINGS_FILE, m.MOVIES_FILE, m.INDEX_FILE} | histories
-    if missing := loaded - manifest.files.keys():
+    tables = {m.FORMER_HISTORIES_FILE} if m.FORMER_HISTORIES_FILE in manifest.files else _HISTORIES
+    required = {m.EMBEDDINGS_FILE, m.MOVIES_FILE, m.INDEX_FILE} | tables
+    if missing := required - manifest.files.keys():
         raise RuntimeError(f"{directory}/{m.MANIFEST_FILE} lists no {min(missing)}. Publish the version again")
-    mapped = _HISTORIES if isinstance(fsspec.core.url_to_fs(directory)[0], LocalFileSystem) else set()
+    local = isinstance(fsspec.core.url_to_fs(directory)[0], LocalFileSystem)
+    blobs = _verified(directory, manifest, (required | {m.RATING_VECTORS_FILE}) - (_HISTORIES if local else set()))
+    embeddings = np.load(io.BytesIO(blobs[m.EMBEDDINGS_FILE]))
+    # An index of before there were rating vectors: its embeddings are both.
+    rating_vectors = blobs.get(m.RATING_VECTORS_FILE)
+    movies = pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE]))
+    return EmbeddingIndex(
+        manifest=manifest,
+        vectors=Vectors(embeddings, embeddings if rating_vectors is None else np.load(io.BytesIO(rating_vectors))),
+        movies=movies,
+        histories=_histories(directory, blobs, movies),
+        faiss_index=faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8)),
+    )
+
+
+def _verified(directory: str, manifest: m.Manifest, kept: set[str]) -> dict[str, bytes]:
+    """Verify the digests of all files; return the contents of those to keep."""
     blobs = {}
     for name, expected in manifest.files.items():
         try:
-            if name in (loaded | {m.RATING_VECTORS_FILE}) - mapped:
+            if name in kept:
                 with fsspec.open(f"{directory}/{name}", "rb") as file:
                     blobs[name] = file.read()
                 found = hashlib.sha256(blobs[name]).hexdigest()
@@ -186,28 +202,17 @@ def read_index(directory: str) -> EmbeddingIndex:
                 f"{directory}/{name} is damaged: its SHA-256 is {found[:12]}..., the manifest says "
                 f"{expected[:12]}.... Publish the version again"
             )
-
-    def array(name: str) -> np.ndarray:
-        if name in mapped:
-            return np.load(fsspec.core.strip_protocol(f"{directory}/{name}"), mmap_mode="r")
-        return np.load(io.BytesIO(blobs[name]))
-
-    movies = pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE]))
-    embeddings = array(m.EMBEDDINGS_FILE)
-    return EmbeddingIndex(
-        manifest=manifest,
-        # An index of before there were rating vectors: its embeddings are both.
-        vectors=Vectors(embeddings, array(m.RATING_VECTORS_FILE) if m.RATING_VECTORS_FILE in blobs else embeddings),
-        movies=movies,
-        histories=_former_histories(blobs[m.FORMER_HISTORIES_FILE], movies)
-        if histories is not _HISTORIES
-        else Histories(array(m.USERS_FILE), array(m.HISTORIES_FILE)),
-        faiss_index=faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8)),
-    )
+    return blobs
 
 
-def _former_histories(parquet: bytes, movies: pl.DataFrame) -> Histories:
-    """Read the histories of an index of before they were mapped."""
-    frame = pl.read_parquet(io.BytesIO(parquet))
-    rows = np.searchsorted(movies[f.MOVIE_ID].to_numpy(), frame[f.MOVIE_ID].to_numpy())
-    return Histories.of(frame[f.USER_ID].to_numpy(), rows, frame[f.RATING].to_numpy(), frame[f.TIMESTAMP].to_numpy())
+def _histories(directory: str, blobs: dict[str, bytes], movies: pl.DataFrame) -> Histories:
+    """Take the histories from what was read, or map them from a local directory."""
+    if m.FORMER_HISTORIES_FILE in blobs:
+        frame = pl.read_parquet(io.BytesIO(blobs[m.FORMER_HISTORIES_FILE]))
+        rows = np.searchsorted(movies[f.MOVIE_ID].to_numpy(), frame[f.MOVIE_ID].to_numpy())
+        user_ids, stars, timestamps = (frame[name].to_numpy() for name in (f.USER_ID, f.RATING, f.TIMESTAMP))
+        return Histories.of(user_ids, rows, stars, timestamps)
+    if m.HISTORIES_FILE in blobs:
+        return Histories(*(np.load(io.BytesIO(blobs[name])) for name in (m.USERS_FILE, m.HISTORIES_FILE)))
+    path = fsspec.core.strip_protocol(directory)
+    return Histories(*(np.load(f"{path}/{name}", mmap_mode="r") for name in (m.USERS_FILE, m.HISTORIES_FILE)))
