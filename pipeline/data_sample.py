@@ -185,6 +185,8 @@ def _timestamps(rng: np.random.Generator, user: np.ndarray, begin: np.ndarray) -
     starts = np.searchsorted(user, np.arange(len(begin)))
     since = total - total[np.minimum(starts, rows - 1)][user]
     ends = np.append(starts[1:], rows) - 1
+    # Who rated more than the years have room for came back sooner.
+    since *= np.minimum(1, (_LAST_S - _FIRST_S) / np.maximum(since[ends], 1))[user]
     begin = np.minimum(begin, _LAST_S - since[ends])
     stamps = np.empty(rows, np.int64)
     stamps[np.lexsort((rng.random(rows), user))] = (begin[user] + since).astype(np.int64)
