@@ -11,7 +11,7 @@ FROM ${PYTHON_IMAGE} AS build
 RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /src
-ENV VIRTUAL_ENV=/opt/matinee UV_LINK_MODE=copy
+ENV VIRTUAL_ENV=/opt/matinee UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 RUN python -m venv --without-pip /opt/matinee
 COPY pipeline/kubeflow/requirements.lock ./
 RUN uv pip sync --no-cache --require-hashes requirements.lock

@@ -55,7 +55,8 @@ def execute(executor_class: type, properties: dict, root: pathlib.Path) -> tuple
     begin = time.perf_counter()
     executor.Do({}, outputs, properties)
     seconds = time.perf_counter() - begin
-    return seconds, sum(path.stat().st_size for path in (root / "examples").rglob("*") if path.is_file())
+    files = [path.stat() for path in (root / "examples").rglob("*") if path.is_file()]
+    return seconds, sum({file.st_ino: file.st_size for file in files}.values())  # Two links are one file.
 
 
 def main(

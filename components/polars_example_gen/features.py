@@ -87,7 +87,7 @@ def feature_constants(statistics: pl.DataFrame, catalog: pl.DataFrame) -> Featur
     if not statistics.height or not statistics["count"].sum():
         raise ValueError("no rating is left for training: every user has too few ratings, or the cut-off is too early")
     joined = catalog.select(f.MOVIE_ID, f.MOVIE_GENRES).join(statistics, on=f.MOVIE_ID, how="inner")
-    genres = np.stack(joined[f.MOVIE_GENRES].to_numpy()).astype(np.float64)
+    genres = joined[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy().astype(np.float64)
     count, total = joined["count"].to_numpy(), joined["total"].to_numpy()
     mean = total.sum() / count.sum()
     genre_count, genre_total = genres.T @ count, genres.T @ total
@@ -143,12 +143,12 @@ def user_features(
       A user without ratings gets the genres' means and zeros.
     """
     users = len(offsets) - 1
-    total, count = np.zeros((users, len(f.GENRES))), np.zeros((users, len(f.GENRES)))
-    some = np.flatnonzero(offsets[1:] > offsets[:-1])
-    if len(some):
-        # reduceat sums from one start to the next, so users without ratings must not be among the starts.
-        total[some] = np.add.reduceat(genres * ratings[:, None], offsets[some], axis=0, dtype=np.float64)
-        count[some] = np.add.reduceat(genres, offsets[some], axis=0, dtype=np.float64)
+    row, genre = np.divmod(np.flatnonzero(genres > 0), len(f.GENRES))
+    cell = np.repeat(np.arange(users) * len(f.GENRES), np.diff(offsets))[row] + genre
+    total, count = (
+        np.bincount(cell, weights, users * len(f.GENRES)).reshape(users, len(f.GENRES))
+        for weights in (ratings[row], None)
+    )
     k, prior = constants.pseudo_ratings, np.asarray(constants.genre_means)
     return ((total + k * prior) / (count + k)).astype(np.float32), count.astype(np.float32)
 

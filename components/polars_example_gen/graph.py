@@ -49,6 +49,11 @@ class Job:
     histories_uri: str
     tmp_dir: str
 
+    @property
+    def movies_path(self) -> str:
+        """Where the workers find the movies. In a DoFn Beam would pickle and compress them many times over."""
+        return f"{self.tmp_dir}/movies.arrow"
+
     def shard(self, directory: str, prefix: str, partition: int, suffix: str) -> str:
         """Name a shard as TFX does: prefix-00000-of-00004.suffix."""
         return f"{directory}/{prefix}-{partition:05d}-of-{self.partitions:05d}{suffix}"
@@ -66,6 +71,12 @@ def unpack(data: bytes) -> pl.DataFrame:
     return pl.read_ipc(io.BytesIO(data))
 
 
+def read_movies(job: Job) -> pl.DataFrame:
+    """Read the movies without statistics, sorted by movie."""
+    with tf.io.gfile.GFile(job.movies_path, "rb") as file:
+        return unpack(file.read())
+
+
 def partition_of(user_ids: np.ndarray, partitions: int) -> np.ndarray:
     """Spread user ids over partitions by a multiplicative hash (Knuth), the same on every machine."""
     mixed = user_ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -75,8 +86,12 @@ def partition_of(user_ids: np.ndarray, partitions: int) -> np.ndarray:
 class ReadChunk(beam.DoFn):
     """Chunk -> (partition, frame of its ratings); bad rows go to the report or reject the input."""
 
-    def __init__(self, job: Job, movie_ids: np.ndarray) -> None:
-        self._job, self._movie_ids = job, movie_ids
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def setup(self) -> None:
+        """Read the movies' ids."""
+        self._movie_ids = read_movies(self._job)[f.MOVIE_ID].to_numpy()
 
     def process(self, chunk: Chunk) -> Iterator:
         """Read, check and partition one chunk."""
@@ -121,16 +136,19 @@ class SplitPartition(beam.DoFn):
 class WritePartition(beam.DoFn):
     """(partition, frame) -> its shard of each artifact."""
 
-    def __init__(self, job: Job, catalog: pl.DataFrame) -> None:
-        # Packed: Beam pickles and compresses a DoFn many times over.
-        self._job, self._catalog = job, pack(catalog)
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def setup(self) -> None:
+        """Read the movies."""
+        self._movies = read_movies(self._job)
 
     def process(self, element: tuple[int, bytes], statistics: bytes) -> Iterator[str]:
         """Compute features, encode and write."""
         partition, data = element
         job, frame = self._job, unpack(data)
         table = unpack(statistics)
-        catalog, constants = featurise_catalog(unpack(self._catalog), table)
+        catalog, constants = featurise_catalog(self._movies, table)
         share = min(1.0, job.sample_rows / table["count"].sum())
         counts = {"users": frame[f.USER_ID].n_unique()}
         ratings_of_partition = shards.Partition(frame, catalog, constants)
@@ -145,7 +163,7 @@ class WritePartition(beam.DoFn):
                 some = rows[: round(len(rows) * share)]
                 shards.write_examples(shards.encode(ratings_of_partition, split, some), sample_path, job.tmp_dir)
             else:
-                shards.copy_examples(path, sample_path, job.tmp_dir)
+                shards.link_examples(path, sample_path, job.tmp_dir)
             counts[split] = len(rows)
         path = job.shard(job.histories_uri, HISTORIES_PREFIX, partition, ".parquet")
         shards.write_parquet(frame, path, job.tmp_dir)
@@ -156,13 +174,16 @@ class WritePartition(beam.DoFn):
 class WriteCatalog(beam.DoFn):
     """Statistics -> the movie catalogue and the feature constants."""
 
-    def __init__(self, job: Job, catalog: pl.DataFrame) -> None:
-        # Packed: Beam pickles and compresses a DoFn many times over.
-        self._job, self._catalog = job, pack(catalog)
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def setup(self) -> None:
+        """Read the movies."""
+        self._movies = read_movies(self._job)
 
     def process(self, _: None, statistics: bytes) -> None:
         """Write both files."""
-        catalog, constants = featurise_catalog(unpack(self._catalog), unpack(statistics))
+        catalog, constants = featurise_catalog(self._movies, unpack(statistics))
         shards.write_parquet(catalog, f"{self._job.catalog_uri}/{CATALOG_FILE}", self._job.tmp_dir)
         with tf.io.gfile.GFile(f"{self._job.catalog_uri}/{CONSTANTS_FILE}", "w") as file:
             file.write(json.dumps(dataclasses.asdict(constants), indent=1))
@@ -224,11 +245,14 @@ def build(root: beam.Pipeline, job: Job, chunk_list: list[Chunk], catalog: pl.Da
       chunk_list: Parts of the ratings table.
       catalog: Movies without statistics, sorted by movie.
     """
+    tf.io.gfile.makedirs(job.tmp_dir)
+    with tf.io.gfile.GFile(job.movies_path, "wb") as file:
+        file.write(pack(catalog))
     read = (
         root
         | "Chunks" >> beam.Create(chunk_list)
         | "SpreadChunks" >> beam.Reshuffle()
-        | "ReadChunk" >> beam.ParDo(ReadChunk(job, catalog[f.MOVIE_ID].to_numpy())).with_outputs(_REPORTS, main="rows")
+        | "ReadChunk" >> beam.ParDo(ReadChunk(job)).with_outputs(_REPORTS, main="rows")
     )
     # An empty frame for each partition, so that no shard is missing where the hash gave it no user.
     empty = pack(pl.DataFrame(schema=ratings.SCHEMA))
@@ -240,8 +264,8 @@ def build(root: beam.Pipeline, job: Job, chunk_list: list[Chunk], catalog: pl.Da
         | "SplitPartition" >> beam.ParDo(SplitPartition(job)).with_outputs(_REPORTS, _STATISTICS, main="split")
     )
     statistics = beam.pvalue.AsSingleton(split[_STATISTICS] | "Statistics" >> beam.CombineGlobally(_merge_statistics))
-    written = split.split | "WritePartition" >> beam.ParDo(WritePartition(job, catalog), statistics)
-    _ = root | "Once" >> beam.Create([None]) | "WriteCatalog" >> beam.ParDo(WriteCatalog(job, catalog), statistics)
+    written = split.split | "WritePartition" >> beam.ParDo(WritePartition(job), statistics)
+    _ = root | "Once" >> beam.Create([None]) | "WriteCatalog" >> beam.ParDo(WriteCatalog(job), statistics)
     _ = (
         (read[_REPORTS], split[_REPORTS], written)
         | "Results" >> beam.Flatten()

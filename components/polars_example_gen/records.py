@@ -49,7 +49,7 @@ class RecordLayout:
         self._floats, self._integers = tuple(floats), tuple(integers)
 
     def records(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Lay rows out, without the checksums of their examples.
+        """Lay rows out.
 
         Args:
           values: Every feature's `[rows]` or `[rows, n]`, float32 or int64.
@@ -62,14 +62,11 @@ class RecordLayout:
             records[name] = values[name].reshape(records[name].shape)
         for name in self._integers:
             records[name] = _varints(values[name].reshape(records[name].shape[:2]))
-        return records
-
-    def add_checksums(self, records: np.ndarray) -> None:
-        """Put the checksums of their examples into what `records` gave."""
         data, size = records.view(np.uint8).tobytes(), records.itemsize
         begin, end = self._example.start, self._example.stop
         checksums = [google_crc32c.value(data[at + begin : at + end]) for at in range(0, len(data), size)]
         records[_CHECKSUM] = _masked(np.array(checksums, np.int64))
+        return records
 
 
 def _entry(name: str, **values: tf.train.FloatList | tf.train.Int64List) -> bytes:

@@ -31,7 +31,6 @@ def values():
 def examples(values, tmp_path):
     """What TensorFlow, which looks at the checksums, reads of the records."""
     records = LAYOUT.records(values)
-    LAYOUT.add_checksums(records)
     path = tmp_path / "records"
     path.write_bytes(records.view(np.uint8))
     return list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
@@ -54,7 +53,6 @@ def test_protobuf_reads_the_values_back(values, examples):
 
 def test_a_changed_byte_is_found(values, tmp_path):
     records = LAYOUT.records(values)
-    LAYOUT.add_checksums(records)
     records["scalar"][7] += 1
     path = tmp_path / "records"
     path.write_bytes(records.view(np.uint8))
