@@ -38,16 +38,16 @@ class HistoryTable:
           movie_index: `[batch, 1]` int64, the row's movie in the vocabulary.
 
         Returns:
-          `user_history_index` int64 and `user_history_ratings` float32 in stars, `[batch, HISTORY_LENGTH + 1]` each.
+          `user_history_index` int32 and `user_history_ratings` float32 in stars, `[batch, HISTORY_LENGTH + 1]` each.
         """
         user_ids = tf.constant(self.user_ids)
         row = tf.minimum(tf.searchsorted(user_ids, user_id[:, 0]), len(self.user_ids) - 1)
-        index = tf.cast(tf.gather(tf.constant(self.movies), row), tf.int64)
+        index = tf.gather(tf.constant(self.movies), row)
         rating = tf.cast(tf.gather(tf.constant(self.half_stars), row), tf.float32) * f.RATING_STEP
         known = tf.gather(user_ids, row)[:, None] == user_id
         return {
             f.USER_HISTORY_INDEX: index,
-            f.USER_HISTORY_RATINGS: tf.where(known & (index != movie_index), rating, 0.0),
+            f.USER_HISTORY_RATINGS: tf.where(known & (index != tf.cast(movie_index, tf.int32)), rating, 0.0),
         }
 
 

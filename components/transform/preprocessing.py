@@ -13,7 +13,6 @@ from schemas import features as f
 PREPROCESSING_FN = f"{__name__}.preprocessing_fn"
 
 
-_STEPS = 2.0**16
 _POINTS_IN_TIME = np.linspace(-2, 2, 33, dtype=np.float32)
 """In standard deviations of the train ratings' time; evenly spread times have all of theirs within 1.73."""
 
@@ -51,13 +50,19 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
 
 
 def _z_score(values: tf.Tensor) -> tf.Tensor:
-    """Standardise in float64 and round to 2**-16.
+    """Standardise by constants that are exact to float32's last bit.
 
-    Beam adds up in no fixed order, so that the constants differ in their last bits from run to run; the rounding keeps
-    that out of the weights, and the same data and seed give the same model.
+    Beam adds up in no fixed order, so that the analysed constants differ in the last bits of float64 from run to run;
+    their rounding keeps that out of the weights, and the same data and seed give the same model.
     """
-    score = tft.scale_to_z_score(tf.cast(values, tf.float64), elementwise=True)
-    return tf.cast(tf.round(score * _STEPS) / _STEPS, tf.float32)
+    precise = tf.cast(values, tf.float64)
+    mean = tft.mean(precise, reduce_instance_dims=False)
+    deviation = tf.sqrt(tft.var(precise, reduce_instance_dims=False))
+    # A feature that is the same in every row is 0.
+    scale = tf.cast(tf.where(deviation > 0, 1 / deviation, 1), tf.float32)
+    if values.dtype == tf.float32:
+        return (values - tf.cast(mean, tf.float32)) * scale
+    return tf.cast(precise - tf.round(mean), tf.float32) * scale
 
 
 def _weights_of_points(time: tf.Tensor) -> tf.Tensor:
