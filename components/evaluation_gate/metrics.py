@@ -12,6 +12,8 @@ from schemas import features as f
 
 TOP_N = 10
 _RESAMPLES = 1000
+_GROUPS = 1024
+"""Groups of columns whose maxima are compared before the scores are."""
 _BLOCK_BYTES = 256 << 20
 _DRAWN_AT_ONCE = 4 << 20
 """Values that the bootstrap draws at a time: by default it draws all, 1,000 times as many as there are."""
@@ -104,7 +106,7 @@ def rank(task: RankingTask, scores_of) -> Ranking:
 
     Args:
       task: The task.
-      scores_of: Function of a slice of the task's users -> `[users, num_movies]` float32 scores.
+      scores_of: Function of a slice of the task's users -> a new array `[users, num_movies]` of float32 scores.
     """
     block = max(1, _BLOCK_BYTES // (4 * task.num_movies))
     recall, ndcg = np.zeros(len(task.users)), np.zeros(len(task.users))
@@ -114,7 +116,7 @@ def rank(task: RankingTask, scores_of) -> Ranking:
     ideal = np.concatenate([[0], np.cumsum(discounts)])
     for begin in range(0, len(task.users), block):
         rows = slice(begin, min(begin + block, len(task.users)))
-        scores = np.array(scores_of(rows), np.float32)
+        scores = scores_of(rows)
         offsets, seen = task.seen
         inside = slice(offsets[rows.start], offsets[rows.stop])
         owner = np.repeat(np.arange(len(scores)), np.diff(offsets[rows.start : rows.stop + 1]))
@@ -162,13 +164,16 @@ def top_n(scores: np.ndarray, n: int) -> np.ndarray:
       scores: `[rows, columns]`.
       n: How many; fewer where there are fewer columns.
     """
-    n = min(n, scores.shape[1])
-    place = scores.shape[1] - n
-    # The n-th highest score decides: all that are above or equal are sorted, and the first n of them are it.
-    rows, columns = np.nonzero(scores >= np.partition(scores, place, axis=1)[:, place : place + 1])
-    order = np.lexsort((columns, -scores[rows, columns], rows))
-    starts = np.searchsorted(rows, np.arange(len(scores)))
-    return columns[order[starts[:, None] + np.arange(n)]]
+    rows, columns = scores.shape
+    n = min(n, columns)
+    # n groups of columns hold a score of at least the n-th highest maximum of groups. All such scores are sorted.
+    groups = min(columns, max(n, _GROUPS))
+    maxima = scores[:, : columns - columns % groups].reshape(rows, -1, groups).max(1)
+    least = np.partition(maxima, groups - n, axis=1)[:, groups - n, None]
+    row, column = np.divmod(np.flatnonzero(scores >= least), columns)
+    order = np.lexsort((column, -scores[row, column], row))
+    starts = np.searchsorted(row, np.arange(rows))
+    return column[order[starts[:, None] + np.arange(n)]]
 
 
 def _is_relevant(task: RankingTask, rows: slice, top: np.ndarray) -> np.ndarray:

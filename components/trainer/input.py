@@ -26,7 +26,7 @@ _COLUMNS = (*f.USER_INPUTS, *_MOVIE_COLUMNS)
 _INTERLEAVED_SHARDS = 16
 _PREFETCHED_BATCHES = 2
 _BLOCK_RECORDS = 512
-"""Records that are taken of a shard and parsed at a time; to move them one by one would cost more than to parse them."""
+"""Records that are taken of a shard and parsed at a time; to move single ones costs more than to parse them."""
 
 Transform = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 

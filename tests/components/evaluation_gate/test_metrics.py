@@ -18,7 +18,7 @@ def task(seen, relevant, num_movies):
 def test_one_user_by_hand():
     """Movies 0 to 11, higher scores first; 0 is seen; 2 and 5 are relevant and end up on ranks 2 and 5, 11 on none."""
     scores = -np.arange(12, dtype=np.float32)[None]
-    ranking = metrics.rank(task([[0]], [[2, 5, 11]], 12), lambda rows: scores[rows])
+    ranking = metrics.rank(task([[0]], [[2, 5, 11]], 12), lambda rows: scores[rows].copy())
     assert ranking.recall[0] == pytest.approx(2 / 3)
     best = sum(1 / math.log2(rank + 1) for rank in (1, 2, 3))
     assert ranking.ndcg[0] == pytest.approx((1 / math.log2(3) + 1 / math.log2(6)) / best)
@@ -27,7 +27,7 @@ def test_one_user_by_hand():
 
 def test_recall_is_over_ten_where_more_are_relevant():
     scores = -np.arange(30, dtype=np.float32)[None]
-    ranking = metrics.rank(task([[]], [list(range(15))], 30), lambda rows: scores[rows])
+    ranking = metrics.rank(task([[]], [list(range(15))], 30), lambda rows: scores[rows].copy())
     assert ranking.recall[0] == 1
     assert ranking.ndcg[0] == pytest.approx(1)
 
@@ -35,7 +35,7 @@ def test_recall_is_over_ten_where_more_are_relevant():
 def test_a_user_who_has_seen_nearly_everything():
     """Only one movie is left: it is ranked, and seen ones never fill the list."""
     scores = np.ones((1, 12), np.float32)
-    ranking = metrics.rank(task([list(range(11))], [[11]], 12), lambda rows: scores[rows])
+    ranking = metrics.rank(task([list(range(11))], [[11]], 12), lambda rows: scores[rows].copy())
     assert (ranking.recall[0], ranking.coverage) == (1, pytest.approx(1 / 12))
 
 
@@ -53,9 +53,9 @@ def test_the_block_size_changes_nothing(monkeypatch):
     scores = rng.integers(0, 6, (20, 50)).astype(np.float32)
     seen = [rng.choice(50, 8, replace=False).tolist() for _ in range(20)]
     relevant = [[m for m in rng.choice(50, 5, replace=False) if m not in s] or [0] for s in seen]
-    whole = metrics.rank(task(seen, relevant, 50), lambda rows: scores[rows])
+    whole = metrics.rank(task(seen, relevant, 50), lambda rows: scores[rows].copy())
     monkeypatch.setattr(metrics, "_BLOCK_BYTES", 4 * 50 * 3)
-    blocks = metrics.rank(task(seen, relevant, 50), lambda rows: scores[rows])
+    blocks = metrics.rank(task(seen, relevant, 50), lambda rows: scores[rows].copy())
     np.testing.assert_array_equal(whole.recall, blocks.recall)
     np.testing.assert_array_equal(whole.ndcg, blocks.ndcg)
     assert whole.coverage == blocks.coverage
