@@ -25,7 +25,7 @@ _MOVIE_COLUMNS = (*f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_INDEX, f.MOVIE_LOG_COUNT)
 _COLUMNS = (*f.USER_INPUTS, *_MOVIE_COLUMNS)
 _INTERLEAVED_SHARDS = 16
 _PREFETCHED_BATCHES = 2
-_BLOCK_RECORDS = 512
+_BLOCK_RECORDS = 256
 """Records that are taken of a shard and parsed at a time; to move single ones costs more than to parse them."""
 
 Transform = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 
-from components.polars_example_gen import checks, executor, features, graph
+from components.polars_example_gen import checks, executor, features, graph, shards
 from components.polars_example_gen.split import IS_TRAIN
 from components.trainer.input import PARSE_SPEC
 from schemas import artifacts, keys
@@ -133,6 +133,18 @@ def test_shards_are_shuffled_by_seed(ingested, sample, tmp_path):
 def test_the_samples_of_little_data_are_all_of_it(ingested):
     for split in ("train", "eval"):
         assert examples(ingested["examples"], f"{split}_sample").equals(examples(ingested["examples"], split))
+
+
+def test_samples_are_copied_where_there_are_no_links(ingested, sample, tmp_path, monkeypatch):
+    def link(source, target):
+        raise OSError("Operation not permitted")
+
+    monkeypatch.setattr(shards.os, "link", link)
+    copied = run(sample, tmp_path, rows_per_shard=2_000)["examples"]
+    for artifact, links in ((ingested["examples"], 2), (copied, 1)):
+        (first, *_) = pathlib.Path(artifact.uri, "Split-train_sample").iterdir()
+        assert first.stat().st_nlink == links
+    assert examples(copied, "train_sample").equals(examples(ingested["examples"], "train"))
 
 
 def test_the_samples_are_random_rows_at_one_rate(ingested, sample, tmp_path):
