@@ -24,6 +24,8 @@ PARSE_SPEC = {
 _MOVIE_COLUMNS = (*f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_INDEX, f.MOVIE_LOG_COUNT)
 _COLUMNS = (*f.USER_INPUTS, *_MOVIE_COLUMNS)
 _INTERLEAVED_SHARDS = 16
+_BUFFER_BYTES = 1 << 16
+"""Of each of them; all together stay in a processor's cache."""
 _PREFETCHED_BATCHES = 2
 _BLOCK_RECORDS = 256
 """Records that are taken of a shard and parsed at a time; to move single ones costs more than to parse them."""
@@ -71,7 +73,7 @@ def batches(
         shards = shards.shuffle(len(paths), seed=seed)
     threads = os.cpu_count() or 1
     blocks = shards.interleave(
-        lambda path: tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=1 << 20).batch(_BLOCK_RECORDS),
+        lambda path: tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=_BUFFER_BYTES).batch(_BLOCK_RECORDS),
         cycle_length=_INTERLEAVED_SHARDS,
         num_parallel_calls=threads,
         deterministic=True,
