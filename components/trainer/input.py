@@ -73,7 +73,7 @@ def batches(
         shards = shards.shuffle(len(paths), seed=seed)
     threads = os.cpu_count() or 1
     blocks = shards.interleave(
-        lambda path: tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=_BUFFER_BYTES).batch(_BLOCK_RECORDS),
+        lambda path: tf.data.TFRecordDataset(path, "GZIP", _BUFFER_BYTES).batch(_BLOCK_RECORDS),
         cycle_length=_INTERLEAVED_SHARDS,
         num_parallel_calls=threads,
         deterministic=True,
