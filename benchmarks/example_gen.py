@@ -28,6 +28,7 @@ from tfx.utils import proto_utils
 
 from components.polars_example_gen import executor as polars_executor
 from components.polars_example_gen.component import PolarsExampleGen
+from pipeline.artifacts import size
 from pipeline.data_sample import SampleConfig, write_sample
 from schemas import artifacts, keys
 
@@ -55,8 +56,7 @@ def execute(executor_class: type, properties: dict, root: pathlib.Path) -> tuple
     begin = time.perf_counter()
     executor.Do({}, outputs, properties)
     seconds = time.perf_counter() - begin
-    files = [path.stat() for path in (root / "examples").rglob("*") if path.is_file()]
-    return seconds, sum({file.st_ino: file.st_size for file in files}.values())  # Two links are one file.
+    return seconds, size(root / "examples")
 
 
 def main(

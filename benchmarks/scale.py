@@ -28,6 +28,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline import artifacts
 from pipeline.config import RunConfig, build
 from pipeline.data_sample import SampleConfig, write_sample
 from pipeline.local_runner import SERVING_DIR, NodeResult, run
@@ -74,7 +75,7 @@ class Monitor:
             self._usage,
             wall_s=time.perf_counter() - wall,
             cpu_s=self._cpu_s() - cpu,
-            written_bytes=sum(_size(artifact.uri) for artifact in result.artifacts.values()),
+            written_bytes=sum(artifacts.size(artifact.uri) for artifact in result.artifacts.values()),
             load=os.getloadavg()[0],
         )
         self.found[result.node] = dataclasses.asdict(usage)
@@ -102,11 +103,6 @@ class Monitor:
             usage.peak_process_bytes = max(usage.peak_process_bytes, *sizes)
             usage.peak_bytes = max(usage.peak_bytes, sum(sizes))
             time.sleep(_SAMPLING_S)
-
-
-def _size(uri: str) -> int:
-    files = [path.stat() for path in pathlib.Path(uri).rglob("*") if path.is_file()]
-    return sum({file.st_ino: file.st_size for file in files}.values())  # Two links are one file.
 
 
 def sample_config(ratings: int) -> SampleConfig:

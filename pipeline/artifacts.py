@@ -20,3 +20,9 @@ def newest(output: str | pathlib.Path, key: str) -> pathlib.Path:
     if directory is None:
         raise ValueError(f"no {key} in {str(output)!r}; run the pipeline first (matinee run --output {output})")
     return directory
+
+
+def size(directory: str | pathlib.Path) -> int:
+    """Return the bytes of a directory's files; two links are one file."""
+    files = [path.stat() for path in pathlib.Path(directory).rglob("*") if path.is_file()]
+    return sum({file.st_ino: file.st_size for file in files}.values())

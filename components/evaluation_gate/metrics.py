@@ -106,7 +106,7 @@ def rank(task: RankingTask, scores_of) -> Ranking:
 
     Args:
       task: The task.
-      scores_of: Function of a slice of the task's users -> a new array `[users, num_movies]` of float32 scores.
+      scores_of: Function of a slice of the task's users -> a new array `[users, num_movies]` of scores.
     """
     block = max(1, _BLOCK_BYTES // (4 * task.num_movies))
     recall, ndcg = np.zeros(len(task.users)), np.zeros(len(task.users))
@@ -116,7 +116,7 @@ def rank(task: RankingTask, scores_of) -> Ranking:
     ideal = np.concatenate([[0], np.cumsum(discounts)])
     for begin in range(0, len(task.users), block):
         rows = slice(begin, min(begin + block, len(task.users)))
-        scores = scores_of(rows)
+        scores = np.asarray(scores_of(rows), np.float32)
         offsets, seen = task.seen
         inside = slice(offsets[rows.start], offsets[rows.stop])
         owner = np.repeat(np.arange(len(scores)), np.diff(offsets[rows.start : rows.stop + 1]))

@@ -51,7 +51,7 @@ class Job:
 
     @property
     def movies_path(self) -> str:
-        """Where the workers find the movies. In a DoFn Beam would pickle and compress them many times over."""
+        """File of the movies without statistics, for the workers."""
         return f"{self.tmp_dir}/movies.arrow"
 
     def shard(self, directory: str, prefix: str, partition: int, suffix: str) -> str:
@@ -71,31 +71,33 @@ def unpack(data: bytes) -> pl.DataFrame:
     return pl.read_ipc(io.BytesIO(data))
 
 
-def read_movies(job: Job) -> pl.DataFrame:
-    """Read the movies without statistics, sorted by movie."""
-    with tf.io.gfile.GFile(job.movies_path, "rb") as file:
-        return unpack(file.read())
-
-
 def partition_of(user_ids: np.ndarray, partitions: int) -> np.ndarray:
     """Spread user ids over partitions by a multiplicative hash (Knuth), the same on every machine."""
     mixed = user_ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return ((mixed >> np.uint64(32)) % np.uint64(partitions)).astype(np.int64)
 
 
-class ReadChunk(beam.DoFn):
-    """Chunk -> (partition, frame of its ratings); bad rows go to the report or reject the input."""
+class MoviesDoFn(beam.DoFn):
+    """Knows the job and the movies, which the worker reads from a file.
+
+    In the DoFn itself Beam would pickle and compress them many times over.
+    """
 
     def __init__(self, job: Job) -> None:
         self._job = job
 
     def setup(self) -> None:
-        """Read the movies' ids."""
-        self._movie_ids = read_movies(self._job)[f.MOVIE_ID].to_numpy()
+        """Read the movies without statistics, sorted by movie."""
+        with tf.io.gfile.GFile(self._job.movies_path, "rb") as file:
+            self._movies = unpack(file.read())
+
+
+class ReadChunk(MoviesDoFn):
+    """Chunk -> (partition, frame of its ratings); bad rows go to the report or reject the input."""
 
     def process(self, chunk: Chunk) -> Iterator:
         """Read, check and partition one chunk."""
-        frame, report = ratings.read_chunk(chunk, self._job.header, self._movie_ids)
+        frame, report = ratings.read_chunk(chunk, self._job.header, self._movies[f.MOVIE_ID].to_numpy())
         reject_if_bad(self._job, report)
         progress.advance("read", report.rows, "rows", self._job.expected_rows)
         yield beam.pvalue.TaggedOutput(_REPORTS, json.dumps({"report": report.to_dict()}))
@@ -133,15 +135,8 @@ class SplitPartition(beam.DoFn):
         return checks.Report(0, {checks.DUPLICATE: duplicates.height}, samples)
 
 
-class WritePartition(beam.DoFn):
+class WritePartition(MoviesDoFn):
     """(partition, frame) -> its shard of each artifact."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    def setup(self) -> None:
-        """Read the movies."""
-        self._movies = read_movies(self._job)
 
     def process(self, element: tuple[int, bytes], statistics: bytes) -> Iterator[str]:
         """Compute features, encode and write."""
@@ -171,15 +166,8 @@ class WritePartition(beam.DoFn):
         yield json.dumps({"counts": counts})
 
 
-class WriteCatalog(beam.DoFn):
+class WriteCatalog(MoviesDoFn):
     """Statistics -> the movie catalogue and the feature constants."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    def setup(self) -> None:
-        """Read the movies."""
-        self._movies = read_movies(self._job)
 
     def process(self, _: None, statistics: bytes) -> None:
         """Write both files."""

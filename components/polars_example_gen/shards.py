@@ -82,7 +82,7 @@ def _matrix(column: pl.Series) -> np.ndarray:
 
 
 def encode(partition: Partition, split: str, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Lay ratings of a split out as records, in the given order, some ten thousand at a time, in threads."""
+    """Lay ratings of a split out as records, in the given order, some thousand at a time, in threads."""
 
     def records(batch: np.ndarray) -> np.ndarray:
         return _LAYOUT.records(partition.features(split, batch))
