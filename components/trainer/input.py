@@ -23,12 +23,12 @@ PARSE_SPEC = {
 
 _MOVIE_COLUMNS = (*f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_INDEX, f.MOVIE_LOG_COUNT)
 _COLUMNS = (*f.USER_INPUTS, *_MOVIE_COLUMNS)
-_INTERLEAVED_SHARDS = 16
+_INTERLEAVED_SHARDS = 8
 _BUFFER_BYTES = 1 << 16
 """Of each of them; all together stay in a processor's cache."""
 _PREFETCHED_BATCHES = 2
 _BLOCK_RECORDS = 256
-"""Records that are taken of a shard and parsed at a time; to move single ones costs more than to parse them."""
+"""Records that are taken of a shard at a time; to move single ones costs more than to parse them."""
 
 Transform = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
 
@@ -78,8 +78,9 @@ def batches(
         num_parallel_calls=threads,
         deterministic=True,
     )
-    # Before they are shuffled and gathered to batches: numbers are quicker to move than records.
-    blocks = blocks.map(
+    # Parsed before they are shuffled, because numbers are quicker to move than records; and a batch at a time, because
+    # a call of the parser costs as much as a hundred records or two.
+    blocks = blocks.rebatch(batch_size).map(
         lambda records: tf.io.parse_example(records, PARSE_SPEC), num_parallel_calls=threads, deterministic=True
     )
     if shuffle_rows:
