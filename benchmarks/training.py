@@ -1,6 +1,6 @@
 """How fast the towers train, streamed from a run's examples and from memory.
 
-    python -m benchmarks.training --output OUTPUT [--rounds 3]
+    python -m benchmarks.training --output OUTPUT [--rounds 7]
 
 OUTPUT is that of a finished `matinee run`. The rounds take turns, because the speed of a machine drifts; a round is
 one call of Keras' `fit`, whose first steps do not count: they fill the input.
@@ -64,7 +64,7 @@ def train_data_of(output: pathlib.Path) -> TrainData:
 
 def main(
     output: Annotated[pathlib.Path, typer.Option(help="Output of a finished run.")],
-    rounds: Annotated[int, typer.Option(help="Rounds of each.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Rounds of each.")] = 7,
     steps: Annotated[int, typer.Option(help="Steps of a round.")] = 100,
     batch_size: Annotated[int | None, typer.Option(help="Rows of a step; the default's without.")] = None,
 ) -> None:
