@@ -19,7 +19,7 @@ CORE = [
     "numpy",
     "polars>=1.20",
     "pooch",
-    "pydantic>=2.7",
+    "pydantic>=2.11",
     "pyyaml",
     "rich",
     "tqdm",

@@ -28,13 +28,13 @@ from rich.table import Table
 from benchmarks import heldout
 from benchmarks.training import train_data_of
 from components import dataset
+from components.embedding import movie_inputs
 from components.evaluation_gate.evaluate import Embeddings, evaluate
 from components.trainer.config import TrainerConfig
-from components.trainer.embed import movie_inputs
 from components.trainer.losses import Negatives
 from components.trainer.towers import Tower, TwoTower
 from components.trainer.train_data import TrainData
-from components.trainer.trainer import train
+from components.trainer.training import train
 from schemas import features as f
 from schemas.vectors import Vectors
 
@@ -151,9 +151,13 @@ def main(
                 models[_WITHOUT_REFIT] = trained.evaluated
             for name, model in models.items():
                 users_and_movies = embeddings(model, data_of_variant.inputs, known)
-                result = evaluate(known, users_and_movies, len(known.stars))["model"]
-                metrics = [result[metric] for metric in ("rmse", "recall@10", "ndcg@10")]
-                numbers = found.setdefault(name, {})[seed] = [*metrics, len(trained.history["loss"])]
+                result = evaluate(known, users_and_movies, len(known.stars)).model
+                numbers = found.setdefault(name, {})[seed] = [
+                    result.rmse,
+                    result.recall,
+                    result.ndcg,
+                    len(trained.history["loss"]),
+                ]
                 log.print(name, seed, numbers)
             results.write_text(json.dumps(found, indent=1))
     names = [variant.name for variant in VARIANTS]

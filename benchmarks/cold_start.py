@@ -2,10 +2,10 @@
 
     python -m benchmarks.cold_start --data DIR [--work DIR]
 
-Users: everyone with held-out ratings is asked for as a new user, with his latest 0, 1, 3, 5 or 20 train ratings and all
-of them; the model has seen all of his ratings while training, but has no memory of a user. Beside it the popularity
-list, and for the stars the movies' smoothed averages. Movies: the ratings of a random tenth of the movies are left out
-of everything; a second run of the pipeline places them by genres and year alone.
+Users: everyone with held-out ratings is asked for as a new user, with their latest 0, 1, 3, 5 or 20 train ratings and
+all of them; the model has seen all of their ratings while training, but has no memory of a user. Beside it the
+popularity list, and for the stars the movies' smoothed averages. Movies: the ratings of a random tenth of the movies
+are left out of everything; a second run of the pipeline places them by genres and year alone.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from rich.table import Table
 
 from benchmarks import heldout
 from benchmarks.quality import run_pipeline
-from components.evaluation_gate import metrics
+from components.evaluation_gate.statistics import rating_error
 from schemas import features as f
 from serving import Recommender
-from serving.records import Profile
+from serving.answers import Profile
 
 _KNOWN = (0, 1, 3, 5, 20, None)
 """Numbers of known ratings; None for all."""
@@ -33,7 +33,7 @@ _COLD_SHARE = 0.1
 
 
 def with_latest(held: heldout.HeldOut, count: int | None) -> heldout.HeldOut:
-    """Leave every user his latest `count` train ratings."""
+    """Leave every user their latest `count` train ratings."""
     if count is None:
         return held
     number = np.bincount(held.user[held.train], minlength=len(held.user_ids))
@@ -102,8 +102,8 @@ def cold_movies(held: heldout.HeldOut, cold: np.ndarray, recommender: Recommende
     return {
         "movies": len(cold),
         "held-out ratings": len(stars),
-        "RMSE": metrics.rating_error(predicted, stars)["rmse"],
-        "RMSE of the global mean": metrics.rating_error(np.full(len(stars), mean), stars)["rmse"],
+        "RMSE": rating_error(predicted, stars).rmse,
+        "RMSE of the global mean": rating_error(np.full(len(stars), mean), stars).rmse,
         "ranked above": float(above.mean()),
     }
 

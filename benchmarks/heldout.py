@@ -8,7 +8,8 @@ import pathlib
 import numpy as np
 import polars as pl
 
-from components.evaluation_gate import metrics
+from components import ranking_metrics
+from components.evaluation_gate import statistics
 from schemas import features as f
 
 
@@ -32,9 +33,11 @@ class HeldOut:
     """`[ratings]` bool."""
 
     @property
-    def task(self) -> metrics.RankingTask:
+    def task(self) -> ranking_metrics.RankingTask:
         """Ranking for every user with a held-out rating of 4 stars or more, over all unseen movies."""
-        return metrics.ranking_task(self.user, self.movie, self.stars, self.train, len(self.movie_ids), 10**9, 0)
+        return ranking_metrics.ranking_task(
+            self.user, self.movie, self.stars, self.train, len(self.movie_ids), 10**9, 0
+        )
 
     def inner(self) -> HeldOut:
         """Split the train ratings again, to choose settings without a look at what is held out."""
@@ -100,7 +103,9 @@ class Scored:
 
     def cells(self) -> list[str]:
         """Return RMSE, recall@10, NDCG@10 with their 95 % bootstrap intervals over users, and the coverage."""
-        rmse = "-" if self.squared_error is None else _cell(metrics.root_mean_square, self.squared_error, self.ratings)
+        rmse = (
+            "-" if self.squared_error is None else _cell(statistics.root_mean_square, self.squared_error, self.ratings)
+        )
         rank = ["-"] * 3
         if self.recall is not None:
             rank = [_cell(np.mean, self.recall), _cell(np.mean, self.ndcg), f"{self.coverage:.3f}"]
@@ -136,7 +141,7 @@ def score(held: HeldOut, predicted: np.ndarray | None, scores_of=None) -> Scored
     ranking = None
     if scores_of:
         task = held.task
-        ranking = metrics.rank(task, lambda rows: scores_of(task.users[rows]))
+        ranking = ranking_metrics.rank(task, lambda rows: scores_of(task.users[rows]))
     return Scored(
         squared,
         np.bincount(user, minlength=users),
@@ -147,5 +152,5 @@ def score(held: HeldOut, predicted: np.ndarray | None, scores_of=None) -> Scored
 
 
 def _cell(statistic, *samples: np.ndarray) -> str:
-    low, high = metrics.interval(statistic, *samples)
+    low, high = statistics.interval(statistic, *samples)
     return f"{statistic(*samples):.4f} ({low:.3f} to {high:.3f})"

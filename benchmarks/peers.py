@@ -35,22 +35,26 @@ def matrix(held: HeldOut) -> sparse.csr_matrix:
     return sparse.csr_matrix((np.ones(rows.sum(), np.float32), (held.user[rows], held.movie[rows])), shape)
 
 
+def baselines_of(held: HeldOut) -> list[baselines.Baseline]:
+    """Fit the gate's own baselines."""
+    rows = held.train
+    return baselines.fit(held.user[rows], held.movie[rows], held.stars[rows], len(held.user_ids), len(held.movie_ids))
+
+
 def rating_peers(held: HeldOut) -> Iterator[Peer]:
     """Fit what predicts ratings: the global mean, user and movie biases."""
-    train, held_out = held.train, ~held.train
-    mean, of_user, of_movie = baselines.biases(
-        held.user[train], held.movie[train], held.stars[train], len(held.user_ids), len(held.movie_ids)
-    )
-    yield Peer("global mean", "", np.full(held_out.sum(), mean), None)
-    biases = mean + of_user[held.user[held_out]] + of_movie[held.movie[held_out]]
-    yield Peer("user and movie biases", "", biases, None)
+    user, movie = held.user[~held.train], held.movie[~held.train]
+    for baseline in baselines_of(held):
+        if baseline.predict:
+            yield Peer(baseline.title, "", baseline.predict(user, movie), None)
 
 
 def ranking_peers(held: HeldOut) -> Iterator[Peer]:
     """Fit what ranks, every setting of each; of each the best on an inner split is what counts."""
     seen = matrix(held)
-    popularity = np.asarray(seen.sum(axis=0), np.float32)
-    yield Peer("popularity", "", None, lambda users: np.repeat(popularity, len(users), axis=0))
+    for baseline in baselines_of(held):
+        if baseline.scores:
+            yield Peer(baseline.title, "", None, baseline.scores)
     for penalty in (100, 200, 400, 800, 1600, 3200):
         yield Peer("EASE", f"lambda {penalty}", None, _times(seen, ease(seen, penalty)))
     for factors in (32, 64, 128):

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import heldout, peers
-from components.evaluation_gate.metrics import TOP_N
+from components.ranking_metrics import TOP_N
 from pipeline.data_sample import SampleConfig, write_sample
-from pipeline.local_runner import SERVING_DIR
+from pipeline.local_runner import SERVING_FOLDER
 from serving import Recommender
 
 _LOG = Console(stderr=True)
@@ -36,7 +36,7 @@ def run_pipeline(data: pathlib.Path, output: pathlib.Path, seed: int) -> Recomme
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run"]
     command += ["--data", str(data), "--output", str(output), "--seed", str(seed)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return Recommender.load(str(output / SERVING_DIR))
+    return Recommender.load(str(output / SERVING_FOLDER))
 
 
 def score_recommender(held: heldout.HeldOut, recommender: Recommender) -> heldout.Scored:

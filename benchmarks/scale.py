@@ -29,9 +29,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import artifacts
-from pipeline.config import RunConfig, build
+from pipeline.config import RunConfig
 from pipeline.data_sample import SampleConfig, write_sample
-from pipeline.local_runner import SERVING_DIR, NodeResult, run
+from pipeline.local_runner import SERVING_FOLDER, NodeResult, run
+from schemas.configuration import build
 
 _ML_32M = SampleConfig(users=200_948, movies=87_585, ratings=32_000_204)
 _SAMPLING_S = 0.2
@@ -121,7 +122,7 @@ def run_size(directory: pathlib.Path, ratings: int) -> None:
         (data / ".complete").touch()
     config = build(RunConfig, {"trainer": {"epochs": 1, "refit_epochs": 0}})
     monitor = Monitor(directory / "usage.json")
-    run(config, str(data), str(output), str(output / SERVING_DIR), on_start=monitor.start, on_end=monitor.end)
+    run(config, str(data), str(output), str(output / SERVING_FOLDER), on_start=monitor.start, on_end=monitor.end)
 
 
 def table_of(sizes: dict[int, dict[str, Usage]]) -> Table:

@@ -29,10 +29,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from components.pusher.store import ServingStore
 from schemas import signatures as s
 from serving import Recommender
 from serving.search import MovieSearch
+from serving.store import ServingStore
 
 _PORT = 8765
 _RECOMMEND = "/v1/users/{user}/recommendations"

@@ -23,13 +23,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from components.polars_example_gen.split import IS_TRAIN
 from components.trainer.config import TrainerConfig
 from components.trainer.multi_worker import Worker
 from components.trainer.train_data import TrainData, load_data
-from components.trainer.trainer import compiled_model, train_batches
+from components.trainer.training import compiled_model, train_batches
 from pipeline.artifacts import newest
 from schemas import keys
+from schemas.ingest import IS_TRAIN
 
 _WARM_UP_STEPS = 10
 

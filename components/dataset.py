@@ -1,8 +1,9 @@
-"""The artifacts of PolarsExampleGen as arrays: what evaluation and publication read."""
+"""The artifacts of PolarsExampleGen as arrays: what training, evaluation and publication read."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 from collections.abc import Iterator
 
@@ -12,10 +13,10 @@ import tensorflow as tf
 from pydantic import TypeAdapter
 
 from components import progress
-from components.polars_example_gen.features import FeatureConstants, latest_s, user_tower_inputs
-from components.polars_example_gen.split import IS_TRAIN
 from schemas import features as f
-from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE
+from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, IS_TRAIN
+from schemas.user_features import FeatureConstants, latest_s, user_tower_inputs
+from schemas.vectors import column_array
 
 _MOVIE = "movie"
 _BLOCK_USERS = 8192
@@ -47,6 +48,11 @@ class Dataset:
         """Number of users."""
         return len(self.user_ids)
 
+    @functools.cached_property
+    def genres(self) -> np.ndarray:
+        """`[movies, genres]` float32 indicators, in the order of the catalogue."""
+        return column_array(self.catalog[f.MOVIE_GENRES])
+
     def user_tower_inputs(self, users: slice, constants: FeatureConstants | None = None) -> dict[str, np.ndarray]:
         """Compute what the user tower takes for a range of users, from their train ratings at the time of the latest.
 
@@ -62,11 +68,10 @@ class Dataset:
         rows = slice(*np.searchsorted(self.user, [start, stop]))
         train = self.train[rows]
         user, movie = self.user[rows][train], self.movie[rows][train]
-        genres = self.catalog[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy()
         offsets = np.searchsorted(user, np.arange(start, stop + 1))
         ids = self.catalog[f.MOVIE_ID].to_numpy()[movie]
         asked_s = latest_s(offsets, self.timestamp[rows][train], constants)
-        return user_tower_inputs(offsets, ids, genres[movie], self.stars[rows][train], asked_s, constants)
+        return user_tower_inputs(offsets, ids, self.genres[movie], self.stars[rows][train], asked_s, constants)
 
     def user_blocks(self, constants: FeatureConstants | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Compute `user_tower_inputs` of all users, a block at a time: they need some 240 bytes a rating meanwhile."""

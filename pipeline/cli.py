@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import os
 import pathlib
 import shutil
@@ -19,10 +20,10 @@ from pipeline import options
 from pipeline.artifacts import newest
 from pipeline.data_sample import SampleConfig, write_sample
 from schemas import keys
+from schemas.configuration import build
 from serving.config import ServiceConfig, TowerConfig
 
 app = typer.Typer(
-    help="Two-tower movie recommendations: train them with TFX, publish and query them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,7 +38,7 @@ DEFAULT_SERVING = f"{DEFAULT_OUTPUT}/serving"
 _EXIT_FAILED, _EXIT_USAGE, _EXIT_INTERRUPTED = 1, 2, 130
 _PANELS = {
     "data": "Reading the data",
-    "split": "Train and eval",
+    "beam": "Beam",
     "trainer": "Towers and training",
     "tuner": "Tuner",
     "gate": "Evaluation gate",
@@ -47,6 +48,21 @@ _PANELS = {
 _RUN_SECTIONS = {name: cls for name, cls in run_config.sections().items() if name != "kubeflow"}
 _SERVE_SECTIONS = {"service": ServiceConfig, "tower": TowerConfig}
 _SERVE_PANELS = {"service": "HTTP service", "tower": "User tower"}
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"matinee {importlib.metadata.version('matinee')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Two-tower movie recommendations: train them with TFX, publish and query them."""
 
 
 def main() -> None:
@@ -104,7 +120,7 @@ def _run(
 app.command("run")(options.with_options(_run, _RUN_SECTIONS, _PANELS))
 
 
-def _run_pipeline(settings, data: str, output: str, serving_root: str, cache: bool, user: int | None) -> None:
+def _run_pipeline(settings, data: str, output: str, serving_dir: str, cache: bool, user: int | None) -> None:
     from pipeline.terminal import RunView, redirected_to
 
     log = pathlib.Path(output) / "logs" / f"run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
@@ -121,7 +137,7 @@ def _run_pipeline(settings, data: str, output: str, serving_root: str, cache: bo
                     settings,
                     data,
                     output,
-                    serving_root,
+                    serving_dir,
                     cache,
                     on_start=view.start,
                     on_end=lambda result: view.end("cached" if result.cached else "done", detail(result)),
@@ -136,7 +152,7 @@ def _run_pipeline(settings, data: str, output: str, serving_root: str, cache: bo
                 view.end("stopped")
                 console.print(f"\nStopped in {view.node}. Nothing half-written was kept. Log: {log}", soft_wrap=True)
                 raise typer.Exit(_EXIT_INTERRUPTED) from None
-        print_summary(console, results, serving_root, user)
+        print_summary(console, results, serving_dir, user)
 
 
 def _cause(error: BaseException) -> str:
@@ -180,8 +196,10 @@ def submit(
     serving_dir: Annotated[
         str | None, typer.Option(help="URI of the served versions", show_default="the compiled one")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the train ratings at most")] = None,
-    retrieval_weight: Annotated[float | None, typer.Option(help="Factor of the in-batch softmax in the loss")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the run in place of the compiled one: trainer.epochs=20; repeatable"),
+    ] = None,
     pipeline_root: Annotated[
         str | None, typer.Option(help="URI of the artifacts", show_default="the compiled one")
     ] = None,
@@ -191,20 +209,20 @@ def submit(
     token: Annotated[str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token")] = None,
 ) -> None:
     """Run a compiled pipeline on Kubeflow Pipelines, print its URL and follow it."""
+    from pipeline.kubeflow.submit import SUCCEEDED, Endpoint, changed_configs
     from pipeline.terminal import silenced
 
+    changed = changed_configs(package, settings) if settings else {}
     with silenced():
         from pipeline.kubeflow import compiler
-        from pipeline.kubeflow.submit import SUCCEEDED, Endpoint
 
         target = Endpoint(endpoint, token)
     given = {
         compiler.DATA: data,
-        compiler.SERVING_ROOT: serving_dir,
-        compiler.EPOCHS: epochs,
-        compiler.RETRIEVAL_WEIGHT: retrieval_weight,
+        compiler.SERVING_DIR: serving_dir,
         # What cannot be read from here gets a fingerprint that no earlier run had.
         compiler.DATA_FINGERPRINT: (compiler.fingerprint(data) or uuid.uuid4().hex) if data else None,
+        **changed,
     }
     arguments = {name: value for name, value in given.items() if value is not None}
     name = run_name or f"matinee {datetime.datetime.now():%Y-%m-%d %H:%M:%S}"
@@ -230,8 +248,8 @@ def recommend(
         raise ValueError('pass either --user ID or --rate "movie:stars,movie:stars"')
     ratings = None if rate is None else parse_ratings(rate)
     from pipeline.terminal import silenced
+    from serving.console import print_recommendations, terminal_console
     from serving.recommender import Recommender
-    from serving.tables import print_recommendations, terminal_console
 
     with silenced():
         recommender = Recommender.load(serving_dir, version)
@@ -273,7 +291,7 @@ def _serve(
 
     given = {name: value for name, value in overrides.items() if value is not None}
     parts = [
-        run_config.build(cls, {name: given[name] for name in cls.__pydantic_fields__ if name in given})
+        build(cls, {name: given[name] for name in cls.__pydantic_fields__ if name in given})
         for cls in _SERVE_SECTIONS.values()
     ]
     serve(serving_dir, *parts)
@@ -282,24 +300,25 @@ def _serve(
 app.command("serve")(options.with_options(_serve, _SERVE_SECTIONS, _SERVE_PANELS))
 
 
-@index_app.command()
-def add(
+def _add(
     movies: Annotated[str, typer.Option(help="Movies table with the new movies, CSV or Parquet, path or URI")],
     serving_dir: Annotated[str, typer.Option(help="Path or URI of the served versions")] = DEFAULT_SERVING,
-    keep_versions: Annotated[int, typer.Option(min=1, help="How many versions stay")] = 3,
-    on_bad_rows: Annotated[str, typer.Option(help="What a bad row does: fail or drop")] = "fail",
-    max_bad_rows: Annotated[float, typer.Option(min=0, max=1, help="With drop, the largest share of bad rows")] = 0.01,
+    **overrides: Any,
 ) -> None:
     """Add new movies to the served index without training: the served movie tower embeds them."""
-    if on_bad_rows not in ("fail", "drop"):
-        raise ValueError(f"--on-bad-rows is {on_bad_rows!r}, expected fail or drop")
+    settings = run_config.load(None, overrides)
     from pipeline.terminal import silenced
 
     with silenced():
-        from components.pusher.add_movies import add_movies
+        from pipeline.add_movies import add_movies
 
-        added = add_movies(serving_dir, movies, keep_versions, on_bad_rows, max_bad_rows)
+        data = settings.data
+        added = add_movies(serving_dir, movies, settings.pusher.keep_versions, data.on_bad_rows, data.max_bad_rows)
     typer.echo(f"{added.movies:,} movies added, published as version {added.version} under {serving_dir}")
+
+
+_ADD_OPTIONS = ("keep_versions", "on_bad_rows", "max_bad_rows")
+index_app.command("add")(options.with_options(_add, _RUN_SECTIONS, _PANELS, _ADD_OPTIONS))
 
 
 def _sample(

@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Annotated, Any, Literal, TypeVar
+import typing
+from typing import Any
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from components.evaluation_gate.config import GateConfig
-from components.polars_example_gen.split import SplitConfig
+from components.polars_example_gen.config import ExampleGenConfig
 from components.pusher.config import PusherConfig
 from components.trainer.config import TrainerConfig
 from components.tuner.config import TunerConfig
 from pipeline.kubeflow.config import KubeflowConfig
-from schemas.configuration import FROZEN
-
-_Config = TypeVar("_Config")
+from schemas.configuration import FROZEN, build
 
 
 @dataclass(frozen=True, config=FROZEN)
-class DataConfig:
-    """How the data set is read."""
+class BeamConfig:
+    """Where the components that use Beam run."""
 
-    on_bad_rows: Literal["fail", "drop"] = "fail"
-    """What a bad row does: reject the data set, or be counted and left out."""
-    max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """With drop, the largest share of bad rows."""
-    rows_per_shard: Annotated[int, Field(ge=1)] = 500_000
-    """Ratings per user partition, which is the most that a worker holds, and per shard."""
-    chunk_bytes: Annotated[int, Field(ge=1024)] = 32 << 20
-    """Bytes of a CSV file that are read at a time."""
-    sample_rows: Annotated[int, Field(ge=1)] = 1_000_000
-    """Train ratings, about, from which statistics, the constants of Transform and its vocabulary of movies are taken:
-    a random sample where there are more."""
     beam_args: tuple[str, ...] = ()
     """Arguments of the Beam runner, such as --runner=FlinkRunner; in this process by default."""
 
@@ -44,10 +32,10 @@ class DataConfig:
 class RunConfig:
     """Everything that a run can be told, beside where its data and output lie."""
 
-    data: DataConfig = dataclasses.field(default_factory=DataConfig)
-    """How the data set is read."""
-    split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
-    """How ratings are split into train and eval."""
+    data: ExampleGenConfig = dataclasses.field(default_factory=ExampleGenConfig)
+    """How the data set is read and split."""
+    beam: BeamConfig = dataclasses.field(default_factory=BeamConfig)
+    """Where the components that use Beam run."""
     trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
     """The towers and their training."""
     tuner: TunerConfig = dataclasses.field(default_factory=TunerConfig)
@@ -80,8 +68,8 @@ def load(path: str | None, overrides: dict[str, Any]) -> RunConfig:
     """
     where = path or "the options"
     try:
-        values = yaml.safe_load(pathlib.Path(path).read_text()) or {} if path else {}
-    except (OSError, yaml.YAMLError) as error:
+        values = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8")) or {} if path else {}
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ValueError(f"cannot read the configuration {path}: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds no sections; expected {', '.join(sections())}")
@@ -92,27 +80,7 @@ def load(path: str | None, overrides: dict[str, Any]) -> RunConfig:
     return build(RunConfig, values, where)
 
 
-def build(cls: type[_Config], values: dict[str, Any], where: str = "the options") -> _Config:
-    """Build a configuration class from plain data.
-
-    Raises:
-      ValueError: A value is unknown or out of range; the message names it and where it was given.
-    """
-    try:
-        return TypeAdapter(cls).validate_python(values)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{where}: {problems}") from None
-
-
 def sections() -> dict[str, type]:
     """Return the sections of `RunConfig` and their classes."""
-    return {
-        "data": DataConfig,
-        "split": SplitConfig,
-        "trainer": TrainerConfig,
-        "tuner": TunerConfig,
-        "gate": GateConfig,
-        "pusher": PusherConfig,
-        "kubeflow": KubeflowConfig,
-    }
+    hints = typing.get_type_hints(RunConfig)
+    return {field.name: hints[field.name] for field in dataclasses.fields(RunConfig)}

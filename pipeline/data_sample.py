@@ -120,13 +120,13 @@ def _activity(rng: np.random.Generator, config: SampleConfig) -> np.ndarray:
 def _make_movies(rng: np.random.Generator, count: int) -> tuple[_Movies, pl.DataFrame]:
     weights = np.array(_GENRE_WEIGHTS)
     # The top of a row of exponential races is a draw without replacement by weight.
-    races = rng.exponential(size=(count, len(f.GENRES))) / weights
+    races = rng.exponential(size=(count, f.NUM_GENRES)) / weights
     races[:, 0] = np.inf
     number = rng.choice([1, 2, 3, 4], count, p=[0.4, 0.35, 0.19, 0.06])
     genres = (np.argsort(np.argsort(races, axis=1), axis=1) < number[:, None]).astype(np.float32)
     bare = rng.random(count) < 0.003
-    genres[bare] = np.eye(len(f.GENRES), dtype=np.float32)[0]
-    mixing = rng.normal(0, 1, (len(f.GENRES), _FACTORS))
+    genres[bare] = np.eye(f.NUM_GENRES, dtype=np.float32)[0]
+    mixing = rng.normal(0, 1, (f.NUM_GENRES, _FACTORS))
     factors = genres @ mixing * 0.7 + rng.normal(0, 0.4, (count, _FACTORS))
     quality = rng.normal(0, 0.45, count)
     year = np.clip(2023 - rng.gamma(1.6, 14, count), 1915, 2023).astype(int)

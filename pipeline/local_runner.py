@@ -24,10 +24,10 @@ from pipeline.pipeline import Parameters, create_pipeline
 
 ARTIFACTS_DIR = "artifacts"
 METADATA_FILE = "metadata.sqlite"
-SERVING_DIR = "serving"
+SERVING_FOLDER = "serving"
 LOGS_DIR = "logs"
 _LOCK_FILE = ".lock"
-_ID_FILE = ".serving-root-id"
+_ID_FILE = ".serving-dir-id"
 
 _State = metadata_store_pb2.Execution
 
@@ -142,25 +142,25 @@ def remove_unfinished(output: pathlib.Path) -> list[str]:
     return removed
 
 
-def serving_root_id(serving_root: str) -> str:
+def serving_dir_id(serving_dir: str) -> str:
     """Return the id of a local serving root, made at its first use; empty for a URI.
 
     The cache of gate and Pusher is keyed by it, so that a root which was deleted is filled again.
     """
-    if "://" in serving_root:
+    if "://" in serving_dir:
         return ""
-    path = pathlib.Path(serving_root) / _ID_FILE
+    path = pathlib.Path(serving_dir) / _ID_FILE
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(uuid.uuid4().hex)
-    return path.read_text()
+        path.write_text(uuid.uuid4().hex, encoding="ascii")
+    return path.read_text(encoding="ascii")
 
 
 def run(
     config: RunConfig,
     data: str,
     output: str,
-    serving_root: str,
+    serving_dir: str,
     enable_cache: bool = True,
     on_start: Callable[[str], None] = lambda node: None,
     on_end: Callable[[NodeResult], None] = lambda result: None,
@@ -171,7 +171,7 @@ def run(
       config: Configuration of the run.
       data: Directory, zip or URI of the data set.
       output: Directory of artifacts and metadata.
-      serving_root: Path or URI of the served versions.
+      serving_dir: Path or URI of the served versions.
       enable_cache: Whether unchanged components are skipped.
       on_start: Called with a component's name before it runs.
       on_end: Called with its result.
@@ -190,10 +190,10 @@ def run(
             config,
             Parameters(
                 data=data if "://" in data else str(pathlib.Path(data).absolute()),
-                serving_root=serving_root if "://" in serving_root else str(pathlib.Path(serving_root).absolute()),
+                serving_dir=serving_dir if "://" in serving_dir else str(pathlib.Path(serving_dir).absolute()),
             ),
             pipeline_root=str(base / ARTIFACTS_DIR),
-            serving_root_id=serving_root_id(serving_root),
+            serving_dir_id=serving_dir_id(serving_dir),
             metadata_connection_config=_connection(base),
             enable_cache=enable_cache,
         )

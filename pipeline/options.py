@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import typer
@@ -43,20 +43,27 @@ def options_of(title: str, cls: type) -> list[inspect.Parameter]:
     return parameters
 
 
-def with_options(command: Callable, sections: dict[str, type], helps: dict[str, str]) -> Callable:
+def with_options(
+    command: Callable[..., Any],
+    sections: dict[str, type],
+    helps: dict[str, str],
+    only: Collection[str] | None = None,
+) -> Callable[..., Any]:
     """Give a command the options of configuration classes.
 
     Args:
       command: Function with a last parameter `**overrides`.
       sections: Section name -> class.
       helps: Section name -> heading.
+      only: Names of the fields that become options; all by default.
 
     Returns:
       A function with the options in its signature.
     """
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    extra = [p for name, cls in sections.items() for p in options_of(helps[name], cls)]
+    every = [p for name, cls in sections.items() for p in options_of(helps[name], cls)]
+    extra = [p for p in every if only is None or p.name in only]
     tuples = {
         name
         for cls in sections.values()

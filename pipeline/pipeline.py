@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tfx import components as tfx_components
 from tfx.orchestration import pipeline as tfx_pipeline
@@ -14,15 +14,15 @@ from tfx.types import standard_component_specs
 from components import code_hash
 from components.evaluation_gate.component import EvaluationGate
 from components.example_validator.component import StrictExampleValidator
-from components.polars_example_gen import shards
 from components.polars_example_gen.component import PolarsExampleGen
 from components.pusher.component import Pusher
 from components.schema_gen.component import CuratedSchemaGen
 from components.trainer.component import Trainer
-from components.transform.preprocessing import PREPROCESSING_FN
+from components.transform import preprocessing
 from components.tuner.component import Tuner
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, sections
 from schemas import keys
+from schemas.ingest import SAMPLES, TRAIN
 
 PIPELINE_NAME = "matinee"
 
@@ -33,12 +33,10 @@ class Parameters:
 
     data: str | RuntimeParameter
     """Directory, zip or URI of the data set."""
-    serving_root: str | RuntimeParameter
+    serving_dir: str | RuntimeParameter
     """Path or URI of the served versions."""
-    epochs: int | RuntimeParameter | None = None
-    """Instead of the configuration's."""
-    retrieval_weight: float | RuntimeParameter | None = None
-    """Instead of the configuration's."""
+    configs: Mapping[str, RuntimeParameter] = dataclasses.field(default_factory=dict)
+    """Section of the configuration -> run-time parameter with its JSON, instead of the section itself."""
     data_fingerprint: str | RuntimeParameter = ""
     """Identifies the data's content; see `PolarsExampleGen`."""
 
@@ -47,7 +45,7 @@ def create_pipeline(
     config: RunConfig,
     parameters: Parameters,
     pipeline_root: str,
-    serving_root_id: str = "",
+    serving_dir_id: str = "",
     metadata_connection_config=None,
     enable_cache: bool = True,
     pipeline_name: str = PIPELINE_NAME,
@@ -58,62 +56,46 @@ def create_pipeline(
       config: Configuration of the run.
       parameters: What a run may change.
       pipeline_root: Path or URI of the artifacts.
-      serving_root_id: Identifies the serving root's content; see `Pusher`.
+      serving_dir_id: Identifies the serving root's content; see `Pusher`.
       metadata_connection_config: Where ML Metadata lies; None where the orchestrator knows.
       enable_cache: Whether unchanged components are skipped.
       pipeline_name: Name of the pipeline.
     """
-    example_gen = PolarsExampleGen(
-        input_base=parameters.data,
-        split=config.split,
-        on_bad_rows=config.data.on_bad_rows,
-        max_bad_rows=config.data.max_bad_rows,
-        rows_per_shard=config.data.rows_per_shard,
-        chunk_bytes=config.data.chunk_bytes,
-        sample_rows=config.data.sample_rows,
-        seed=config.trainer.seed,
-        data_fingerprint=parameters.data_fingerprint,
-    )
+    configs = {section: parameters.configs.get(section, getattr(config, section)) for section in sections()}
+    example_gen = PolarsExampleGen(parameters.data, configs["data"], parameters.data_fingerprint)
     examples = example_gen.outputs["examples"]
-    statistics_gen = tfx_components.StatisticsGen(examples=examples, exclude_splits=list(shards.SAMPLES))
+    statistics_gen = tfx_components.StatisticsGen(examples=examples, exclude_splits=list(SAMPLES))
     schema_gen = CuratedSchemaGen()
     schema = schema_gen.outputs["schema"]
     example_validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
     transform = tfx_components.Transform(
         examples=examples,
         schema=schema,
-        preprocessing_fn=PREPROCESSING_FN,
-        splits_config=transform_pb2.SplitsConfig(analyze=[shards.SAMPLES[shards.TRAIN]]),
+        preprocessing_fn=preprocessing.PREPROCESSING_FN,
+        splits_config=transform_pb2.SplitsConfig(analyze=[SAMPLES[TRAIN]]),
         materialize=False,
         disable_statistics=True,
-        custom_config={code_hash.PROPERTY: code_hash.of("components.transform", "schemas.features")},
+        custom_config={code_hash.PROPERTY: code_hash.of(preprocessing.__name__)},
     )
     transform.add_upstream_node(example_validator)
-    tables = {name: example_gen.outputs[name] for name in (keys.MOVIE_CATALOG, keys.USER_HISTORIES)}
-    training = dict(
-        examples=examples,
-        transform_graph=transform.outputs["transform_graph"],
-        schema=schema,
-        train_split=shards.TRAIN,
-        eval_split=shards.EVAL,
-        config=config.trainer,
-        **tables,
+    ratings = {name: example_gen.outputs[name] for name in (keys.MOVIE_CATALOG, keys.USER_HISTORIES)}
+    training = dict(examples=examples, transform_graph=transform.outputs["transform_graph"], schema=schema, **ratings)
+    tuners = (
+        [Tuner(**training, trainer_config=configs["trainer"], config=configs["tuner"])] if config.tuner.trials else []
     )
-    tuners = [Tuner(**training, trials=config.tuner.trials)] if config.tuner.trials else []
     model_trainer = Trainer(
         **training,
-        epochs=parameters.epochs,
-        retrieval_weight=parameters.retrieval_weight,
+        config=configs["trainer"],
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
     )
     model_inputs = {
         standard_component_specs.MODEL_KEY: model_trainer.outputs["model"],
-        **tables,
-        keys.SERVING_ROOT: parameters.serving_root,
-        keys.SERVING_ROOT_ID: serving_root_id,
+        **ratings,
+        keys.SERVING_DIR: parameters.serving_dir,
+        keys.SERVING_DIR_ID: serving_dir_id,
     }
-    gate = EvaluationGate(**model_inputs, model_run=model_trainer.outputs[keys.MODEL_RUN], config=config.gate)
-    pusher = Pusher(**model_inputs, model_blessing=gate.outputs["blessing"], config=config.pusher)
+    gate = EvaluationGate(**model_inputs, model_run=model_trainer.outputs[keys.MODEL_RUN], config=configs["gate"])
+    pusher = Pusher(**model_inputs, model_blessing=gate.outputs["blessing"], config=configs["pusher"])
     nodes: Sequence = [
         example_gen,
         statistics_gen,
@@ -131,5 +113,5 @@ def create_pipeline(
         components=nodes,
         enable_cache=enable_cache,
         metadata_connection_config=metadata_connection_config,
-        beam_pipeline_args=list(config.data.beam_args) or ["--direct_running_mode=in_memory"],
+        beam_pipeline_args=list(config.beam.beam_args) or ["--direct_running_mode=in_memory"],
     )

@@ -6,13 +6,15 @@ import json
 import pathlib
 from typing import Any
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.local_runner import NodeResult
 from schemas import keys
+from schemas.evaluation import Evaluation
 from serving import Recommender
-from serving.tables import print_recommendations
+from serving.console import print_recommendations
 
 _GATE, _PUSHER, _EXAMPLE_GEN = "EvaluationGate", "Pusher", "PolarsExampleGen"
 
@@ -25,31 +27,31 @@ def detail(result: NodeResult) -> str:
     return ""
 
 
-def print_summary(console: Console, results: dict[str, NodeResult], serving_root: str, user_id: int | None) -> None:
+def print_summary(console: Console, results: dict[str, NodeResult], serving_dir: str, user_id: int | None) -> None:
     """Print the summary of a finished run.
 
     Args:
       console: Where to print.
       results: Component name -> result.
-      serving_root: Path or URI of the served versions.
+      serving_dir: Path or URI of the served versions.
       user_id: The user to recommend to; the first known one by default.
     """
     properties = results[_EXAMPLE_GEN].artifacts["examples"].custom_properties
     _print_data(console, json.loads(properties[keys.EXAMPLES_SUMMARY].string_value))
     evaluation_uri = results[_GATE].artifacts["evaluation"].uri
-    evaluation = json.loads((pathlib.Path(evaluation_uri) / keys.EVALUATION_FILE).read_text())
+    evaluation = Evaluation.from_json((pathlib.Path(evaluation_uri) / keys.EVALUATION_FILE).read_bytes())
     console.print(metrics_table(evaluation))
-    console.print(f"Gate    {evaluation['reason']}", highlight=False, soft_wrap=True)
+    console.print(f"Gate    {evaluation.reason}", highlight=False, soft_wrap=True)
     console.print(f"Report  {evaluation_uri}/{keys.REPORT_FILE}", highlight=False, soft_wrap=True)
     pushed = results[_PUSHER]
     reason = detail(pushed)
     console.print(f"Pusher  {'nothing to do; last time: ' if pushed.cached else ''}{reason}", highlight=False)
     try:
-        recommender = Recommender.load(serving_root)
+        recommender = Recommender.load(serving_dir)
     except ValueError as error:  # Nothing was ever pushed: the first model was refused.
         console.print(str(error))
         return
-    console.print(f"Serving version {recommender.model_version} under {serving_root}", highlight=False)
+    console.print(f"Serving version {recommender.model_version} under {serving_dir}", highlight=False)
     print_recommendations(console, recommender, user_id=user_id)
 
 
@@ -63,16 +65,17 @@ def _print_data(console: Console, data: dict[str, Any]) -> None:
     console.print(f"        bad rows dropped: {bad or 'none'}", highlight=False)
 
 
-def metrics_table(evaluation: dict[str, Any]) -> Table:
+def metrics_table(evaluation: Evaluation) -> Table:
     """Lay the model's metrics beside the baselines' and the served model's."""
-    rows = {"this model": evaluation["model"], **evaluation["baselines"]}
-    if evaluation["comparison"]:
-        rows[f"served {evaluation['served_version']}"] = evaluation["comparison"]["served"]
+    rows: dict[str, BaseModel] = {"this model": evaluation.model, **evaluation.baselines}
+    if evaluation.comparison:
+        rows[f"served {evaluation.served_version}"] = evaluation.comparison.served
     table = Table(title="Held-out ratings", title_justify="left")
     table.add_column("")
-    columns = {"rmse": "RMSE", "mae": "MAE", "recall@10": "recall@10", "ndcg@10": "NDCG@10", "coverage": "coverage"}
+    columns = {"rmse": "RMSE", "mae": "MAE", "recall": "recall@10", "ndcg": "NDCG@10", "coverage": "coverage"}
     for title in columns.values():
         table.add_column(title, justify="right")
-    for name, values in rows.items():
+    for name, measured in rows.items():
+        values = dict(measured)
         table.add_row(name, *(f"{values[key]:.4f}" if key in values else "-" for key in columns))
     return table

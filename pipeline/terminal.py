@@ -11,12 +11,13 @@ import pathlib
 import sys
 import time
 from collections.abc import Iterator
+from typing import TextIO
 
 from rich.console import Console
 from rich.status import Status
 
 from components.progress import LOGGER
-from serving.tables import terminal_console
+from serving.console import terminal_console
 
 _STATE_STYLES = {"done": "green", "cached": "cyan", "failed": "bold red", "stopped": "yellow"}
 
@@ -35,8 +36,8 @@ def redirected_to(log: pathlib.Path) -> Iterator[Console]:
     sys.stdout.flush()
     sys.stderr.flush()
     terminal, error = os.dup(1), os.dup(2)
-    with open(log, "ab", buffering=0) as file, os.fdopen(os.dup(terminal), "w") as stream:
-        handler = logging.FileHandler(log)
+    with open(log, "ab", buffering=0) as file, _text(os.dup(terminal)) as stream:
+        handler = logging.FileHandler(log, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root, level = logging.getLogger(), logging.getLogger().level
         root.addHandler(handler)
@@ -54,6 +55,11 @@ def redirected_to(log: pathlib.Path) -> Iterator[Console]:
             os.close(error)
             root.removeHandler(handler)
             root.setLevel(level)
+
+
+def _text(descriptor: int) -> TextIO:
+    """Open a descriptor in the encoding of standard output: PYTHONIOENCODING, or the locale's."""
+    return os.fdopen(descriptor, "w", encoding=sys.stdout.encoding or "utf-8", errors="replace")
 
 
 @contextlib.contextmanager

@@ -1,12 +1,11 @@
 """Names and contracts that cross a boundary between components, or between the pipeline and serving."""
 
+import importlib
 from typing import Any
 
 
 def __getattr__(name: str) -> Any:
     """Return an artifact class: Kubeflow Pipelines looks for it here. On demand, because its module imports tfx."""
     if name in ("MovieCatalog", "UserHistories"):
-        from schemas import artifacts
-
-        return getattr(artifacts, name)
+        return getattr(importlib.import_module("schemas.artifacts"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,75 +1,15 @@
-"""Features: their names, their shapes and the rating scale.
+"""Features: their names, one row of a table for each, and the rating scale.
 
-Every name that a tf.Example, a Parquet column or a model input carries is declared here and imported elsewhere.
+Every name that a tf.Example, a Parquet column or a model input carries is declared here and imported elsewhere. What
+the record layout, the curated schema, Transform, the towers and the index need to know of a feature follows from its
+row in `FEATURES`.
 """
 
-USER_ID = "user_id"
-MOVIE_ID = "movie_id"
-RATING = "rating"
-TIMESTAMP = "timestamp"
-USER_GENRE_RATING = "user_genre_rating"
-USER_GENRE_COUNT = "user_genre_count"
-MOVIE_GENRES = "movie_genres"
-MOVIE_NUM_RATINGS = "movie_num_ratings"
-MOVIE_AVERAGE_RATING = "movie_average_rating"
-MOVIE_YEAR = "movie_year"
+from __future__ import annotations
 
-IDS = (USER_ID, MOVIE_ID, TIMESTAMP)
-"""int64[1] features; the user tower reads `timestamp` as the time at which he is asked about."""
-
-USER_FEATURES = {USER_GENRE_RATING: 20, USER_GENRE_COUNT: 20}
-"""Raw float32 features of the user and their length."""
-
-MOVIE_FEATURES = {MOVIE_GENRES: 20, MOVIE_NUM_RATINGS: 1, MOVIE_AVERAGE_RATING: 1, MOVIE_YEAR: 1}
-"""Raw float32 features of the movie and their length."""
-
-USER_HISTORY_MOVIES = "user_history_movies"
-"""int64 `[length]`: ids of the movies that the user rated last, the latest first."""
-USER_HISTORY_RATINGS = "user_history_ratings"
-"""float32 `[length]`: their ratings in stars; 0 where there is no movie."""
-HISTORY_LENGTH = 50
-"""How many of a user's latest ratings the user tower looks at."""
-
-USER_TOWER_INPUTS = (*USER_FEATURES, USER_HISTORY_MOVIES, USER_HISTORY_RATINGS, TIMESTAMP)
-"""What the exported user tower takes. Histories are no part of the examples: training looks them up by user."""
-
-FLOAT_FEATURES = {RATING: 1, **USER_FEATURES, **MOVIE_FEATURES}
-"""Every float32 feature of an example and its length."""
-
-# Outputs of the preprocessing function beside the inputs of the same name.
-USER_GENRE_SHARE = "user_genre_share"
-"""Share of a genre among all genre mentions of the user's movies."""
-USER_GENRE_PREFERENCE = "user_genre_preference"
-"""`user_genre_rating` less the user's mean, in stars."""
-USER_ACTIVITY = "user_activity"
-"""log(1 + all genre mentions of the user's movies)."""
-USER_AVERAGE_RATING = "user_average_rating"
-"""Mean of `user_genre_rating`, weighted by `user_genre_count`, in stars."""
-USER_TIME = "user_time"
-"""Where `timestamp` stands among those of the train ratings: weights of evenly spaced points, which sum to 1."""
-LABEL = "label"
-"""Rating scaled to [-1, 1], float32[1]."""
-MOVIE_LOG_COUNT = "movie_log_count"
-"""log(1 + movie_num_ratings), unscaled float32[1]: the logQ correction of the softmax."""
-MOVIE_INDEX = "movie_index"
-"""Place of the movie in the vocabulary of train movies, from 1; 0 for any other. int64[1]."""
-USER_HISTORY_INDEX = "user_history_index"
-"""The same of the movies of a history, int64 `[length]`."""
-MOVIE_IDS_VOCABULARY = "movie_ids"
-"""Name of the vocabulary that Transform learns."""
-
-USER_INPUTS = (
-    USER_GENRE_RATING,
-    USER_GENRE_COUNT,
-    USER_GENRE_SHARE,
-    USER_GENRE_PREFERENCE,
-    USER_ACTIVITY,
-    USER_AVERAGE_RATING,
-    USER_TIME,
-)
-"""What the user tower reads of Transform's outputs; beside them, the history."""
-MOVIE_INPUTS = tuple(MOVIE_FEATURES)
-"""What the movie tower reads of Transform's outputs; beside them, `movie_index`."""
+import dataclasses
+import enum
+from typing import Any
 
 GENRES = (
     "(no genres listed)",
@@ -94,12 +34,16 @@ GENRES = (
     "Western",
 )
 """The genre values of MovieLens (files' README.txt), in the order of every genre vector."""
+NUM_GENRES = len(GENRES)
+NO_GENRES = GENRES[0]
 
 RATING_MIN = 0.5
 RATING_MAX = 5.0
 RATING_STEP = 0.5
 RATING_CENTRE = (RATING_MIN + RATING_MAX) / 2
 RATING_HALF_RANGE = (RATING_MAX - RATING_MIN) / 2
+RATING_SCALE = f"{RATING_MIN:g} to {RATING_MAX:g} in steps of {RATING_STEP:g}"
+"""The scale in words."""
 LIKED_RATING = 4.0
 """A rating of this many stars or more counts as relevant in ranking metrics."""
 
@@ -107,12 +51,131 @@ YEAR_MIN = 1870
 """Years before the first films are absurd and imputed."""
 YEAR_MAX = 2100
 
+USER_ID = "user_id"
+MOVIE_ID = "movie_id"
+RATING = "rating"
+TIMESTAMP = "timestamp"
 
-def to_label(stars):
-    """Scale ratings in stars [0.5, 5] linearly to [-1, 1]."""
+IDS = (USER_ID, MOVIE_ID, TIMESTAMP)
+"""int64[1] features; the user tower reads `timestamp` as the time at which the user is asked about."""
+
+USER_GENRE_RATING = "user_genre_rating"
+USER_GENRE_COUNT = "user_genre_count"
+USER_GENRE_SHARE = "user_genre_share"
+"""Share of a genre among all genre mentions of the user's movies."""
+USER_GENRE_PREFERENCE = "user_genre_preference"
+"""`user_genre_rating` less the user's mean, in stars."""
+USER_ACTIVITY = "user_activity"
+"""Number of genre mentions of the user's movies."""
+USER_AVERAGE_RATING = "user_average_rating"
+"""Mean of `user_genre_rating`, weighted by `user_genre_count`, in stars."""
+USER_TIME = "user_time"
+"""Where `timestamp` stands among those of the train ratings: weights of evenly spaced points, which sum to 1."""
+TIME_POINTS = 33
+MOVIE_GENRES = "movie_genres"
+MOVIE_NUM_RATINGS = "movie_num_ratings"
+MOVIE_AVERAGE_RATING = "movie_average_rating"
+MOVIE_YEAR = "movie_year"
+
+
+class Side(enum.Enum):
+    """Whose tower reads a feature."""
+
+    USER = "user"
+    MOVIE = "movie"
+
+
+class Scaling(enum.Enum):
+    """How Transform standardises a feature, element by element."""
+
+    Z_SCORE = "z_score"
+    LOG_Z_SCORE = "log_z_score"
+    """The z-score of log(1 + n), of counts."""
+    NONE = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """One float32 feature that a tower reads."""
+
+    name: str
+    side: Side
+    length: int
+    scaling: Scaling
+    bounds: tuple[float, float | None] | None = None
+    """Smallest and largest value, if there is one, in an example. Without bounds it is in no example: Transform derives
+    it."""
+    unrated: float | str | None = None
+    """Value of a movie that nobody has rated, or the name of the `FeatureConstants` field that has it. None where it
+    does not depend on ratings, and for users, whose formulas take no ratings as well."""
+
+
+_STARS = RATING_MIN, RATING_MAX
+_COUNT = 0.0, None
+_SHARE = 0.0, 1.0
+
+FEATURES = (
+    Feature(USER_GENRE_RATING, Side.USER, NUM_GENRES, Scaling.Z_SCORE, _STARS),
+    Feature(USER_GENRE_COUNT, Side.USER, NUM_GENRES, Scaling.LOG_Z_SCORE, _COUNT),
+    Feature(USER_GENRE_SHARE, Side.USER, NUM_GENRES, Scaling.Z_SCORE),
+    Feature(USER_GENRE_PREFERENCE, Side.USER, NUM_GENRES, Scaling.Z_SCORE),
+    Feature(USER_ACTIVITY, Side.USER, 1, Scaling.LOG_Z_SCORE),
+    Feature(USER_AVERAGE_RATING, Side.USER, 1, Scaling.Z_SCORE),
+    Feature(USER_TIME, Side.USER, TIME_POINTS, Scaling.NONE),
+    Feature(MOVIE_GENRES, Side.MOVIE, NUM_GENRES, Scaling.NONE, _SHARE),
+    Feature(MOVIE_NUM_RATINGS, Side.MOVIE, 1, Scaling.LOG_Z_SCORE, _COUNT, unrated=0.0),
+    Feature(MOVIE_AVERAGE_RATING, Side.MOVIE, 1, Scaling.Z_SCORE, _STARS, unrated="global_mean"),
+    Feature(MOVIE_YEAR, Side.MOVIE, 1, Scaling.Z_SCORE, (YEAR_MIN, YEAR_MAX)),
+)
+"""Every feature of the towers, in the order in which they read them."""
+
+
+def _lengths(side: Side) -> dict[str, int]:
+    return {feature.name: feature.length for feature in FEATURES if feature.side is side and feature.bounds}
+
+
+USER_FEATURES = _lengths(Side.USER)
+"""Raw float32 features of the user and their length."""
+MOVIE_FEATURES = _lengths(Side.MOVIE)
+"""Raw float32 features of the movie and their length."""
+FLOAT_FEATURES = {RATING: 1, **USER_FEATURES, **MOVIE_FEATURES}
+"""Every float32 feature of an example and its length."""
+BOUNDS = {RATING: _STARS} | {feature.name: feature.bounds for feature in FEATURES if feature.bounds}
+"""Their smallest and largest values."""
+
+USER_INPUTS = tuple(feature.name for feature in FEATURES if feature.side is Side.USER)
+"""What the user tower reads of Transform's outputs; beside them, the history."""
+MOVIE_INPUTS = tuple(feature.name for feature in FEATURES if feature.side is Side.MOVIE)
+"""What the movie tower reads of Transform's outputs; beside them, `movie_token`."""
+
+USER_HISTORY_MOVIES = "user_history_movies"
+"""int64 `[length]`: ids of the movies that the user rated last, the latest first."""
+USER_HISTORY_RATINGS = "user_history_ratings"
+"""float32 `[length]`: their ratings in stars; 0 where there is no movie."""
+HISTORY_LENGTH = 50
+"""How many of a user's latest ratings the user tower looks at."""
+
+USER_TOWER_INPUTS = (*USER_FEATURES, USER_HISTORY_MOVIES, USER_HISTORY_RATINGS, TIMESTAMP)
+"""What the exported user tower takes. Histories are no part of the examples: training looks them up by user."""
+
+# Outputs of the preprocessing function that no tower reads as they are.
+LABEL = "label"
+"""Rating scaled to [-1, 1], float32[1]."""
+MOVIE_LOG_COUNT = "movie_log_count"
+"""log(1 + movie_num_ratings), unscaled float32[1]: the logQ correction of the softmax."""
+MOVIE_TOKEN = "movie_token"
+"""Place of the movie in the vocabulary of train movies, from 1; 0 for any other. int64[1]."""
+USER_HISTORY_TOKENS = "user_history_tokens"
+"""The same of the movies of a history, int64 `[length]`."""
+MOVIE_IDS_VOCABULARY = "movie_ids"
+"""Name of the vocabulary that Transform learns."""
+
+
+def to_label(stars: Any) -> Any:
+    """Scale ratings in stars linearly to [-1, 1]: numbers, arrays or tensors."""
     return (stars - RATING_CENTRE) / RATING_HALF_RANGE
 
 
-def to_stars(cosine):
-    """Scale cosines in [-1, 1] linearly to ratings in stars [0.5, 5]."""
+def to_stars(cosine: Any) -> Any:
+    """Scale cosines in [-1, 1] linearly to ratings in stars: numbers, arrays or tensors."""
     return cosine * RATING_HALF_RANGE + RATING_CENTRE

@@ -1,4 +1,4 @@
-"""Files of the artifacts that PolarsExampleGen writes."""
+"""Files, columns and splits of the artifacts that PolarsExampleGen writes."""
 
 CATALOG_FILE = "movies.parquet"
 """MovieCatalog: every movie with its features, sorted by movie."""
@@ -6,3 +6,17 @@ CONSTANTS_FILE = "feature_constants.json"
 """MovieCatalog: the constants of the user features."""
 HISTORIES_PREFIX = "histories"
 """UserHistories: prefix of the Parquet shards."""
+
+TITLE = "title"
+"""Column of the catalogue: the title as the movies table has it, year inside."""
+GENRE_NAMES = "genres"
+"""Column of the catalogue: the names of the movie's genres."""
+YEAR = "year"
+"""Column of the catalogue: the year in the title, null where it is missing or absurd; the feature of it is imputed."""
+IS_TRAIN = "is_train"
+"""Column of the histories: whether the rating is train, not eval."""
+
+TRAIN = "train"
+EVAL = "eval"
+SAMPLES = {TRAIN: "train_sample", EVAL: "eval_sample"}
+"""Split -> the split that holds a random sample of its rows, for what needs no pass over all of them."""

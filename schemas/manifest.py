@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Mapping
+import json
 
 import fsspec
-import numpy as np
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from schemas import features as f
 from schemas.configuration import FROZEN
+
+FORMAT = 1
+"""Number of the published format: manifest, files, and what the towers take and answer. It is raised with every change
+that an older reader does not understand."""
 
 EMBEDDING_INDEX = "embedding_index"
 """Folder of the index versions under the serving root."""
 MANIFEST_FILE = "manifest.json"
 INDEX_FILE = "index.faiss"
+"""Only of an approximate search: the exact one needs the embeddings alone."""
 EMBEDDINGS_FILE = "embeddings.npy"
 RATING_VECTORS_FILE = "rating_vectors.npy"
 MOVIES_FILE = "movies.parquet"
 USERS_FILE = "users.npy"
 HISTORIES_FILE = "histories.npy"
 """With `USERS_FILE`, a `schemas.histories.Histories`."""
-FORMER_HISTORIES_FILE = "histories.parquet"
-"""Which both replaced: `user_id`, `movie_id`, `rating`, `timestamp`, sorted by user and time."""
 SAVED_MODEL_FILE = "saved_model.pb"
 MOVIE_TOWER = "movie_tower"
 """Folder of an index version with the movie tower's SavedModel, to embed movies that come later."""
@@ -33,10 +33,16 @@ EVALUATED = "evaluated"
 """Folder with the model before it learned the eval ratings: what later models are compared with."""
 
 
+class FormatError(RuntimeError):
+    """A version of another format than this code reads: only to publish again helps."""
+
+
 @dataclass(frozen=True, config=FROZEN)
 class Manifest:
     """What an index version holds."""
 
+    format: int
+    """`FORMAT` when it was written."""
     version: int
     """Version of the index and of the user tower that belongs to it."""
     created_s: int
@@ -59,20 +65,10 @@ class Manifest:
     """Feature constant: mean of the train ratings per genre, in stars."""
     pseudo_ratings: float
     """Feature constant: weight of the prior mean, in ratings."""
-    latest_s: int = 0
-    """Feature constant: time of the latest train rating, Unix seconds; towers of before do not ask for it."""
-    user_inputs: list[str] = dataclasses.field(default_factory=lambda: list(f.USER_FEATURES))
-    """What the user tower takes. Those of before there were histories, whose manifests lack this, take no others."""
-    probe: list[float] = dataclasses.field(default_factory=list)
+    latest_s: int
+    """Feature constant: time of the latest train rating, Unix seconds."""
+    probe: list[float]
     """`[dim]` what this version's user tower answers for a user without ratings, to tell it from any other tower."""
-
-    def taken(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return those of a user tower's inputs that this version's tower takes."""
-        return {name: inputs[name] for name in self.user_inputs}
-
-    def has_model(self, folder: str) -> bool:
-        """Return whether the version has a SavedModel in a folder."""
-        return f"{folder}/{SAVED_MODEL_FILE}" in self.files
 
     def to_json(self) -> str:
         """Serialise."""
@@ -80,8 +76,17 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
-        """Parse; raises ValueError if a field is missing or of the wrong type."""
-        return TypeAdapter(cls).validate_json(text)
+        """Parse.
+
+        Raises:
+          FormatError: It is of another format.
+          ValueError: It is no JSON, or a field is missing or of the wrong type.
+        """
+        values = json.loads(text)
+        found = values.get("format") if isinstance(values, dict) else None
+        if found != FORMAT:
+            raise FormatError(f"format {found}, this Matinee reads format {FORMAT}. Publish the version again")
+        return TypeAdapter(cls).validate_python(values)
 
 
 def sha256(path: str) -> str:

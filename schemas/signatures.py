@@ -28,7 +28,7 @@ RATING = "predicted_rating"
 
 USER_TOWER = "user_tower"
 """Name of the served model, and its folder under the serving root."""
-SERVING_DIR = "Format-Serving"
+PUBLISHED_DIR = "Format-Serving"
 """TFX's name of the folder of the SavedModel in the Model artifact; it has learned all ratings."""
 EVALUATED_DIR = "Format-Evaluated"
 """Folder of the same model as it was evaluated, without the eval ratings. An index version has it, too."""

@@ -1,4 +1,4 @@
-"""The vectors that a tower gives for each user or movie."""
+"""The vectors that a tower gives for each user or movie, and vectors in Parquet columns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
+import polars as pl
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,3 +29,10 @@ class Vectors:
         """Join vectors along the first axis."""
         pairs = [(part.embeddings, part.rating_vectors) for part in parts]
         return cls(*(np.concatenate(columns) for columns in zip(*pairs, strict=True)))
+
+
+def column_array(column: pl.Series) -> np.ndarray:
+    """Return a column of scalars as `[rows]`, one of lists of the same length as `[rows, length]`."""
+    if column.dtype != pl.List:
+        return column.to_numpy()
+    return column.list.to_array(len(column[0]) if len(column) else 0).to_numpy()

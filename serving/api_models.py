@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from schemas import features as f
-from serving.records import Movie, MovieFilter, RatedMovie, Recommendation, Request, SimilarMovie
+from serving.answers import Movie, MovieFilter, RatedMovie, Recommendation, Request, SimilarMovie
 
 MovieId = Annotated[int, Field(ge=0, lt=2**63, description="MovieLens movieId")]
 UserId = Annotated[int, Field(ge=0, lt=2**63, description="MovieLens userId")]
 Genre = Literal[f.GENRES]  # type: ignore[valid-type]
 Year = Annotated[int, Field(ge=f.YEAR_MIN, le=f.YEAR_MAX)]
 Diversity = Annotated[float, Field(ge=0, le=1, description="0: by score alone; up to 1: pass over similar movies")]
+
+_STARS = f"Stars, {f.RATING_MIN:g} to {f.RATING_MAX:g}"
 
 MAX_N = 100
 MAX_RATINGS = 1_000
@@ -81,7 +83,13 @@ class Rating(BaseModel):
 
     movie_id: MovieId
     rating: Annotated[
-        float, Field(ge=f.RATING_MIN, le=f.RATING_MAX, allow_inf_nan=False, description="Stars, 0.5 to 5")
+        float,
+        Field(
+            ge=f.RATING_MIN,
+            le=f.RATING_MAX,
+            allow_inf_nan=False,
+            description=f"Stars, {f.RATING_MIN:g} to {f.RATING_MAX:g}",
+        ),
     ]
 
 
@@ -95,7 +103,7 @@ class _Wanted(BaseModel):
 class RecommendationQuery(_Wanted):
     """What a known user wants."""
 
-    genre: Annotated[list[Genre], Field(max_length=len(f.GENRES), description="Any of these")] = []
+    genre: Annotated[list[Genre], Field(max_length=f.NUM_GENRES, description="Any of these")] = []
 
     def request(self) -> Request:
         """Return what the ranker is asked."""
@@ -103,7 +111,7 @@ class RecommendationQuery(_Wanted):
 
 
 class RecommendationRequest(_Wanted):
-    """What is known of a new user, and what he wants."""
+    """What is known of a new user, and what they want."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -111,7 +119,7 @@ class RecommendationRequest(_Wanted):
     exclude_movie_ids: Annotated[
         list[MovieId], Field(max_length=MAX_EXCLUDED, description="Not these, beside the rated ones")
     ] = []
-    genres: Annotated[list[Genre], Field(max_length=len(f.GENRES), description="Any of these")] = []
+    genres: Annotated[list[Genre], Field(max_length=f.NUM_GENRES, description="Any of these")] = []
 
     @field_validator("ratings")
     @classmethod

@@ -18,13 +18,13 @@ from fastapi.security import APIKeyHeader
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from components.pusher.store import ServingStore
 from serving import api_models as api
+from serving.answers import UnknownIdError
 from serving.config import ServiceConfig, TowerConfig
 from serving.metrics import Metrics
 from serving.middleware import Observed
-from serving.records import UnknownIdError
 from serving.routes import NotReadyError, operations, router
+from serving.store import ServingStore
 from serving.tf_serving import connect
 from serving.user_tower import InProcessUserTowers, TowerError, UserTowers
 from serving.versions import Versions
@@ -35,7 +35,7 @@ _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="Only where 
 
 
 def create_app(
-    serving_root: str,
+    serving_dir: str,
     service: ServiceConfig | None = None,
     tower: TowerConfig | None = None,
     towers: UserTowers | None = None,
@@ -43,7 +43,7 @@ def create_app(
     """Build the service.
 
     Args:
-      serving_root: Path or URI of the served versions, which is followed while serving.
+      serving_dir: Path or URI of the served versions, which is followed while serving.
       service: Configuration of the service.
       tower: Where the user tower is.
       towers: User towers to use instead of those that `tower` describes.
@@ -54,8 +54,8 @@ def create_app(
     service, tower = service or ServiceConfig(), tower or TowerConfig()
     metrics = Metrics()
     if towers is None:
-        towers = connect(tower) if tower.tf_serving else InProcessUserTowers(ServingStore(serving_root))
-    versions = Versions(serving_root, towers, metrics, service.poll_s)
+        towers = connect(tower) if tower.tf_serving else InProcessUserTowers(ServingStore(serving_dir))
+    versions = Versions(serving_dir, towers, metrics, service.poll_s)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -86,7 +86,7 @@ def create_app(
 
 def _key_check(key_file: str):
     try:
-        expected = pathlib.Path(key_file).read_text().strip()
+        expected = pathlib.Path(key_file).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ValueError(f"cannot read the API key: {error}") from None
     if not expected:

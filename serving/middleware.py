@@ -56,7 +56,7 @@ class Observed:
             await self._app(scope, _bounded(receive, headers, self._max_body_bytes), answer)
         finally:
             seconds = time.perf_counter() - begin
-            # A path that no route knows is not a label: anybody could make up as many as he likes.
+            # A path that no route knows is not a label: anybody could make up as many as they like.
             route = getattr(scope.get("route"), "path", "unknown")
             self._metrics.requests.labels(scope["method"], route, status).inc()
             self._metrics.latency.labels(scope["method"], route).observe(seconds)

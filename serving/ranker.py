@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import polars as pl
 
-from components.polars_example_gen.features import no_ratings, user_tower_inputs
-from components.pusher.index import EXACT, EmbeddingIndex
 from schemas import features as f
-from schemas.vectors import Vectors
-from serving.records import (
+from schemas.ingest import GENRE_NAMES, TITLE, YEAR
+from schemas.user_features import no_ratings, user_tower_inputs
+from schemas.vectors import Vectors, column_array
+from serving.answers import (
     PERSONAL,
     POPULAR,
     Movie,
@@ -23,6 +23,7 @@ from serving.records import (
     SimilarMovie,
     UnknownIdError,
 )
+from serving.index import EmbeddingIndex
 from serving.search import Hits, MovieSearch
 from serving.titles import TitleSearch
 
@@ -33,26 +34,25 @@ _DIVERSITY_POOL = 10
 class Ranker:
     """Ranks the movies of one version.
 
-    A user's features come from every rating that is known of him, so that a known user and a new one with the same
+    A user's features come from every rating that is known of them, so that a known user and a new one with the same
     ratings get the same answer.
     """
 
     def __init__(self, index: EmbeddingIndex) -> None:
         """Prepare a version's index."""
         self.manifest, self.movies = index.manifest, index.movies
-        approximate = None if index.manifest.index_factory == EXACT else index.faiss_index
-        self.search = MovieSearch(index.vectors.embeddings, approximate)
+        self.search = MovieSearch(index.vectors.embeddings, index.faiss_index)
         self._rating_vectors = index.vectors.rating_vectors
         self._constants, self._histories = index.constants, index.histories
         self._movie_ids = index.movies[f.MOVIE_ID].to_numpy()
-        self._genres = index.movies[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy()
+        self._genres = column_array(index.movies[f.MOVIE_GENRES])
         # Python's own lists: a frame takes half a millisecond to look ten movies up. Most movies share their genres.
-        self._title, self._years = index.movies["title"].to_list(), index.movies["year"].to_list()
-        joined = index.movies["genres"].list.join("|")
+        self._title, self._years = index.movies[TITLE].to_list(), index.movies[YEAR].to_list()
+        joined = index.movies[GENRE_NAMES].list.join("|")
         sets = joined.unique(maintain_order=True)
         self._genre_sets = [tuple(filter(None, text.split("|"))) for text in sets]
         self._genre_set = joined.replace_strict(sets, pl.int_range(len(sets), eager=True)).to_list()
-        self._year = index.movies["year"].to_numpy().astype(np.float64)  # Null is nan, which no bound lets through.
+        self._year = index.movies[YEAR].to_numpy().astype(np.float64)  # Null is nan, which no bound lets through.
         self._average = index.movies[f.MOVIE_AVERAGE_RATING].to_numpy()
         self._by_popularity = np.argsort(-index.movies[f.MOVIE_NUM_RATINGS].to_numpy(), kind="stable")
         self._titles = TitleSearch(index.movies)
@@ -104,11 +104,11 @@ class Ranker:
         offsets = np.cumsum([0, *(len(profile.rows) for profile in profiles)])
         ids, genres = self._movie_ids[rows], self._genres[rows]
         asked_s = np.array([profile.asked_s for profile in profiles])
-        return self.manifest.taken(user_tower_inputs(offsets, ids, genres, stars, asked_s, self._constants))
+        return user_tower_inputs(offsets, ids, genres, stars, asked_s, self._constants)
 
     def probe_features(self) -> dict[str, np.ndarray]:
         """Return what the user tower takes for a user without ratings; see `Manifest.probe`."""
-        return self.manifest.taken(no_ratings(self._constants))
+        return no_ratings(self._constants)
 
     def rank(self, profile: Profile, user: Vectors | None, request: Request) -> list[Recommendation]:
         """Recommend unseen movies, best first; ties go to the lower movie id.
@@ -187,7 +187,7 @@ class Ranker:
           UnknownIdError: The user is unknown.
         """
         rows, stars, timestamps = self._histories[self._slice(user_id)]
-        rated = self.movies.select(f.MOVIE_ID, "title")[rows]
+        rated = self.movies.select(f.MOVIE_ID, TITLE)[rows]
         return rated.with_columns(pl.Series(f.RATING, stars), pl.Series(f.TIMESTAMP, timestamps))
 
     def rows(self, movie_ids: Iterable[int]) -> np.ndarray:

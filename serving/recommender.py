@@ -6,25 +6,25 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from components.pusher.index import EmbeddingIndex, read_index
-from components.pusher.store import ServingStore
 from schemas.manifest import EMBEDDING_INDEX
 from schemas.vectors import Vectors
+from serving.answers import MovieFilter, Profile, Recommendation, Request
+from serving.index import EmbeddingIndex, read_index
 from serving.ranker import Ranker
-from serving.records import MovieFilter, Profile, Recommendation, Request
-from serving.user_tower import InProcessUserTower, UserTower
+from serving.store import ServingStore
+from serving.user_tower import InProcessUserTower, UserEmbedder
 
 
 class Recommender(Ranker):
     """Recommends unseen movies to known users and to new ones with a few ratings."""
 
-    def __init__(self, index: EmbeddingIndex, user_tower: UserTower) -> None:
+    def __init__(self, index: EmbeddingIndex, user_tower: UserEmbedder) -> None:
         """Combine an index with the user tower of its version; see `load`."""
         super().__init__(index)
         self._tower = user_tower
 
     @classmethod
-    def load(cls, serving_dir: str, version: int | None = None, user_tower: UserTower | None = None) -> Recommender:
+    def load(cls, serving_dir: str, version: int | None = None, user_tower: UserEmbedder | None = None) -> Recommender:
         """Load a published version and verify its digests.
 
         Args:

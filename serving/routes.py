@@ -9,9 +9,10 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from schemas import features as f
+from schemas.ingest import TITLE
 from serving import api_models as api
-from serving.records import PERSONAL, POPULAR, Profile, RatedMovie
-from serving.records import Request as RankRequest
+from serving.answers import PERSONAL, POPULAR, Profile, RatedMovie
+from serving.answers import Request as RankRequest
 from serving.user_tower import UserTowers
 from serving.versions import ServedVersion, Versions
 
@@ -86,7 +87,7 @@ async def ratings_of_user(version: Served, user_id: UserPath, n: Count = 50) -> 
     return api.UserRatings(
         model_version=version.version,
         total=history.height,
-        ratings=[RatedMovie(*row) for row in best.select(f.MOVIE_ID, "title", f.RATING).iter_rows()],
+        ratings=[RatedMovie(*row) for row in best.select(f.MOVIE_ID, TITLE, f.RATING).iter_rows()],
     )
 
 

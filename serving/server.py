@@ -12,11 +12,11 @@ from serving.app import create_app
 from serving.config import ServiceConfig, TowerConfig
 
 
-def serve(serving_root: str, service: ServiceConfig, tower: TowerConfig) -> None:
+def serve(serving_dir: str, service: ServiceConfig, tower: TowerConfig) -> None:
     """Serve until SIGINT or SIGTERM; requests under way then have `shutdown_s` to finish.
 
     Args:
-      serving_root: Path or URI of the served versions.
+      serving_dir: Path or URI of the served versions.
       service: Configuration of the service.
       tower: Where the user tower is.
 
@@ -25,7 +25,7 @@ def serve(serving_root: str, service: ServiceConfig, tower: TowerConfig) -> None
       RuntimeError: The server did not start, for example because the port is taken; the log says why.
     """
     configure_logs(service.log_level)
-    app = create_app(serving_root, service, tower)
+    app = create_app(serving_dir, service, tower)
     server = uvicorn.Server(
         uvicorn.Config(
             app,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from schemas import features as f
+from schemas.ingest import TITLE
 
 
 def _fold(text: pl.Expr) -> pl.Expr:
@@ -19,7 +20,7 @@ class TitleSearch:
     def __init__(self, movies: pl.DataFrame) -> None:
         """Fold the titles of a catalogue."""
         self._titles = movies.select(
-            (pl.lit(" ") + _fold(pl.col("title"))).alias("title"), pl.col(f.MOVIE_NUM_RATINGS).alias("count")
+            (pl.lit(" ") + _fold(pl.col(TITLE))).alias(TITLE), pl.col(f.MOVIE_NUM_RATINGS).alias("count")
         ).with_row_index("row")
 
     def find(self, query: str, n: int) -> list[int]:
@@ -31,8 +32,6 @@ class TitleSearch:
         folded = pl.select(_fold(pl.lit(query))).item()
         matches = pl.lit(True)
         for word in folded.split():
-            matches = matches & pl.col("title").str.contains(f" {word}", literal=True)
-        found = self._titles.filter(matches).sort(
-            ~pl.col("title").str.starts_with(f" {folded}"), -pl.col("count"), "row"
-        )
+            matches = matches & pl.col(TITLE).str.contains(f" {word}", literal=True)
+        found = self._titles.filter(matches).sort(~pl.col(TITLE).str.starts_with(f" {folded}"), -pl.col("count"), "row")
         return found["row"].head(n).to_list()

@@ -10,9 +10,9 @@ import numpy as np
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
-from components.pusher.store import ServingStore
 from schemas import signatures as s
 from schemas.vectors import Vectors
+from serving.store import ServingStore
 
 Features = Mapping[str, np.ndarray]
 """What the user tower takes, `schemas.features.USER_TOWER_INPUTS`: name -> `[batch, n]`."""
@@ -21,7 +21,7 @@ _PROBE_TOLERANCE = 1e-3
 _UNIT_TOLERANCE = 1e-2
 
 
-class UserTower(Protocol):
+class UserEmbedder(Protocol):
     """Embeds raw user features with one version of the user tower."""
 
     def embed(self, features: Features) -> Vectors:
@@ -29,7 +29,7 @@ class UserTower(Protocol):
         ...
 
 
-class AsyncUserTower(Protocol):
+class AsyncUserEmbedder(Protocol):
     """The same for a service, which does not wait idly for a tower behind a network."""
 
     async def embed(self, features: Features) -> Vectors:
@@ -44,7 +44,7 @@ class AsyncUserTower(Protocol):
 class UserTowers(Protocol):
     """A place where user towers of several versions live."""
 
-    async def open(self, version: int) -> AsyncUserTower:
+    async def open(self, version: int) -> AsyncUserEmbedder:
         """Return the tower of a version, pinned to it.
 
         Raises:
@@ -81,15 +81,13 @@ class TowerError(RuntimeError):
 def check_answer(outputs: Mapping[str, np.ndarray], batch: int, where: str) -> Vectors:
     """Return a tower's outputs if they are `[batch, dim]` unit vectors.
 
-    A tower of before there were rating vectors answers an embedding that is both.
-
     Raises:
       TowerError: They are not.
     """
-    if s.USER_EMBEDDING not in outputs:
-        raise TowerError(f"{where} answered no {s.USER_EMBEDDING} but {sorted(outputs)}", "answer")
-    embeddings = outputs[s.USER_EMBEDDING]
-    vectors = Vectors(embeddings, outputs.get(s.USER_RATING_VECTOR, embeddings))
+    for name in (s.USER_EMBEDDING, s.USER_RATING_VECTOR):
+        if name not in outputs:
+            raise TowerError(f"{where} answered no {name} but {sorted(outputs)}", "answer")
+    vectors = Vectors(outputs[s.USER_EMBEDDING], outputs[s.USER_RATING_VECTOR])
     for values in (vectors.embeddings, vectors.rating_vectors):
         if values.ndim != 2 or len(values) != batch:
             raise TowerError(f"{where} answered {values.shape} to a batch of {batch}", "answer")
@@ -98,14 +96,12 @@ def check_answer(outputs: Mapping[str, np.ndarray], batch: int, where: str) -> V
     return vectors
 
 
-async def check_probe(tower: AsyncUserTower, features: Features, expected: list[float], where: str) -> None:
+async def check_probe(tower: AsyncUserEmbedder, features: Features, expected: list[float], where: str) -> None:
     """Compare a tower with the embedding that was recorded when its version was published.
 
     Raises:
       TowerError: It is another tower: the index and it must never be used together.
     """
-    if not expected:  # Published before probes were recorded.
-        return
     (answer,) = (await tower.embed(features)).embeddings
     if len(answer) != len(expected) or np.abs(answer - np.array(expected)).max() > _PROBE_TOLERANCE:
         raise TowerError(
@@ -147,9 +143,8 @@ class InProcessUserTower:
             raise RuntimeError(f"{model_dir} has no signature {s.EMBED_USER!r}. Publish the version again")
         self._names = sorted(signature.inputs)
         outputs = signature.outputs
-        rating_vector = outputs.get(s.USER_RATING_VECTOR, outputs[s.USER_EMBEDDING])
         self._call = self._session.make_callable(
-            [outputs[s.USER_EMBEDDING].name, rating_vector.name],
+            [outputs[s.USER_EMBEDDING].name, outputs[s.USER_RATING_VECTOR].name],
             [signature.inputs[name].name for name in self._names],
         )
 
@@ -160,12 +155,12 @@ class InProcessUserTower:
             return cls(store.local_copy(s.USER_TOWER, version, directory))
 
     def embed(self, features: Features) -> Vectors:
-        """Embed users; see `UserTower`."""
+        """Embed users; see `UserEmbedder`."""
         return Vectors(*self._call(*(features[name] for name in self._names)))
 
 
 class _Awaitable:
-    def __init__(self, tower: UserTower) -> None:
+    def __init__(self, tower: UserEmbedder) -> None:
         self._tower = tower
 
     async def embed(self, features: Features) -> Vectors:
@@ -180,7 +175,7 @@ class InProcessUserTowers:
     def __init__(self, store: ServingStore) -> None:
         self._store = store
 
-    async def open(self, version: int) -> AsyncUserTower:
+    async def open(self, version: int) -> AsyncUserEmbedder:
         """Load a version's tower in a thread."""
         return _Awaitable(await to_thread.run_sync(InProcessUserTower.of, self._store, version))
 
@@ -202,7 +197,7 @@ class BlockingUserTower:
             raise
 
     def embed(self, features: Features) -> Vectors:
-        """Embed users; see `UserTower`."""
+        """Embed users; see `UserEmbedder`."""
         return self._portal.call(self._tower.embed, features)
 
     def close(self) -> None:

@@ -8,13 +8,13 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from components.pusher.index import read_index
-from components.pusher.store import ServingStore
 from schemas.manifest import EMBEDDING_INDEX
+from serving.answers import Profile, Recommendation, Request
+from serving.index import read_index
 from serving.metrics import Metrics
 from serving.ranker import Ranker
-from serving.records import Profile, Recommendation, Request
-from serving.user_tower import AsyncUserTower, TowerError, UserTowers, check_probe
+from serving.store import ServingStore
+from serving.user_tower import AsyncUserEmbedder, TowerError, UserTowers, check_probe
 
 _LOG = structlog.get_logger()
 _LONGEST_PAUSE_S = 300.0
@@ -25,7 +25,7 @@ class ServedVersion:
     """An index and the user tower of its version. A request takes one and keeps it to the end."""
 
     ranker: Ranker
-    tower: AsyncUserTower
+    tower: AsyncUserEmbedder
     metrics: Metrics
 
     @property
@@ -61,12 +61,12 @@ class Versions:
     doubles; until then, and whenever the root cannot be read, the one in use stays.
     """
 
-    def __init__(self, serving_root: str, towers: UserTowers, metrics: Metrics, poll_s: float) -> None:
+    def __init__(self, serving_dir: str, towers: UserTowers, metrics: Metrics, poll_s: float) -> None:
         """Follow a root without loading anything yet; see `refresh`."""
-        self._store, self._towers, self._metrics, self._poll_s = ServingStore(serving_root), towers, metrics, poll_s
+        self._store, self._towers, self._metrics, self._poll_s = ServingStore(serving_dir), towers, metrics, poll_s
         self._refused: dict[int, _Refusal] = {}
         self.current: ServedVersion | None = None
-        self.problem = f"no model is published under {serving_root}"
+        self.problem = f"no model is published under {serving_dir}"
 
     async def follow(self) -> None:
         """Look for versions for ever."""

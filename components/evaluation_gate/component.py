@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import TypeAdapter
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.orchestration.data_types import RuntimeParameter
@@ -11,26 +10,16 @@ from tfx.types import channel, component_spec, standard_artifacts, standard_comp
 from components import code_hash
 from components.evaluation_gate import executor
 from components.evaluation_gate.config import GateConfig
-from schemas import artifacts, keys
-
-_CODE = (
-    "components.evaluation_gate",
-    "components.dataset",
-    "components.polars_example_gen.features",
-    "components.pusher",
-    "components.trainer.embed",
-    "schemas",
-)
-"""What the executor runs."""
+from schemas import artifacts, configuration, keys
 
 
 class EvaluationGateSpec(component_spec.ComponentSpec):
     """Parameters and channels of `EvaluationGate`."""
 
     PARAMETERS = {
-        executor.GATE_CONFIG: component_spec.ExecutionParameter(type=str),
-        keys.SERVING_ROOT: component_spec.ExecutionParameter(type=str),
-        keys.SERVING_ROOT_ID: component_spec.ExecutionParameter(type=str),
+        configuration.CONFIG: component_spec.ExecutionParameter(type=str),
+        keys.SERVING_DIR: component_spec.ExecutionParameter(type=str),
+        keys.SERVING_DIR_ID: component_spec.ExecutionParameter(type=str),
         code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -59,9 +48,9 @@ class EvaluationGate(base_component.BaseComponent):
         model_run: types.BaseChannel,
         movie_catalog: types.BaseChannel,
         user_histories: types.BaseChannel,
-        serving_root: str | RuntimeParameter,
-        config: GateConfig | None = None,
-        serving_root_id: str = "",
+        serving_dir: str | RuntimeParameter,
+        config: GateConfig | RuntimeParameter | None = None,
+        serving_dir_id: str = "",
     ) -> None:
         """Create the component.
 
@@ -70,9 +59,9 @@ class EvaluationGate(base_component.BaseComponent):
           model_run: What the Trainer noted of every epoch, for the report.
           movie_catalog: Every movie with its features.
           user_histories: Every rating with its split.
-          serving_root: Path or URI of the served versions; the newest is compared with.
-          config: Thresholds.
-          serving_root_id: Identifies the serving root's content; an emptied root gets another, which misses the cache.
+          serving_dir: Path or URI of the served versions; the newest is compared with.
+          config: Thresholds, or a run-time parameter with their JSON.
+          serving_dir_id: Identifies the serving root's content; an emptied root gets another, which misses the cache.
         """
         super().__init__(
             EvaluationGateSpec(
@@ -80,10 +69,10 @@ class EvaluationGate(base_component.BaseComponent):
                 model_run=model_run,
                 movie_catalog=movie_catalog,
                 user_histories=user_histories,
-                gate_config=TypeAdapter(GateConfig).dump_json(config or GateConfig()).decode(),
-                serving_root=serving_root,
-                serving_root_id=serving_root_id,
-                code_hash=code_hash.of(*_CODE),
+                config=configuration.to_property(config or GateConfig()),
+                serving_dir=serving_dir,
+                serving_dir_id=serving_dir_id,
+                code_hash=code_hash.of(executor.__name__),
                 evaluation=channel.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=channel.Channel(type=standard_artifacts.ModelBlessing),
             )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
 from components.dataset import Dataset
-from components.evaluation_gate import baselines, metrics
+from components.evaluation_gate import baselines
+from components.evaluation_gate.baselines import Baseline
+from components.evaluation_gate.statistics import rating_error
+from components.ranking_metrics import Ranking, RankingTask, rank, ranking_task
 from schemas import features as f
+from schemas.evaluation import MODEL, Comparison, Measures, ModelQuality, Quality, RatingError
 from schemas.vectors import Vectors
-
-MODEL, BIASES, GLOBAL_MEAN, POPULARITY = "model", "biases", "global mean", "popularity"
-"""What is measured."""
 
 _USER_BINS = (20, 100, 500)
 _MOVIE_BINS = (1, 10, 100)
@@ -51,11 +51,12 @@ class Measurement:
     """`[eval ratings]` position in the catalogue."""
     stars: np.ndarray
     """`[eval ratings]`."""
+    baselines: list[Baseline]
     predicted: dict[str, np.ndarray]
-    """`[eval ratings]` stars, not clipped, of `MODEL`, `BIASES` and `GLOBAL_MEAN`."""
-    task: metrics.RankingTask
-    ranking: dict[str, metrics.Ranking]
-    """Of `MODEL` and `POPULARITY`."""
+    """`[eval ratings]` stars, not clipped, of `MODEL` and of the baselines that predict."""
+    task: RankingTask
+    ranking: dict[str, Ranking]
+    """Of `MODEL` and of the baselines that rank."""
 
 
 def measure(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int = 0) -> Measurement:
@@ -74,92 +75,72 @@ def measure(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int 
     if not held.any():
         raise ValueError("no rating is held out: every user has too few, or the cut-off is too late; see eval_fraction")
     user, movie, stars = data.user[held], data.movie[held], data.stars[held]
-    mean, of_user, of_movie = baselines.biases(
-        data.user[train], data.movie[train], data.stars[train], data.num_users, movies
-    )
-    popularity = np.bincount(data.movie[train], minlength=movies).astype(np.float32)
-    task = metrics.ranking_task(data.user, data.movie, data.stars, train, movies, max_ranking_users, seed)
+    fitted = baselines.fit(data.user[train], data.movie[train], data.stars[train], data.num_users, movies)
+    task = ranking_task(data.user, data.movie, data.stars, train, movies, max_ranking_users, seed)
+    predictions = {MODEL: model.predict, **{b.name: b.predict for b in fitted if b.predict}}
+    scores = {MODEL: model.scores, **{b.name: b.scores for b in fitted if b.scores}}
     return Measurement(
         user,
         movie,
         stars,
-        {
-            MODEL: model.predict(user, movie),
-            BIASES: mean + of_user[user] + of_movie[movie],
-            GLOBAL_MEAN: np.full(len(stars), mean),
-        },
+        fitted,
+        {name: predict(user, movie) for name, predict in predictions.items()},
         task,
-        {
-            MODEL: metrics.rank(task, lambda rows: model.scores(task.users[rows])),
-            POPULARITY: metrics.rank(task, lambda rows: np.tile(popularity, (rows.stop - rows.start, 1))),
-        },
+        {name: rank(task, lambda rows, of=of: of(task.users[rows])) for name, of in scores.items()},
     )
 
 
-def evaluate(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int = 0) -> dict[str, Any]:
+def evaluate(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int = 0) -> Measures:
     """Measure and summarise; see both."""
     return summarise(data, measure(data, model, max_ranking_users, seed))
 
 
-def summarise(data: Dataset, found: Measurement) -> dict[str, Any]:
-    """Return `model`, `baselines` and `slices`, plain data for JSON."""
-    errors = {name: metrics.rating_error(predicted, found.stars) for name, predicted in found.predicted.items()}
-    ranks = {name: {**ranking.summary(), "coverage": ranking.coverage} for name, ranking in found.ranking.items()}
-    return {
-        "model": errors[MODEL] | ranks[MODEL],
-        "baselines": {
-            GLOBAL_MEAN: errors[GLOBAL_MEAN],
-            BIASES: errors[BIASES],
-            POPULARITY: ranks[POPULARITY],
-        },
-        "slices": _slices(data, found),
-    }
+def summarise(data: Dataset, found: Measurement) -> Measures:
+    """Average what was measured, over all rows and by slice."""
+    errors = {name: rating_error(predicted, found.stars) for name, predicted in found.predicted.items()}
+    ranks = {name: ranking.ranked_list() for name, ranking in found.ranking.items()}
+    return Measures(
+        model=ModelQuality(**dict(errors.pop(MODEL)), **dict(ranks.pop(MODEL))),
+        baselines={b.name: errors[b.name] if b.name in errors else ranks[b.name] for b in found.baselines},
+        slices=_slices(data, found),
+    )
 
 
-def compare(data: Dataset, candidate: Embeddings, served: Embeddings, max_ranking_users: int) -> dict[str, Any]:
-    """Measure a candidate and the served model on the rows that both can score.
-
-    Returns:
-      `candidate` and `served`: `rmse`, `mae`, `recall@10`, `ndcg@10`, `users`, `ratings`.
-    """
+def compare(data: Dataset, candidate: Embeddings, served: Embeddings, max_ranking_users: int) -> Comparison:
+    """Measure a candidate and the served model on the rows that both can score."""
     rows = ~data.train
     if served.known is not None:
         rows &= served.known[data.movie]
     user, movie, stars = data.user[rows], data.movie[rows], data.stars[rows]
-    task = metrics.ranking_task(
-        data.user, data.movie, data.stars, data.train, data.catalog.height, max_ranking_users, seed=0
-    )
-    return {
-        name: {
-            **metrics.rating_error(model.predict(user, movie), stars),
-            **metrics.rank(task, lambda part, model=model: model.scores(task.users[part])).summary(),
-        }
-        for name, model in (("candidate", candidate), ("served", served))
-    }
+    task = ranking_task(data.user, data.movie, data.stars, data.train, data.catalog.height, max_ranking_users, seed=0)
+
+    def quality(model: Embeddings) -> Quality:
+        ranking = rank(task, lambda part: model.scores(task.users[part]))
+        return Quality(**dict(rating_error(model.predict(user, movie), stars)), **dict(ranking.summary()))
+
+    return Comparison(candidate=quality(candidate), served=quality(served))
 
 
-def _slices(data: Dataset, found: Measurement) -> dict[str, Any]:
+def _slices(data: Dataset, found: Measurement) -> dict[str, dict[str, Quality | RatingError]]:
     user, movie, stars, task = found.user, found.movie, found.stars, found.task
     predicted, ranking = found.predicted[MODEL], found.ranking[MODEL]
     user_count = np.bincount(data.user[data.train], minlength=data.num_users)
     movie_count = np.bincount(data.movie[data.train], minlength=data.catalog.height)
-    genres = data.catalog[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy()[movie] > 0
+    genres = data.genres[movie] > 0
     user_bin, movie_bin = np.digitize(user_count, _USER_BINS), np.digitize(movie_count, _MOVIE_BINS)
+
+    def error(rows: np.ndarray) -> RatingError:
+        return rating_error(predicted[rows], stars[rows])
+
     return {
         "user activity (train ratings)": {
-            label: {
-                **metrics.rating_error(predicted[rows := user_bin[user] == i], stars[rows]),
-                **ranking.summary(user_bin[task.users] == i),
-            }
+            label: Quality(**dict(error(user_bin[user] == i)), **dict(ranking.summary(user_bin[task.users] == i)))
             for i, label in enumerate(_labels(_USER_BINS))
         },
         "movie popularity (train ratings)": {
-            label: metrics.rating_error(predicted[rows := movie_bin[movie] == i], stars[rows])
-            for i, label in enumerate(_labels(_MOVIE_BINS))
+            label: error(movie_bin[movie] == i) for i, label in enumerate(_labels(_MOVIE_BINS))
         },
-        "genre": {
-            name: metrics.rating_error(predicted[genres[:, i]], stars[genres[:, i]]) for i, name in enumerate(f.GENRES)
-        },
+        "genre": {name: error(genres[:, i]) for i, name in enumerate(f.GENRES)},
     }
 
 

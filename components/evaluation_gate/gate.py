@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from components.evaluation_gate.config import GateConfig
+from schemas.evaluation import GLOBAL_MEAN, POPULARITY, Comparison, Measures, RankedList, RatingError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,21 +17,20 @@ class Decision:
     """One line."""
 
 
-def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config: GateConfig) -> Decision:
+def decide(evaluation: Measures, comparison: Comparison | None, config: GateConfig) -> Decision:
     """Hold an evaluation against the thresholds.
 
     Args:
-      evaluation: Result of `evaluate.evaluate`.
-      comparison: Result of `evaluate.compare` with the served model, or None where nothing is served.
+      evaluation: The model beside the baselines.
+      comparison: The model beside the served one, or None where nothing is served.
       config: Thresholds.
 
     Returns:
       Blessed if no threshold is missed; the reason lists every one that is.
     """
-    model, base = evaluation["model"], evaluation["baselines"]
-    rmse, recall = model["rmse"], model["recall@10"]
-    popularity = base["popularity"]["recall@10"]
-    mean_rmse = base["global mean"]["rmse"]
+    rmse, recall = evaluation.model.rmse, evaluation.model.recall
+    mean_rmse = evaluation.baseline(GLOBAL_MEAN, RatingError).rmse
+    popularity = evaluation.baseline(POPULARITY, RankedList).recall
     misses = []
     if config.max_rmse is None and not rmse < mean_rmse:
         misses.append(f"RMSE {rmse:.4f} is not below the global mean's {mean_rmse:.4f}")
@@ -45,20 +44,20 @@ def decide(evaluation: dict[str, Any], comparison: dict[str, Any] | None, config
             f"{popularity:.4f}"
         )
     if comparison:
-        ours, served = comparison["candidate"], comparison["served"]
-        if not ours["rmse"] <= served["rmse"] + config.max_rmse_increase:
+        ours, served = comparison.candidate, comparison.served
+        if not ours.rmse <= served.rmse + config.max_rmse_increase:
             misses.append(
-                f"RMSE {ours['rmse']:.4f} is more than {config.max_rmse_increase:g} above the served model's "
-                f"{served['rmse']:.4f}"
+                f"RMSE {ours.rmse:.4f} is more than {config.max_rmse_increase:g} above the served model's "
+                f"{served.rmse:.4f}"
             )
-        if not ours["recall@10"] >= served["recall@10"] - config.max_recall_decrease:
+        if not ours.recall >= served.recall - config.max_recall_decrease:
             misses.append(
-                f"recall@10 {ours['recall@10']:.4f} is more than {config.max_recall_decrease:g} below the served "
-                f"model's {served['recall@10']:.4f}"
+                f"recall@10 {ours.recall:.4f} is more than {config.max_recall_decrease:g} below the served "
+                f"model's {served.recall:.4f}"
             )
     if misses:
         return Decision(False, "refused: " + "; ".join(misses))
-    beside = f", served model {comparison['served']['rmse']:.4f}" if comparison else ", nothing served yet"
+    beside = f", served model {comparison.served.rmse:.4f}" if comparison else ", nothing served yet"
     return Decision(
         True,
         f"blessed: RMSE {rmse:.4f} (global mean {mean_rmse:.4f}{beside}), recall@10 {recall:.4f} "

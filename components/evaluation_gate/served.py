@@ -6,43 +6,44 @@ import tempfile
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from components.dataset import Dataset
+from components.embedding import embed_movies, embed_users
 from components.evaluation_gate.evaluate import Embeddings
-from components.pusher import index, store
-from components.trainer.embed import embed_movies, embed_users
 from schemas import features as f
-from schemas import signatures as s
-from schemas.manifest import EMBEDDING_INDEX, EVALUATED
+from schemas.manifest import EMBEDDING_INDEX, EVALUATED, FormatError
 from schemas.vectors import Vectors
+from serving import index, store
 
 
-def load(serving_root: str, data: Dataset) -> tuple[int, Embeddings] | None:
+def load(serving_dir: str, data: Dataset) -> tuple[int, Embeddings] | None:
     """Embed the data set's users and movies with the served version, as it was before it learned its eval ratings.
 
     Args:
-      serving_root: Path or URI of the served versions.
+      serving_dir: Path or URI of the served versions.
       data: The data set; the users' features come from its train ratings.
 
     Returns:
-      The version and its embeddings, or None where nothing is served.
+      The version and its embeddings, or None where nothing is served, or a version of another format: only to publish
+      again helps there.
 
     Raises:
       RuntimeError: The served index is damaged.
     """
-    serving = store.ServingStore(serving_root)
+    serving = store.ServingStore(serving_dir)
     version = serving.latest()
     if version is None:
         return None
-    served = index.read_index(serving.directory(EMBEDDING_INDEX, version))
+    try:
+        served = index.read_index(serving.directory(EMBEDDING_INDEX, version))
+    except FormatError as error:
+        logging.warning("the candidate is not compared with what is served: %s", error)
+        return None
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
-        if served.manifest.has_model(EVALUATED):
-            model = tf.saved_model.load(serving.local_copy(EMBEDDING_INDEX, version, directory, EVALUATED))
-            vectors = embed_movies(model, served.movies)
-        else:  # A version of before there were two models: what serves was evaluated.
-            model, vectors = tf.saved_model.load(serving.local_copy(s.USER_TOWER, version, directory)), served.vectors
-        inputs = map(served.manifest.taken, data.user_blocks(served.constants))
-        users = Vectors.concatenate(embed_users(model, block) for block in inputs)
+        model = tf.saved_model.load(serving.local_copy(EMBEDDING_INDEX, version, directory, EVALUATED))
+        vectors = embed_movies(model, served.movies)
+        users = Vectors.concatenate(embed_users(model, block) for block in data.user_blocks(served.constants))
     ids, own = served.movies[f.MOVIE_ID].to_numpy(), data.catalog[f.MOVIE_ID].to_numpy()
     place = np.minimum(np.searchsorted(ids, own), len(ids) - 1)
     known = ids[place] == own

@@ -7,19 +7,16 @@ import io
 import polars as pl
 
 from components.polars_example_gen import checks
-from components.polars_example_gen.features import genre_matrix
+from components.polars_example_gen.movie_features import genre_matrix
 from components.polars_example_gen.ratings import check_columns
 from components.polars_example_gen.source import Source
 from schemas import features as f
+from schemas.ingest import GENRE_NAMES, TITLE, YEAR
 
 COLUMNS = ("movieId", "title", "genres")
-TITLE = "title"
-GENRES = "genres"
-YEAR = "year"
-"""Release year as the title states it, null where it is missing or absurd; the feature of it is imputed."""
+"""Columns of MovieLens' table."""
 
 _YEAR_PATTERN = r"\((\d{4})(?:[-–]\d{0,4})?\)\s*$"
-_NO_GENRES = f.GENRES[0]
 
 
 def read_movies(source: Source) -> tuple[pl.DataFrame, checks.Report]:
@@ -30,7 +27,8 @@ def read_movies(source: Source) -> tuple[pl.DataFrame, checks.Report]:
 
     Returns:
       The catalogue, sorted by movie: `movie_id` Int64, `title`, `genres` List(String), `year` Int32 or null,
-      `movie_year` Float32 (imputed by the median), `movie_genres` List(Float32) of 20. And the checks' report.
+      `movie_year` Float32 (imputed by the median), `movie_genres` List(Float32), one each genre. And
+      the checks' report.
 
     Raises:
       BadInputError: The table is empty or lacks a column.
@@ -39,10 +37,10 @@ def read_movies(source: Source) -> tuple[pl.DataFrame, checks.Report]:
     number = pl.col("movieId").cast(pl.Int64, strict=False)
     typed = raw.with_row_index("_row").with_columns(
         number.alias(f.MOVIE_ID),
-        pl.col("genres").fill_null(_NO_GENRES).str.split("|").alias(GENRES),
+        pl.col("genres").fill_null(f.NO_GENRES).str.split("|").alias(GENRE_NAMES),
         pl.col("title").fill_null("").alias(TITLE),
     )
-    unknown = pl.col(GENRES).list.eval(~pl.element().is_in(f.GENRES)).list.any()
+    unknown = pl.col(GENRE_NAMES).list.eval(~pl.element().is_in(f.GENRES)).list.any()
     problem = typed.select(
         pl.when(pl.col(f.MOVIE_ID).is_null())
         .then(pl.lit(checks.UNREADABLE))
@@ -57,18 +55,18 @@ def read_movies(source: Source) -> tuple[pl.DataFrame, checks.Report]:
     good = typed.filter(problem.is_null() | (problem == checks.UNKNOWN_GENRE))
     if not good.height:
         raise checks.BadInputError(f"{source.name} holds no movie; expected at least one row. {report.samples[:1]}")
-    known = good.with_columns(pl.col(GENRES).list.filter(pl.element().is_in(f.GENRES)))
+    known = good.with_columns(pl.col(GENRE_NAMES).list.filter(pl.element().is_in(f.GENRES)))
     return _catalogue(known), report
 
 
 def _catalogue(movies: pl.DataFrame) -> pl.DataFrame:
     year = pl.col(TITLE).str.extract(_YEAR_PATTERN).cast(pl.Int32)
     plausible = pl.when(year.is_between(f.YEAR_MIN, f.YEAR_MAX)).then(year)
-    frame = movies.select(f.MOVIE_ID, TITLE, GENRES, plausible.alias(YEAR)).sort(f.MOVIE_ID)
+    frame = movies.select(f.MOVIE_ID, TITLE, GENRE_NAMES, plausible.alias(YEAR)).sort(f.MOVIE_ID)
     middle = frame[YEAR].median()
     return frame.with_columns(
         pl.col(YEAR).cast(pl.Float32).fill_null(2000.0 if middle is None else middle).alias(f.MOVIE_YEAR),
-        pl.Series(f.MOVIE_GENRES, genre_matrix(frame[GENRES])).cast(pl.List(pl.Float32)),
+        pl.Series(f.MOVIE_GENRES, genre_matrix(frame[GENRE_NAMES])).cast(pl.List(pl.Float32)),
     )
 
 

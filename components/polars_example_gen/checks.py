@@ -20,6 +20,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
+
+from schemas import features as f
 
 UNREADABLE = "unreadable"
 TRUNCATED = "truncated"
@@ -33,11 +36,11 @@ DUPLICATE_MOVIE = "duplicate_movie"
 _EXPLANATIONS = {
     UNREADABLE: "is not readable: expected {columns}",
     TRUNCATED: "is cut short: the file ends in the middle of its last line",
-    OFF_SCALE: "has a rating off the scale: expected 0.5 to 5 in steps of 0.5",
+    OFF_SCALE: f"has a rating off the scale: expected {f.RATING_SCALE}",
     NEGATIVE_ID: "has a negative id or timestamp: expected 0 or more",
     UNKNOWN_MOVIE: "rates a movie that the movies table does not hold",
     DUPLICATE: "rates a movie that the same user has rated already",
-    UNKNOWN_GENRE: "has a genre that is not one of MovieLens' 20",
+    UNKNOWN_GENRE: f"has a genre that is not one of MovieLens' {f.NUM_GENRES}",
     DUPLICATE_MOVIE: "repeats a movie id",
 }
 _SAMPLES = 5
@@ -81,12 +84,12 @@ class Report:
         """All bad rows."""
         return sum(self.counts.values())
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, data: dict) -> Report:
+    def from_dict(cls, data: dict[str, Any]) -> Report:
         """Build a report from `to_dict`."""
         return cls(data["rows"], dict(data["counts"]), tuple(BadRow(**row) for row in data["samples"]))
 

@@ -6,29 +6,19 @@ import json
 import math
 from typing import Any
 
+import tensorflow as tf
 from absl import logging
 from tfx import types
 from tfx.components.example_gen import utils
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
-from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
-from components.polars_example_gen import checks, graph, ratings, shards, source
-from components.polars_example_gen.catalog import YEAR, read_movies
-from components.polars_example_gen.split import SplitConfig
-from schemas import keys
-
-EVAL_FRACTION = "eval_fraction"
-MIN_RATINGS = "min_ratings"
-EVAL_AFTER_S = "eval_after_s"
-ON_BAD_ROWS = "on_bad_rows"
-MAX_BAD_ROWS = "max_bad_rows"
-ROWS_PER_SHARD = "rows_per_shard"
-CHUNK_BYTES = "chunk_bytes"
-SAMPLE_ROWS = "sample_rows"
-SEED = "seed"
+from components.polars_example_gen import checks, graph, ratings, source
+from components.polars_example_gen.catalog import read_movies
+from components.polars_example_gen.config import ExampleGenConfig
+from schemas import configuration, ingest, keys
 
 _TEMPORARY = ".temp"
 """Directory inside the examples for what is being written; it is gone at the end. Readers look at Split-* alone."""
@@ -50,10 +40,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
           input_dict: Empty.
           output_dict: `examples`, `movie_catalog`, `user_histories`.
-          exec_properties: `input_base`, `eval_fraction`, `min_ratings`, `eval_after_s`, `on_bad_rows`,
-            `max_bad_rows`, `rows_per_shard`, `chunk_bytes`, `sample_rows`, `seed`.
+          exec_properties: `input_base`; `config`, the JSON of an `ExampleGenConfig`.
 
         Raises:
+          ValueError: A value of the configuration is out of its range.
           BadInputError: The input breaks the policy on bad rows, or a table is missing, empty or lacks a column.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -63,8 +53,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         try:
             summary = self._run(output_dict, exec_properties, tmp_dir)
         finally:
-            if fileio.exists(tmp_dir):
-                fileio.rmtree(tmp_dir)
+            if tf.io.gfile.exists(tmp_dir):
+                tf.io.gfile.rmtree(tmp_dir)
         _publish(examples, summary, exec_properties)
         logging.info("wrote %s", summary)
 
@@ -72,13 +62,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self, output_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any], tmp_dir: str
     ) -> dict[str, Any]:
         """Run the Beam graph; return the counts, and what the checks found and left out."""
-        policy = exec_properties[ON_BAD_ROWS], exec_properties[MAX_BAD_ROWS]
+        config = configuration.from_properties(ExampleGenConfig, exec_properties)
+        policy = config.on_bad_rows, config.max_bad_rows
         data = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         sources = source.find_sources(data, f"{tmp_dir}/unpacked")
         catalog, movie_report = read_movies(sources[source.MOVIES])
         checks.enforce(movie_report, *policy)
-        job = _job(sources[source.RATINGS], output_dict, exec_properties, tmp_dir)
-        chunks = list(source.chunks(job.source, job.header.length, job.chunk_bytes))
+        job = _job(sources[source.RATINGS], output_dict, config, tmp_dir)
+        chunks = list(source.chunks(job.source, job.header.length, config.chunk_bytes))
         rejection = None
         try:
             with self._make_beam_pipeline() as root:
@@ -90,14 +81,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if rejection is not None:
             checks.enforce(rejection, checks.FAIL, 0.0)
 
-        with fileio.open(f"{tmp_dir}/{graph.REPORT_FILE}") as file:
+        with tf.io.gfile.GFile(f"{tmp_dir}/{graph.REPORT_FILE}") as file:
             results = json.loads(file.read())
         rating_report = checks.Report.from_dict(results["report"])
         checks.enforce(rating_report, *policy)
         return {
             **results["counts"],
             "movies": catalog.height,
-            "years_imputed": catalog[YEAR].null_count(),
+            "years_imputed": catalog[ingest.YEAR].null_count(),
             "bad_rows": checks.merge_reports([rating_report, movie_report]).counts,
             "shards": job.partitions,
         }
@@ -106,7 +97,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 def _job(
     table: source.Source,
     output_dict: dict[str, list[types.Artifact]],
-    exec_properties: dict[str, Any],
+    config: ExampleGenConfig,
     tmp_dir: str,
 ) -> graph.Job:
     def uri(key: str) -> str:
@@ -117,14 +108,8 @@ def _job(
         source=table,
         header=ratings.read_header(table),
         expected_rows=round(rows),
-        partitions=max(1, math.ceil(rows / exec_properties[ROWS_PER_SHARD])),
-        chunk_bytes=exec_properties[CHUNK_BYTES],
-        split=SplitConfig(
-            exec_properties[EVAL_FRACTION], exec_properties[MIN_RATINGS], exec_properties.get(EVAL_AFTER_S)
-        ),
-        on_bad_rows=exec_properties[ON_BAD_ROWS],
-        seed=exec_properties[SEED],
-        sample_rows=exec_properties[SAMPLE_ROWS],
+        partitions=max(1, math.ceil(rows / config.rows_per_shard)),
+        config=config,
         examples_uri=uri(standard_component_specs.EXAMPLES_KEY),
         catalog_uri=uri(keys.MOVIE_CATALOG),
         histories_uri=uri(keys.USER_HISTORIES),
@@ -133,11 +118,11 @@ def _job(
 
 
 def _publish(examples: types.Artifact, summary: dict[str, Any], exec_properties: dict[str, Any]) -> None:
-    examples.splits = [*shards.SAMPLES, *shards.SAMPLES.values()]
+    examples.splits = [*ingest.SAMPLES, *ingest.SAMPLES.values()]
     examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     examples.set_int_custom_property(utils.SPAN_PROPERTY_NAME, exec_properties.get(utils.SPAN_PROPERTY_NAME) or 0)
     examples.set_string_custom_property(keys.EXAMPLES_SUMMARY, json.dumps(summary, sort_keys=True))
-    for key in (shards.TRAIN, shards.EVAL, "users", "movies", "years_imputed"):
+    for key in (ingest.TRAIN, ingest.EVAL, "users", "movies", "years_imputed"):
         examples.set_int_custom_property(key, summary[key])
     examples.set_int_custom_property("bad_rows", sum(summary["bad_rows"].values()))

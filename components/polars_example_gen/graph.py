@@ -17,11 +17,13 @@ import polars as pl
 import tensorflow as tf
 
 from components import progress
-from components.polars_example_gen import checks, features, ratings, shards
+from components.polars_example_gen import checks, movie_features, ratings, shards
+from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.source import Chunk, Source
-from components.polars_example_gen.split import IS_TRAIN, SplitConfig, split_by_time
+from components.polars_example_gen.split import split_by_time
 from schemas import features as f
-from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, HISTORIES_PREFIX
+from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, HISTORIES_PREFIX, IS_TRAIN, SAMPLES
+from schemas.user_features import FeatureConstants
 
 REPORT_FILE = "report.json"
 REJECTED_DIR = "rejected"
@@ -38,12 +40,8 @@ class Job:
     """Rows of the table, about."""
     partitions: int
     """Number of user partitions, and so of shards."""
-    chunk_bytes: int
-    split: SplitConfig
-    on_bad_rows: str
-    seed: int
-    sample_rows: int
-    """Train rows in the sample of the train split, about; the eval split is sampled at the same rate."""
+    config: ExampleGenConfig
+    """How the table is read and split."""
     examples_uri: str
     catalog_uri: str
     histories_uri: str
@@ -122,16 +120,16 @@ class SplitPartition(beam.DoFn):
             report = self._report(duplicates)
             reject_if_bad(self._job, report)
             yield beam.pvalue.TaggedOutput(_REPORTS, json.dumps({"report": report.to_dict()}))
-        split = split_by_time(joined, self._job.split)
-        statistics = features.movie_statistics(split.filter(IS_TRAIN))
+        split = split_by_time(joined, self._job.config)
+        statistics = movie_features.movie_statistics(split.filter(IS_TRAIN))
         yield beam.pvalue.TaggedOutput(_STATISTICS, pack(statistics))
         yield partition, pack(split)
 
     def _report(self, duplicates: pl.DataFrame) -> checks.Report:
         samples, job = (), self._job
-        if job.on_bad_rows == checks.FAIL:  # To find the line the whole table is read again: only for an error.
+        if job.config.on_bad_rows == checks.FAIL:  # To find the line the whole table is read again: only for an error.
             user, movie = duplicates.row(0)[:2]
-            samples = (ratings.locate_duplicate(job.source, job.header, user, movie, job.chunk_bytes),)
+            samples = (ratings.locate_duplicate(job.source, job.header, user, movie, job.config.chunk_bytes),)
         return checks.Report(0, {checks.DUPLICATE: duplicates.height}, samples)
 
 
@@ -144,11 +142,11 @@ class WritePartition(MoviesDoFn):
         job, frame = self._job, unpack(data)
         table = unpack(statistics)
         catalog, constants = featurise_catalog(self._movies, table)
-        share = min(1.0, job.sample_rows / table["count"].sum())
+        share = min(1.0, job.config.sample_rows / table["count"].sum())
         counts = {"users": frame[f.USER_ID].n_unique()}
         ratings_of_partition = shards.Partition(frame, catalog, constants)
-        for split, sample in shards.SAMPLES.items():
-            rows = ratings_of_partition.rows(split, job.seed, partition)
+        for split, sample in SAMPLES.items():
+            rows = ratings_of_partition.rows(split, job.config.shuffle_seed, partition)
             path, sample_path = (
                 job.shard(f"{job.examples_uri}/Split-{name}", "data_tfrecord", partition, ".gz")
                 for name in (split, sample)
@@ -177,12 +175,10 @@ class WriteCatalog(MoviesDoFn):
             file.write(json.dumps(dataclasses.asdict(constants), indent=1))
 
 
-def featurise_catalog(
-    catalog: pl.DataFrame, statistics: pl.DataFrame
-) -> tuple[pl.DataFrame, features.FeatureConstants]:
+def featurise_catalog(catalog: pl.DataFrame, statistics: pl.DataFrame) -> tuple[pl.DataFrame, FeatureConstants]:
     """Add the movies' statistics to the catalogue; return it with the feature constants."""
-    constants = features.feature_constants(statistics, catalog)
-    return features.movie_features(catalog, statistics, constants), constants
+    constants = movie_features.feature_constants(statistics, catalog)
+    return movie_features.movie_features(catalog, statistics, constants), constants
 
 
 def reject_if_bad(job: Job, report: checks.Report) -> None:
@@ -190,13 +186,13 @@ def reject_if_bad(job: Job, report: checks.Report) -> None:
 
     Beam wraps a worker's exception beyond recognition, so that the message is left in a file for the executor.
     """
-    if report.bad_rows and job.on_bad_rows == checks.FAIL:
+    if report.bad_rows and job.config.on_bad_rows == checks.FAIL:
         directory = f"{job.tmp_dir}/{REJECTED_DIR}"
         tf.io.gfile.makedirs(directory)
         name = f"{report.samples[0].line:012d}.json"
         with tf.io.gfile.GFile(f"{directory}/{name}", "w") as file:
             file.write(json.dumps(report.to_dict()))
-        checks.enforce(report, job.on_bad_rows, 0.0)
+        checks.enforce(report, job.config.on_bad_rows, 0.0)
 
 
 def read_rejection(tmp_dir: str) -> checks.Report | None:
@@ -210,8 +206,8 @@ def read_rejection(tmp_dir: str) -> checks.Report | None:
 
 def _merge_statistics(parts: Iterable[bytes]) -> bytes:
     frames = [unpack(part) for part in parts]
-    empty = features.movie_statistics(pl.DataFrame(schema=ratings.SCHEMA))
-    return pack(features.merge_statistics([empty, *frames]))
+    empty = movie_features.movie_statistics(pl.DataFrame(schema=ratings.SCHEMA))
+    return pack(movie_features.merge_statistics([empty, *frames]))
 
 
 def _merge_results(parts: Iterable[str]) -> str:

@@ -15,15 +15,13 @@ import polars as pl
 import tensorflow as tf
 from isal import igzip
 
-from components.polars_example_gen import features
-from components.polars_example_gen.records import RecordLayout
-from components.polars_example_gen.split import IS_TRAIN
+from components.polars_example_gen import movie_features
+from components.polars_example_gen.record_layout import RecordLayout
 from schemas import features as f
+from schemas import user_features
+from schemas.ingest import EVAL, IS_TRAIN, TRAIN
+from schemas.vectors import column_array
 
-TRAIN = "train"
-EVAL = "eval"
-SAMPLES = {TRAIN: "train_sample", EVAL: "eval_sample"}
-"""Split -> the split that holds a random sample of its rows, for what needs no pass over all of them."""
 _LAYOUT = RecordLayout(f.FLOAT_FEATURES, dict.fromkeys(f.IDS, 1))
 _ENCODE_ROWS = 1 << 12
 _THREADS = 2
@@ -38,7 +36,7 @@ class Partition:
     Train rows leave their own rating out; eval rows use all train ratings and no other.
     """
 
-    def __init__(self, ratings: pl.DataFrame, catalog: pl.DataFrame, constants: features.FeatureConstants) -> None:
+    def __init__(self, ratings: pl.DataFrame, catalog: pl.DataFrame, constants: user_features.FeatureConstants) -> None:
         """Compute what the rows share.
 
         Args:
@@ -52,11 +50,11 @@ class Partition:
         self._user = ratings[f.USER_ID].rle_id().cast(pl.Int64).to_numpy()
         self._movie = np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), ratings[f.MOVIE_ID].to_numpy())
         self._of_ratings = {name: ratings[name].to_numpy() for name in (*f.IDS, f.RATING)}
-        self._of_movies = {name: _matrix(catalog[name]) for name in f.MOVIE_FEATURES}
+        self._of_movies = {name: column_array(catalog[name]) for name in f.MOVIE_FEATURES}
         users = int(self._user[-1]) + 1 if len(train) else 0
         offsets = np.searchsorted(self._user[train], np.arange(users + 1))
         genres = self._of_movies[f.MOVIE_GENRES][self._movie[train]]
-        self._of_users = features.user_features(offsets, genres, self._of_ratings[f.RATING][train], constants)
+        self._of_users = user_features.user_features(offsets, genres, self._of_ratings[f.RATING][train], constants)
 
     def rows(self, split: str, seed: int, partition: int) -> np.ndarray:
         """Return the ratings of a split in a random order; every partition of every seed has its own."""
@@ -67,18 +65,12 @@ class Partition:
         user, movie = self._user[rows], self._movie[rows]
         values = {name: column[rows] for name, column in self._of_ratings.items()}
         values |= {name: column[movie] for name, column in self._of_movies.items()}
-        of_user = [column[user] for column in self._of_users]
+        values |= {name: column[user] for name, column in self._of_users.items()}
         if split == TRAIN:
             stars, constants = values[f.RATING], self._constants
-            of_user = features.leave_one_out_user_features(*of_user, values[f.MOVIE_GENRES], stars, constants)
-            values[f.MOVIE_NUM_RATINGS], values[f.MOVIE_AVERAGE_RATING] = features.leave_one_out_movie_features(
-                values[f.MOVIE_NUM_RATINGS], values[f.MOVIE_AVERAGE_RATING], stars, constants
-            )
-        return values | dict(zip((f.USER_GENRE_RATING, f.USER_GENRE_COUNT), of_user, strict=True))
-
-
-def _matrix(column: pl.Series) -> np.ndarray:
-    return column.list.to_array(len(f.GENRES)).to_numpy() if column.dtype == pl.List else column.to_numpy()
+            values |= user_features.leave_one_out_user_features(values, values[f.MOVIE_GENRES], stars, constants)
+            values |= movie_features.leave_one_out_movie_features(values, stars, constants)
+        return values
 
 
 def encode(partition: Partition, split: str, rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import polars as pl
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 
+from components.polars_example_gen.config import ExampleGenConfig
 from schemas import features as f
-from schemas.configuration import FROZEN
-
-IS_TRAIN = "is_train"
+from schemas.ingest import IS_TRAIN
 
 
-@dataclass(frozen=True, config=FROZEN)
-class SplitConfig:
-    """How ratings are split."""
-
-    eval_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of each user's ratings that is held out for evaluation, the last by time."""
-    min_ratings: Annotated[int, Field(ge=1)] = 5
-    """Users with fewer ratings than this are train only."""
-    eval_after_s: int | None = None
-    """Cut-off as Unix time in seconds: ratings at or after it are held out, instead of the share per user."""
-
-
-def split_by_time(ratings: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
+def split_by_time(ratings: pl.DataFrame, config: ExampleGenConfig) -> pl.DataFrame:
     """Sort ratings by user, time and movie, and mark the train rows.
 
     A user of n ratings keeps the first ceil(n * (1 - eval_fraction)) for training.
 
     Args:
       ratings: Every rating of the users in it: `user_id`, `movie_id`, `rating`, `timestamp`.
-      config: Split configuration.
+      config: Of which `eval_fraction`, `min_ratings` and `eval_after_s` count here.
 
     Returns:
       The ratings, sorted, with a boolean column `is_train`.

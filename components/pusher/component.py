@@ -10,26 +10,16 @@ from tfx.types import channel, component_spec, standard_artifacts, standard_comp
 from components import code_hash
 from components.pusher import executor
 from components.pusher.config import PusherConfig
-from schemas import artifacts, keys
-
-_CODE = (
-    "components.pusher",
-    "components.dataset",
-    "components.polars_example_gen.features",
-    "components.trainer.embed",
-    "schemas",
-)
-"""What the executor runs."""
+from schemas import artifacts, configuration, keys
 
 
 class PusherSpec(component_spec.ComponentSpec):
     """Parameters and channels of `Pusher`."""
 
     PARAMETERS = {
-        keys.SERVING_ROOT: component_spec.ExecutionParameter(type=str),
-        keys.SERVING_ROOT_ID: component_spec.ExecutionParameter(type=str),
-        executor.KEEP_VERSIONS: component_spec.ExecutionParameter(type=int),
-        executor.INDEX_FACTORY: component_spec.ExecutionParameter(type=str),
+        keys.SERVING_DIR: component_spec.ExecutionParameter(type=str),
+        keys.SERVING_DIR_ID: component_spec.ExecutionParameter(type=str),
+        configuration.CONFIG: component_spec.ExecutionParameter(type=str),
         code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
@@ -57,9 +47,9 @@ class Pusher(base_component.BaseComponent):
         model_blessing: types.BaseChannel,
         movie_catalog: types.BaseChannel,
         user_histories: types.BaseChannel,
-        serving_root: str | RuntimeParameter,
-        config: PusherConfig | None = None,
-        serving_root_id: str = "",
+        serving_dir: str | RuntimeParameter,
+        config: PusherConfig | RuntimeParameter | None = None,
+        serving_dir_id: str = "",
     ) -> None:
         """Create the component.
 
@@ -68,22 +58,20 @@ class Pusher(base_component.BaseComponent):
           model_blessing: The gate's decision.
           movie_catalog: Every movie with its features.
           user_histories: Every rating.
-          serving_root: Path or URI under which versions are published.
-          config: Pusher configuration.
-          serving_root_id: Identifies the serving root's content; an emptied root gets another, which misses the cache.
+          serving_dir: Path or URI under which versions are published.
+          config: Pusher configuration, or a run-time parameter with its JSON.
+          serving_dir_id: Identifies the serving root's content; an emptied root gets another, which misses the cache.
         """
-        config = config or PusherConfig()
         super().__init__(
             PusherSpec(
                 model=model,
                 model_blessing=model_blessing,
                 movie_catalog=movie_catalog,
                 user_histories=user_histories,
-                serving_root=serving_root,
-                serving_root_id=serving_root_id,
-                keep_versions=config.keep_versions,
-                index_factory=config.index_factory,
-                code_hash=code_hash.of(*_CODE),
+                serving_dir=serving_dir,
+                serving_dir_id=serving_dir_id,
+                config=configuration.to_property(config or PusherConfig()),
+                code_hash=code_hash.of(executor.__name__),
                 pushed_model=channel.Channel(type=standard_artifacts.PushedModel),
             )
         )

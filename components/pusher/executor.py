@@ -10,16 +10,14 @@ from tfx import types
 from tfx.components.pusher import executor as tfx_pusher
 from tfx.types import artifact_utils, standard_component_specs
 
-from components import dataset
-from components.polars_example_gen.features import no_ratings
-from components.pusher.publish import publish
-from components.trainer import embed
-from schemas import keys
+from components import dataset, embedding
+from components.pusher.config import PusherConfig
+from components.pusher.publish import Publication, publish, weights_digest
+from schemas import configuration, keys
 from schemas import manifest as m
 from schemas.histories import Histories
-
-KEEP_VERSIONS = "keep_versions"
-INDEX_FACTORY = "index_factory"
+from schemas.user_features import no_ratings
+from serving.index import IndexContents
 
 _WARMUP_USERS = 8
 
@@ -39,7 +37,7 @@ class Executor(tfx_pusher.Executor):
           input_dict: `model`, `model_blessing`, `movie_catalog`, `user_histories`.
           output_dict: `pushed_model`; its custom properties `pushed`, `pushed_destination`, `pushed_version` and
             `reason` say what was done.
-          exec_properties: `serving_root`, `keep_versions`, `index_factory`.
+          exec_properties: `serving_dir`; `config`, the JSON of a `PusherConfig`.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
@@ -52,25 +50,27 @@ class Executor(tfx_pusher.Executor):
             artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
             artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
         )
-        towers = embed.Towers(model.uri)
-        serving_root = exec_properties[keys.SERVING_ROOT]
+        towers = embedding.Towers(model.uri)
+        config = configuration.from_properties(PusherConfig, exec_properties)
+        serving_dir = exec_properties[keys.SERVING_DIR]
+        publication = Publication(
+            tower_dir=towers.user_tower_dir,
+            contents=IndexContents(
+                vectors=towers.embed_movies(data.catalog),
+                movies=data.catalog,
+                histories=Histories.of(data.user_ids[data.user], data.movie, data.stars, data.timestamp),
+                constants=data.constants,
+                tower_digest=weights_digest(towers.user_tower_dir),
+                probe=towers.embed_users(no_ratings(data.constants)).embeddings[0].tolist(),
+                models={m.MOVIE_TOWER: towers.movie_tower_dir, m.EVALUATED: towers.evaluated_dir},
+                index_factory=config.index_factory,
+            ),
+            warmup_features=data.user_tower_inputs(slice(0, _WARMUP_USERS)),
+        )
         with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
-            published = publish(
-                serving_root,
-                towers.user_tower_dir,
-                {m.MOVIE_TOWER: towers.movie_tower_dir, m.EVALUATED: towers.evaluated_dir},
-                towers.embed_movies(data.catalog),
-                data.catalog,
-                Histories.of(data.user_ids[data.user], data.movie, data.stars, data.timestamp),
-                data.constants,
-                towers.embed_users(no_ratings(data.constants)).embeddings[0],
-                data.user_tower_inputs(slice(0, _WARMUP_USERS)),
-                exec_properties[INDEX_FACTORY],
-                exec_properties[KEEP_VERSIONS],
-                directory,
-            )
+            published = publish(serving_dir, publication, config.keep_versions, directory)
         if published.pushed:
-            self._MarkPushed(pushed, serving_root, str(published.version))
+            self._MarkPushed(pushed, serving_dir, str(published.version))
             reason = f"pushed as version {published.version}"
         else:
             self._MarkNotPushed(pushed)

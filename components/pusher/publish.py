@@ -6,18 +6,16 @@ import dataclasses
 import hashlib
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-import polars as pl
 import tensorflow as tf
 
-from components.polars_example_gen.features import FeatureConstants
-from components.pusher import index, store, warmup
+from components.pusher import warmup
 from schemas import manifest as m
-from schemas.histories import Histories
 from schemas.signatures import USER_TOWER
-from schemas.vectors import Vectors
+from serving import index, store
+from serving.index import IndexContents
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,64 +41,54 @@ def weights_digest(saved_model_dir: str) -> str:
     return digest.hexdigest()
 
 
-def publish(
-    serving_root: str,
-    tower_dir: str,
-    models: Mapping[str, str],
-    vectors: Vectors,
-    movies: pl.DataFrame,
-    histories: Histories,
-    constants: FeatureConstants,
-    probe: Sequence[float],
-    warmup_features: Mapping[str, np.ndarray],
-    index_factory: str,
-    keep_versions: int,
-    work_dir: str,
-) -> Published:
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """What is published."""
+
+    tower_dir: str
+    """SavedModel of the user tower, path or URI."""
+    contents: IndexContents
+    """The index of the same version; the models in it are paths or URIs."""
+    warmup_features: Mapping[str, np.ndarray]
+    """User features of a few users, replayed by TensorFlow Serving when it loads the tower."""
+
+
+def publish(serving_dir: str, publication: Publication, keep_versions: int, work_dir: str) -> Published:
     """Publish a model unless the same one is served.
 
     Args:
-      serving_root: Path or URI.
-      tower_dir: SavedModel of the user tower, path or URI.
-      models: Folder of the index -> SavedModel that goes there, path or URI; see `index.write_index`.
-      vectors: Of every movie.
-      movies: Catalogue in the order of the vectors.
-      histories: Every rating, its movie by its position in `movies`.
-      constants: Constants of the user features.
-      probe: `[dim]` the user tower's embedding of a user without ratings.
-      warmup_features: User features of a few users, replayed by TensorFlow Serving when it loads the tower.
-      index_factory: FAISS index_factory string.
+      serving_dir: Path or URI.
+      publication: What to publish.
       keep_versions: How many versions stay, at least 1.
       work_dir: Empty local directory for staging.
 
     Returns:
       What became of it.
     """
-    serving = store.ServingStore(serving_root)
+    serving, work = store.ServingStore(serving_dir), pathlib.Path(work_dir)
     version = serving.next_version(time.time())
-    index_dir, staged_tower = (str(pathlib.Path(work_dir) / name) for name in (m.EMBEDDING_INDEX, USER_TOWER))
-    staged_models = {folder: str(pathlib.Path(work_dir) / folder) for folder in models}
+    index_dir, staged_tower = str(work / m.EMBEDDING_INDEX), str(work / USER_TOWER)
+    models = publication.contents.models
+    staged_models = {folder: str(work / folder) for folder in models}
     for folder, saved_model in models.items():
         _copy(saved_model, staged_models[folder])
-    manifest = index.write_index(
-        index_dir,
-        version,
-        vectors,
-        movies,
-        histories,
-        constants,
-        weights_digest(tower_dir),
-        index_factory,
-        models=staged_models,
-        probe=probe,
-    )
+    contents = dataclasses.replace(publication.contents, models=staged_models)
+    manifest = index.write_index(index_dir, version, contents)
     served = serving.latest()
-    if served is not None and _same(manifest, index.read_manifest(serving.directory(m.EMBEDDING_INDEX, served))):
+    if served is not None and _is_served(manifest, serving.directory(m.EMBEDDING_INDEX, served)):
         return Published(served, False)
-    _copy(tower_dir, staged_tower)
-    warmup.write(staged_tower, USER_TOWER, warmup_features)
+    _copy(publication.tower_dir, staged_tower)
+    warmup.write(staged_tower, USER_TOWER, publication.warmup_features)
     serving.publish(version, index_dir, staged_tower)
     return Published(version, True, tuple(serving.prune(keep_versions)))
+
+
+def _is_served(manifest: m.Manifest, directory: str) -> bool:
+    """Tell whether a served index is the same but for its version."""
+    try:
+        return _same(manifest, index.read_manifest(directory))
+    except m.FormatError:
+        return False
 
 
 def _same(a: m.Manifest, b: m.Manifest) -> bool:

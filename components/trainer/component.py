@@ -1,8 +1,7 @@
-"""Trainer, a TFX component: the generic one, with what a run most often changes as parameters of their own."""
+"""Trainer, a TFX component: the generic one, with its configuration as a parameter of its own."""
 
 from __future__ import annotations
 
-from pydantic import TypeAdapter
 from tfx import types
 from tfx.components.trainer import component as tfx_trainer
 from tfx.dsl.components.base import base_component, executor_spec
@@ -12,27 +11,19 @@ from tfx.types import channel, component_spec, standard_artifacts, standard_comp
 from tfx.utils import json_utils
 
 from components import code_hash
-from components.trainer import executor, trainer
+from components.trainer import executor, run_fn
 from components.trainer.config import TrainerConfig
-from schemas import artifacts, keys
-
-CODE = (
-    "components.trainer",
-    "components.dataset",
-    "components.evaluation_gate.metrics",
-    "components.polars_example_gen.features",
-    "schemas",
-)
-"""What the executor runs."""
+from schemas import artifacts, configuration, keys
+from schemas.ingest import EVAL, TRAIN
 
 
 class TrainerSpec(component_spec.ComponentSpec):
-    """TFX's parameters, and those that a run-time parameter can carry: TFX puts none into `custom_config`."""
+    """TFX's parameters and the configuration, beside `custom_config`, which takes no run-time parameter."""
 
     PARAMETERS = {
         **standard_component_specs.TrainerSpec.PARAMETERS,
-        executor.EPOCHS: component_spec.ExecutionParameter(type=int),
-        executor.RETRIEVAL_WEIGHT: component_spec.ExecutionParameter(type=float),
+        configuration.CONFIG: component_spec.ExecutionParameter(type=str),
+        code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
         **standard_component_specs.TrainerSpec.INPUTS,
@@ -55,11 +46,7 @@ class Trainer(tfx_trainer.Trainer):
         schema: types.BaseChannel,
         movie_catalog: types.BaseChannel,
         user_histories: types.BaseChannel,
-        train_split: str,
-        eval_split: str,
-        config: TrainerConfig,
-        epochs: int | RuntimeParameter | None = None,
-        retrieval_weight: float | RuntimeParameter | None = None,
+        config: TrainerConfig | RuntimeParameter | None = None,
         hyperparameters: types.BaseChannel | None = None,
     ) -> None:
         """Create the component.
@@ -70,11 +57,7 @@ class Trainer(tfx_trainer.Trainer):
           schema: Schema of the raw examples.
           movie_catalog: Every movie with its features, from which negatives are drawn.
           user_histories: Every rating, of which the user tower reads the latest.
-          train_split: Split to train on.
-          eval_split: Split that early stopping looks at.
-          config: Trainer configuration.
-          epochs: Instead of the configuration's.
-          retrieval_weight: Instead of the configuration's.
+          config: Trainer configuration, or a run-time parameter with its JSON.
           hyperparameters: What a Tuner found, instead of the configuration's.
         """
         # BaseComponent's, not the parent's: the generic Trainer builds its own spec.
@@ -87,17 +70,12 @@ class Trainer(tfx_trainer.Trainer):
                 movie_catalog=movie_catalog,
                 user_histories=user_histories,
                 hyperparameters=hyperparameters,
-                run_fn=trainer.RUN_FN,
-                train_args=trainer_pb2.TrainArgs(splits=[train_split]),
-                eval_args=trainer_pb2.EvalArgs(splits=[eval_split]),
-                custom_config=json_utils.dumps(
-                    {
-                        trainer.CONFIG: TypeAdapter(TrainerConfig).dump_json(config).decode(),
-                        code_hash.PROPERTY: code_hash.of(*CODE),
-                    }
-                ),
-                epochs=config.epochs if epochs is None else epochs,
-                retrieval_weight=config.retrieval_weight if retrieval_weight is None else retrieval_weight,
+                run_fn=run_fn.RUN_FN,
+                train_args=trainer_pb2.TrainArgs(splits=[TRAIN]),
+                eval_args=trainer_pb2.EvalArgs(splits=[EVAL]),
+                custom_config=json_utils.dumps({}),
+                config=configuration.to_property(config or TrainerConfig()),
+                code_hash=code_hash.of(executor.__name__),
                 model=channel.Channel(type=standard_artifacts.Model),
                 model_run=channel.Channel(type=standard_artifacts.ModelRun),
             ),

@@ -1,40 +1,41 @@
-"""Executor of the Trainer: TFX's generic one, once the run's parameters are in the configuration."""
+"""Executor of the Trainer: TFX's generic one, once it is said what is trained on, and how."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-from pydantic import TypeAdapter
 from tfx import types
 from tfx.components.trainer import executor as tfx_executor
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
-from components.polars_example_gen import shards
-from components.trainer.config import TrainerConfig
 from components.trainer.multi_worker import is_chief
-from components.trainer.train_data import CATALOG_URI, EVAL_ROWS, HISTORIES_URI, TRAIN_ROWS
-from components.trainer.trainer import CONFIG, run_fn
-from schemas import keys
-
-EPOCHS = "epochs"
-RETRIEVAL_WEIGHT = "retrieval_weight"
+from components.trainer.run_fn import CATALOG_URI, CONFIG, EVAL_ROWS, HISTORIES_URI, TRAIN_ROWS, run_fn
+from schemas import configuration, ingest, keys
 
 
-def tables(input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
-    """Return the entries of `custom_config` that say what is trained on, beside the examples themselves.
+def custom_config(
+    input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any], trainer_config: str, **more: Any
+) -> dict[str, Any]:
+    """Return exec properties whose `custom_config` has what `run_fn` and `tuner_fn` read.
 
     Args:
       input_dict: `examples`, `movie_catalog`, `user_histories`.
+      exec_properties: The component's.
+      trainer_config: JSON of a `TrainerConfig`.
+      **more: Further entries.
     """
+    key = standard_component_specs.CUSTOM_CONFIG_KEY
     examples = artifact_utils.get_single_instance(input_dict[standard_component_specs.EXAMPLES_KEY])
-    return {
+    custom = json_utils.loads(exec_properties[key]) | {
+        CONFIG: trainer_config,
         CATALOG_URI: artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
         HISTORIES_URI: artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
-        TRAIN_ROWS: examples.get_int_custom_property(shards.TRAIN),
-        EVAL_ROWS: examples.get_int_custom_property(shards.EVAL),
+        TRAIN_ROWS: examples.get_int_custom_property(ingest.TRAIN),
+        EVAL_ROWS: examples.get_int_custom_property(ingest.EVAL),
+        **more,
     }
+    return {**exec_properties, key: json_utils.dumps(custom)}
 
 
 class Executor(tfx_executor.GenericExecutor):
@@ -52,19 +53,12 @@ class Executor(tfx_executor.GenericExecutor):
           input_dict: `examples`, `transform_graph`, `schema`, `movie_catalog`, `user_histories`, and possibly the
             `hyperparameters` that a Tuner found.
           output_dict: `model`, `model_run`.
-          exec_properties: TFX's, and `epochs` and `retrieval_weight`, which win over the configuration's.
+          exec_properties: TFX's; `config`, the JSON of a `TrainerConfig`.
 
         Raises:
           ValueError: A value is out of its range.
         """
-        key = standard_component_specs.CUSTOM_CONFIG_KEY
-        custom = json_utils.loads(exec_properties[key])
-        adapter = TypeAdapter(TrainerConfig)
-        given = {name: exec_properties[name] for name in (EPOCHS, RETRIEVAL_WEIGHT)}
-        # Through plain values, so that what a run was given is validated as well.
-        config = adapter.validate_python(dataclasses.asdict(adapter.validate_json(custom[CONFIG])) | given)
-        custom |= tables(input_dict) | {CONFIG: adapter.dump_json(config).decode()}
-        exec_properties = {**exec_properties, key: json_utils.dumps(custom)}
+        exec_properties = custom_config(input_dict, exec_properties, exec_properties[configuration.CONFIG])
         if is_chief():
             super().Do(input_dict, output_dict, exec_properties)
         else:  # TFX's looks for the model afterwards, which another one exports.

@@ -14,9 +14,9 @@ import polars as pl
 import tensorflow as tf
 
 from components import dataset
-from components.polars_example_gen.features import user_history
-from components.polars_example_gen.split import IS_TRAIN
 from schemas import features as f
+from schemas.ingest import IS_TRAIN
+from schemas.user_features import user_history
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,15 +30,15 @@ class HistoryTable:
     half_stars: np.ndarray
     """`[users, HISTORY_LENGTH + 1]` uint8, ratings in steps of half a star; 0 where there is none."""
 
-    def lookup(self, user_id: tf.Tensor, movie_index: tf.Tensor) -> dict[str, tf.Tensor]:
+    def lookup(self, user_id: tf.Tensor, movie_token: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the histories of a batch of rows without the rows' own movies.
 
         Args:
           user_id: `[batch, 1]` int64.
-          movie_index: `[batch, 1]` int64, the row's movie in the vocabulary.
+          movie_token: `[batch, 1]` int64, the row's movie in the vocabulary.
 
         Returns:
-          `user_history_index` int32 and `user_history_ratings` float32 in stars, `[batch, HISTORY_LENGTH + 1]` each.
+          `user_history_tokens` int32 and `user_history_ratings` float32 in stars, `[batch, HISTORY_LENGTH + 1]` each.
         """
         user_ids = tf.constant(self.user_ids)
         row = tf.minimum(tf.searchsorted(user_ids, user_id[:, 0]), len(self.user_ids) - 1)
@@ -46,8 +46,8 @@ class HistoryTable:
         rating = tf.cast(tf.gather(tf.constant(self.half_stars), row), tf.float32) * f.RATING_STEP
         known = tf.gather(user_ids, row)[:, None] == user_id
         return {
-            f.USER_HISTORY_INDEX: index,
-            f.USER_HISTORY_RATINGS: tf.where(known & (index != tf.cast(movie_index, tf.int32)), rating, 0.0),
+            f.USER_HISTORY_TOKENS: index,
+            f.USER_HISTORY_RATINGS: tf.where(known & (index != tf.cast(movie_token, tf.int32)), rating, 0.0),
         }
 
 
@@ -58,7 +58,7 @@ def load(histories_uri: str, vocabulary: np.ndarray) -> tuple[HistoryTable, Hist
       histories_uri: URI of the UserHistories artifact.
       vocabulary: `[movies]` int64, the movie ids in the order of the vocabulary.
     """
-    places = pl.DataFrame({f.MOVIE_ID: vocabulary, f.MOVIE_INDEX: np.arange(1, len(vocabulary) + 1, dtype=np.int32)})
+    places = pl.DataFrame({f.MOVIE_ID: vocabulary, f.MOVIE_TOKEN: np.arange(1, len(vocabulary) + 1, dtype=np.int32)})
     shards = (dataset.read_parquet(path) for path in dataset.history_shards(histories_uri))
     parts = [(_table(shard.filter(IS_TRAIN), places), _table(shard, places)) for shard in shards]
     train, every = (_joined(tables) for tables in zip(*parts, strict=True))
@@ -80,7 +80,7 @@ def _table(shard: pl.DataFrame, places: pl.DataFrame) -> HistoryTable:
         .join(places, on=f.MOVIE_ID, how="left", maintain_order="left")
     )
     users, starts = np.unique(latest[f.USER_ID].to_numpy(), return_index=True)
-    index = latest[f.MOVIE_INDEX].fill_null(0).to_numpy()
+    index = latest[f.MOVIE_TOKEN].fill_null(0).to_numpy()
     history = user_history(
         np.append(starts, latest.height), index, latest[f.RATING].to_numpy(), length=f.HISTORY_LENGTH + 1
     )

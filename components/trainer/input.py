@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import polars as pl
 import tensorflow as tf
 
-from components.trainer.embed import movie_inputs
+from components.embedding import movie_inputs
 from components.trainer.histories import HistoryTable
 from components.trainer.multi_worker import Worker
 from schemas import features as f
@@ -21,12 +21,14 @@ PARSE_SPEC = {
 }
 """What training parses of an example."""
 
-_MOVIE_COLUMNS = (*f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_INDEX, f.MOVIE_LOG_COUNT)
+_MOVIE_COLUMNS = (*f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_TOKEN, f.MOVIE_LOG_COUNT)
 _COLUMNS = (*f.USER_INPUTS, *_MOVIE_COLUMNS)
 _INTERLEAVED_SHARDS = 8
 _BUFFER_BYTES = 1 << 16
 """Of each of them; all together stay in a processor's cache."""
 _PREFETCHED_BATCHES = 2
+_MOST_THREADS = 16
+"""Batches that are parsed or transformed at once; each is held in memory. The order of rows does not depend on it."""
 _BLOCK_RECORDS = 256
 """Records that are taken of a shard at a time; to move single ones costs more than to parse them."""
 
@@ -71,11 +73,11 @@ def batches(
     shards = tf.data.Dataset.from_tensor_slices(paths)
     if shuffle_rows:
         shards = shards.shuffle(len(paths), seed=seed)
-    threads = os.cpu_count() or 1
+    threads = min(os.cpu_count() or 1, _MOST_THREADS)
     blocks = shards.interleave(
         lambda path: tf.data.TFRecordDataset(path, "GZIP", _BUFFER_BYTES).batch(_BLOCK_RECORDS),
         cycle_length=_INTERLEAVED_SHARDS,
-        num_parallel_calls=threads,
+        num_parallel_calls=min(threads, _INTERLEAVED_SHARDS),  # TensorFlow refuses more than there are shards.
         deterministic=True,
     )
     # Parsed before they are shuffled, because numbers are quicker to move than records; and a batch at a time, because
@@ -91,9 +93,9 @@ def batches(
     def inputs_and_label(raw: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         features = transform({name: values for name, values in raw.items() if name != f.USER_ID})
         # The vocabulary's look-up loses the shape, and Keras asks for it.
-        features[f.MOVIE_INDEX] = tf.ensure_shape(features[f.MOVIE_INDEX], features[f.MOVIE_ID].shape)
+        features[f.MOVIE_TOKEN] = tf.ensure_shape(features[f.MOVIE_TOKEN], features[f.MOVIE_ID].shape)
         inputs = {name: features[name] for name in _COLUMNS}
-        return inputs | histories.lookup(raw[f.USER_ID], features[f.MOVIE_INDEX]), features[f.LABEL]
+        return inputs | histories.lookup(raw[f.USER_ID], features[f.MOVIE_TOKEN]), features[f.LABEL]
 
     rows = blocks.rebatch(batch_size, drop_remainder=shuffle_rows > 0)
     options = tf.data.Options()

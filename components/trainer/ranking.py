@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from components import ranking_metrics
 from components.dataset import Dataset
-from components.evaluation_gate import metrics
-from components.trainer.embed import movie_inputs
+from components.embedding import movie_inputs
 from components.trainer.tower_inputs import TowerInputs
 from schemas import keys
 from schemas import signatures as s
@@ -31,7 +31,7 @@ class RankingMetrics(keras.callbacks.Callback):
           inputs: Raw features -> the towers' inputs.
         """
         super().__init__()
-        self._task = metrics.ranking_task(
+        self._task = ranking_metrics.ranking_task(
             data.user, data.movie, data.stars, data.train, data.catalog.height, data.num_users, seed=0
         )
         self._users, self._movies = (
@@ -48,6 +48,6 @@ class RankingMetrics(keras.callbacks.Callback):
         """Rank for every user."""
         users = np.asarray(self.model.user_tower(self._users)[s.USER_EMBEDDING])
         movies = np.asarray(self.model.movie_tower(self._movies)[s.MOVIE_EMBEDDING])
-        ranking = metrics.rank(self._task, lambda rows: users[self._task.users[rows]] @ movies.T)
+        ranking = ranking_metrics.rank(self._task, lambda rows: users[self._task.users[rows]] @ movies.T)
         summary = ranking.summary()
-        logs |= {keys.VAL_NDCG: summary["ndcg@10"], keys.VAL_RECALL: summary["recall@10"]}
+        logs |= {keys.VAL_NDCG: summary.ndcg, keys.VAL_RECALL: summary.recall}

@@ -27,6 +27,6 @@ class TowerInputs(tf.Module):
         if not history <= features.keys():
             return inputs
         return inputs | {
-            f.USER_HISTORY_INDEX: 1 + self._places.lookup(features[f.USER_HISTORY_MOVIES]),
+            f.USER_HISTORY_TOKENS: 1 + self._places.lookup(features[f.USER_HISTORY_MOVIES]),
             f.USER_HISTORY_RATINGS: features[f.USER_HISTORY_RATINGS],
         }

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
+from components.trainer.config import TrainerConfig
 from components.trainer.losses import Candidates, Negatives, sampled_softmax
 from schemas import features as f
 from schemas import signatures as s
+from schemas.configuration import from_json, to_json
 
 PACKAGE = "matinee"
+_CONFIG = "trainer_config"
 
 _Tensors = dict[str, keras.KerasTensor]
 
@@ -23,7 +25,7 @@ class Tower(keras.Model):
 
     One reads the side's statistics and gives the rating vector. The other one reads an embedding of movie ids as well
     and gives the embedding. They share nothing: what ids teach about rankings spoils the ratings (docs/quality.md).
-    Without `retrieval` there is the first one alone, and its vector is the embedding too.
+    Without a `retrieval_weight` there is the first one alone, and its vector is the embedding too.
 
     Input: a dict of the side's features after Transform, each `[batch, n]`.
     Output: a dict of the embedding and the rating vector, `[batch, embedding_dim]` float32 each, L2-normalised.
@@ -33,55 +35,32 @@ class Tower(keras.Model):
     EMBEDDING = ""
     RATING_VECTOR = ""
 
-    def __init__(
-        self,
-        vocabulary_size: int,
-        hidden_units: Sequence[int] = (256, 128),
-        embedding_dim: int = 32,
-        id_dim: int = 32,
-        dropout: float = 0.0,
-        l2: float = 0.0,
-        retrieval: bool = True,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
         """Create the layers.
 
         Args:
-          vocabulary_size: Number of movies with an id embedding of their own; all others share one.
-          hidden_units: Width of each hidden layer.
-          embedding_dim: Length of the embedding and of the rating vector.
-          id_dim: Length of a movie id's embedding; 0 leaves ids out.
-          dropout: Share of the hidden activations that training drops, in [0, 1).
-          l2: Factor of the squared kernel weights in the loss.
-          retrieval: Whether there is an embedding beside the rating vector.
+          config: Of which the tower's widths and regularisation count here.
+          vocabulary_size: Number of movies with an id embedding of their own, 0 or more; all others share one.
           **kwargs: Passed to `keras.Model`.
-
-        Raises:
-          ValueError: A width is below 1, or dropout is not in [0, 1).
         """
         super().__init__(**kwargs)
-        if min((*hidden_units, embedding_dim)) < 1 or min(id_dim, vocabulary_size) < 0:
-            raise ValueError(
-                f"widths must be 1 or more, got {tuple(hidden_units)} and {embedding_dim}; id_dim and vocabulary_size "
-                f"0 or more, got {id_dim} and {vocabulary_size}"
-            )
-        self.vocabulary_size, self.id_dim, self.retrieval = vocabulary_size, id_dim, retrieval
-        self.hidden_units, self.embedding_dim = tuple(hidden_units), embedding_dim
-        self.dropout_rate, self.l2 = dropout, l2
+        self.config, self.vocabulary_size = config, vocabulary_size
+        self.retrieval = bool(config.retrieval_weight)
         self.rating_stack = self._stack("rating")
-        if retrieval:
+        if self.retrieval:
             self.embedding_stack = self._stack("embedding")
-            if id_dim:
-                self.ids = keras.layers.Embedding(vocabulary_size + 1, id_dim, name="ids")
+            if config.id_dim:
+                self.ids = keras.layers.Embedding(vocabulary_size + 1, config.id_dim, name="ids")
 
     def _stack(self, name: str) -> keras.Sequential:
-        penalty = keras.regularizers.L2(self.l2) if self.l2 else None
+        config = self.config
+        penalty = keras.regularizers.L2(config.l2) if config.l2 else None
         layers = []
-        for units in self.hidden_units:
+        for units in config.hidden_units:
             layers.append(keras.layers.Dense(units, "relu", kernel_regularizer=penalty))
-            if self.dropout_rate:
-                layers.append(keras.layers.Dropout(self.dropout_rate))
-        layers.append(keras.layers.Dense(self.embedding_dim, kernel_regularizer=penalty))
+            if config.dropout:
+                layers.append(keras.layers.Dropout(config.dropout))
+        layers.append(keras.layers.Dense(config.embedding_dim, kernel_regularizer=penalty))
         return keras.Sequential([*layers, keras.layers.UnitNormalization()], name=name)
 
     def call(self, inputs: _Tensors, training: bool | None = None) -> _Tensors:
@@ -96,7 +75,7 @@ class Tower(keras.Model):
 
     def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give the embedding alone, `[batch, embedding_dim]`."""
-        of_ids = self._of_ids(inputs, training) if self.id_dim else []
+        of_ids = self._of_ids(inputs, training) if self.config.id_dim else []
         return self.embedding_stack(ops.concatenate([self._statistics(inputs), *of_ids], axis=1), training=training)
 
     def _statistics(self, inputs: _Tensors) -> keras.KerasTensor:
@@ -108,31 +87,29 @@ class Tower(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "hidden_units": list(self.hidden_units),
-            "embedding_dim": self.embedding_dim,
-            "id_dim": self.id_dim,
-            "dropout": self.dropout_rate,
-            "l2": self.l2,
-            "retrieval": self.retrieval,
-        }
+        return {**super().get_config(), _CONFIG: to_json(self.config), "vocabulary_size": self.vocabulary_size}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Tower:
+        """Build the tower from `get_config`."""
+        del custom_objects
+        given = dict(config)
+        return cls(from_json(TrainerConfig, given.pop(_CONFIG)), **given)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class UserTower(Tower):
-    """The tower of the user: his ratings per genre, the time, and the movies that he rated last.
+    """The tower of the user: their ratings per genre, the time, and the movies that they rated last.
 
-    The movies enter as the mean of their ids' embeddings, and as the mean weighted by the scaled ratings: what he
-    watches, and what he likes of it.
+    The movies enter as the mean of their ids' embeddings, and as the mean weighted by the scaled ratings: what the user
+    watches, and what they like of it.
     """
 
     FEATURES = f.USER_INPUTS
     EMBEDDING, RATING_VECTOR = s.USER_EMBEDDING, s.USER_RATING_VECTOR
 
     def _of_ids(self, inputs: _Tensors, training: bool | None) -> list[keras.KerasTensor]:
-        movies, stars = self.ids(inputs[f.USER_HISTORY_INDEX]), inputs[f.USER_HISTORY_RATINGS]
+        movies, stars = self.ids(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
         rated = ops.cast(stars > 0, "float32")
         number = ops.sum(rated, axis=1, keepdims=True)
         share = rated / ops.maximum(number, 1.0)
@@ -152,22 +129,17 @@ class MovieTower(Tower):
     FEATURES = f.MOVIE_INPUTS
     EMBEDDING, RATING_VECTOR = s.MOVIE_EMBEDDING, s.MOVIE_RATING_VECTOR
 
-    def __init__(self, *args: Any, id_dropout: float = 0.0, **kwargs: Any) -> None:
-        """Create the layers; see `Tower`. `id_dropout` is in [0, 1)."""
-        super().__init__(*args, **kwargs)
-        self.id_dropout = id_dropout
+    def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
+        """Create the layers; see `Tower`."""
+        super().__init__(config, vocabulary_size, **kwargs)
         self.seed = keras.random.SeedGenerator()
 
     def _of_ids(self, inputs: _Tensors, training: bool | None) -> list[keras.KerasTensor]:
-        index = inputs[f.MOVIE_INDEX][:, 0]
-        if training and self.id_dropout:
-            kept = keras.random.uniform(ops.shape(index), seed=self.seed) >= self.id_dropout
+        index = inputs[f.MOVIE_TOKEN][:, 0]
+        if training and self.config.id_dropout:
+            kept = keras.random.uniform(ops.shape(index), seed=self.seed) >= self.config.id_dropout
             index = index * ops.cast(kept, index.dtype)
         return [self.ids(index)]
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "id_dropout": self.id_dropout}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -179,41 +151,18 @@ class TwoTower(keras.Model):
     `((label + 1) / 2) ** liking_power`, drawn anew at every step, and the others' embeddings are not computed.
     """
 
-    def __init__(
-        self,
-        user_tower: UserTower,
-        movie_tower: MovieTower,
-        retrieval_weight: float = 0.0,
-        temperature: float = 0.05,
-        liking_power: float = 1.0,
-        softmax_rows: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Create the model.
+    def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
+        """Create both towers.
 
         Args:
-          user_tower: Tower of the user.
-          movie_tower: Tower of the movie, of the same `embedding_dim`.
-          retrieval_weight: Factor of the sampled softmax, >= 0; 0 gives the plain mean-squared-error model.
-          temperature: Divides the cosines in the softmax, > 0.
-          liking_power: How sharply the softmax prefers rows that the user liked, >= 0; 0 takes all.
-          softmax_rows: How many rows of a batch the softmax looks at, at most; all that were drawn by default.
+          config: The towers' and the loss' settings; `retrieval_weight` 0 gives the plain mean-squared-error model.
+          vocabulary_size: Number of movies with an id embedding of their own.
           **kwargs: Passed to `keras.Model`.
-
-        Raises:
-          ValueError: The towers' lengths differ, or a number is out of its range.
         """
         super().__init__(**kwargs)
-        if user_tower.embedding_dim != movie_tower.embedding_dim:
-            raise ValueError(f"embedding_dim differs: {user_tower.embedding_dim} and {movie_tower.embedding_dim}")
-        if retrieval_weight < 0 or temperature <= 0 or liking_power < 0:
-            raise ValueError(
-                f"expected retrieval_weight >= 0, temperature > 0 and liking_power >= 0, got {retrieval_weight}, "
-                f"{temperature} and {liking_power}"
-            )
-        self.user_tower, self.movie_tower = user_tower, movie_tower
-        self.retrieval_weight, self.temperature = retrieval_weight, temperature
-        self.liking_power, self.softmax_rows = liking_power, softmax_rows
+        self.config, self.vocabulary_size = config, vocabulary_size
+        self.user_tower = UserTower(config, vocabulary_size, name="user_tower")
+        self.movie_tower = MovieTower(config, vocabulary_size, name="movie_tower")
         self.negatives: Negatives | None = None
         """What the softmax compares with, needed for its loss; no part of the model that is saved."""
 
@@ -228,7 +177,7 @@ class TwoTower(keras.Model):
           `cosine` and `scaled_rating` `[batch, 1]`; embeddings and rating vectors `[batch, dim]`; float32. In training
           `scaled_rating` alone, if there is a softmax.
         """
-        if training and self.retrieval_weight:  # The loss embeds those rows that it looks at.
+        if training and self.config.retrieval_weight:  # The loss embeds those rows that it looks at.
             vectors = [tower.rating_vector(inputs, training) for tower in (self.user_tower, self.movie_tower)]
             return {s.SCALED_RATING: _cosine(*vectors)}
         outputs = self.user_tower(inputs, training=training) | self.movie_tower(inputs, training=training)
@@ -241,16 +190,16 @@ class TwoTower(keras.Model):
         """Compute the mixed loss of a batch; see the class."""
         del sample_weight
         loss = ops.mean(ops.square(y_pred[s.SCALED_RATING] - y))
-        if self.retrieval_weight:
-            loss += self.retrieval_weight * self._retrieval_loss(x, y, training)
+        if self.config.retrieval_weight:
+            loss += self.config.retrieval_weight * self._retrieval_loss(x, y, training)
         for penalty in self.losses:
             loss += penalty
         # Keras sums the replicas' losses; the mean over the global batch is what a single replica computes.
         return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
     def _retrieval_loss(self, x: _Tensors, y: tf.Tensor, training: bool) -> tf.Tensor:
-        probability = ((y[:, 0] + 1) / 2) ** self.liking_power
-        chosen = tf.where(tf.random.uniform(tf.shape(probability)) < probability)[: self.softmax_rows, 0]
+        probability = ((y[:, 0] + 1) / 2) ** self.config.liking_power
+        chosen = tf.where(tf.random.uniform(tf.shape(probability)) < probability)[: self.config.softmax_rows, 0]
         rows = {name: tf.gather(values, chosen) for name, values in x.items()}
         drawn = self.negatives.draw()
         # One pass through the tower for both.
@@ -264,7 +213,7 @@ class TwoTower(keras.Model):
         number = tf.size(chosen)
         own = candidates(slice(None, number), tf.exp(rows[f.MOVIE_LOG_COUNT][:, 0]))
         negatives = candidates(slice(number, None), tf.math.expm1(drawn[f.MOVIE_LOG_COUNT][:, 0]))
-        return sampled_softmax(self.user_tower.embedding(rows, training), own, negatives, self.temperature)
+        return sampled_softmax(self.user_tower.embedding(rows, training), own, negatives, self.config.temperature)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Update the compiled metrics, which look at the predicted rating alone."""
@@ -272,23 +221,14 @@ class TwoTower(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "user_tower": keras.saving.serialize_keras_object(self.user_tower),
-            "movie_tower": keras.saving.serialize_keras_object(self.movie_tower),
-            "retrieval_weight": self.retrieval_weight,
-            "temperature": self.temperature,
-            "liking_power": self.liking_power,
-            "softmax_rows": self.softmax_rows,
-        }
+        return {**super().get_config(), _CONFIG: to_json(self.config), "vocabulary_size": self.vocabulary_size}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> TwoTower:
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> TwoTower:
         """Build the model from `get_config`."""
-        config = dict(config)
-        for key in ("user_tower", "movie_tower"):
-            config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects)
-        return cls(**config)
+        del custom_objects
+        given = dict(config)
+        return cls(from_json(TrainerConfig, given.pop(_CONFIG)), **given)
 
 
 def _cosine(user: keras.KerasTensor, movie: keras.KerasTensor) -> keras.KerasTensor:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow_transform as tft
-from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import dataset
 from components.dataset import Dataset
@@ -17,15 +16,6 @@ from components.trainer.input import Transform
 from components.trainer.ranking import MAX_USERS
 from components.trainer.tower_inputs import TowerInputs
 from schemas import features as f
-
-CATALOG_URI = "movie_catalog_uri"
-"""Key of the MovieCatalog artifact's URI in a component's custom_config."""
-HISTORIES_URI = "user_histories_uri"
-"""Key of the UserHistories artifact's URI in it."""
-TRAIN_ROWS = "train_rows"
-"""Key of the number of train rows in it."""
-EVAL_ROWS = "eval_rows"
-"""Key of the number of eval rows in it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,18 +66,4 @@ def load_data(
         dataset.load(catalog_uri, histories_uri, MAX_USERS),
         train_rows,
         eval_rows,
-    )
-
-
-def data_of(fn_args: FnArgs) -> TrainData:
-    """Return what a component was given to train on; see `components.trainer.executor.tables`."""
-    custom = fn_args.custom_config
-    return load_data(
-        fn_args.train_files,
-        fn_args.eval_files,
-        tft.TFTransformOutput(fn_args.transform_graph_path),
-        custom[CATALOG_URI],
-        custom[HISTORIES_URI],
-        custom[TRAIN_ROWS],
-        custom[EVAL_ROWS],
     )

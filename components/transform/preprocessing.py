@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,8 @@ import tensorflow_transform as tft
 from schemas import features as f
 
 PREPROCESSING_FN = f"{__name__}.preprocessing_fn"
-
-
 _STEPS = 2.0**16
-_POINTS_IN_TIME = np.linspace(-2, 2, 33, dtype=np.float32)
+_POINTS_IN_TIME = np.linspace(-2, 2, f.TIME_POINTS, dtype=np.float32)
 """In standard deviations of the train ratings' time; evenly spread times have all of theirs within 1.73."""
 
 
@@ -26,23 +25,16 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
       custom_config: Unused; carries the hash of this code into the cache key.
 
     Returns:
-      The towers' inputs (`schemas.features.USER_INPUTS` and `MOVIE_INPUTS`): z-scores per element, counts as z-scores
-      of log(1 + n), genres as they are, `user_time` as weights. `movie_id` as it is, `movie_index`, its place in the
-      vocabulary of train movies from 1 or 0 for any other, `movie_log_count` = log(1 + movie_num_ratings), and `label`,
-      the rating scaled to [-1, 1].
+      The towers' inputs, `schemas.features.FEATURES`, each scaled as its row there says. `movie_id` as it is,
+      `movie_token`, its place in the vocabulary of train movies from 1 or 0 for any other, `movie_log_count` =
+      log(1 + movie_num_ratings), and `label`, the rating scaled to [-1, 1].
     """
     del custom_config
     movie_log_count = tf.math.log1p(inputs[f.MOVIE_NUM_RATINGS])
-    standardised = _user_inputs(inputs[f.USER_GENRE_RATING], inputs[f.USER_GENRE_COUNT]) | {
-        f.MOVIE_NUM_RATINGS: movie_log_count,
-        f.MOVIE_AVERAGE_RATING: inputs[f.MOVIE_AVERAGE_RATING],
-        f.MOVIE_YEAR: inputs[f.MOVIE_YEAR],
-    }
-    outputs = {name: _z_score(value) for name, value in standardised.items()}
-    outputs[f.USER_TIME] = _weights_of_points(_z_score(inputs[f.TIMESTAMP]))
-    outputs[f.MOVIE_GENRES] = tf.identity(inputs[f.MOVIE_GENRES])
+    values = inputs | _derived(inputs)
+    outputs = {feature.name: _SCALINGS[feature.scaling](values[feature.name]) for feature in f.FEATURES}
     outputs[f.MOVIE_ID] = tf.identity(inputs[f.MOVIE_ID])
-    outputs[f.MOVIE_INDEX] = 1 + tft.compute_and_apply_vocabulary(
+    outputs[f.MOVIE_TOKEN] = 1 + tft.compute_and_apply_vocabulary(
         inputs[f.MOVIE_ID], default_value=-1, vocab_filename=f.MOVIE_IDS_VOCABULARY
     )
     outputs[f.MOVIE_LOG_COUNT] = tf.identity(movie_log_count)
@@ -71,16 +63,24 @@ def _weights_of_points(time: tf.Tensor) -> tf.Tensor:
     return tf.maximum(1 - tf.abs(inside - _POINTS_IN_TIME) / step, 0)
 
 
-def _user_inputs(rating: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
+def _derived(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Compute the features that are in no example: those of `schemas.features.FEATURES` without bounds."""
+    rating, count = inputs[f.USER_GENRE_RATING], inputs[f.USER_GENRE_COUNT]
     total = tf.reduce_sum(count, axis=1, keepdims=True)
     average = tf.math.divide_no_nan(tf.reduce_sum(rating * count, axis=1, keepdims=True), total)
     # A user without ratings gets the mean of the smoothed means, which are then the genres' own.
     average = tf.where(total > 0, average, tf.reduce_mean(rating, axis=1, keepdims=True))
     return {
-        f.USER_GENRE_RATING: rating,
-        f.USER_GENRE_COUNT: tf.math.log1p(count),
         f.USER_GENRE_SHARE: tf.math.divide_no_nan(count, total),
         f.USER_GENRE_PREFERENCE: rating - average,
-        f.USER_ACTIVITY: tf.math.log1p(total),
+        f.USER_ACTIVITY: total,
         f.USER_AVERAGE_RATING: average,
+        f.USER_TIME: _weights_of_points(_z_score(inputs[f.TIMESTAMP])),
     }
+
+
+_SCALINGS: dict[f.Scaling, Callable[[tf.Tensor], tf.Tensor]] = {
+    f.Scaling.Z_SCORE: _z_score,
+    f.Scaling.LOG_Z_SCORE: lambda values: _z_score(tf.math.log1p(values)),
+    f.Scaling.NONE: tf.identity,
+}

@@ -1,27 +1,32 @@
-"""Tuner, a TFX component: TFX's, with the tables that training looks up in."""
+"""Tuner, a TFX component: TFX's, with what training looks up in."""
 
 from __future__ import annotations
 
-from pydantic import TypeAdapter
 from tfx import types
 from tfx.components.tuner import component as tfx_tuner
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import trainer_pb2
 from tfx.types import channel, component_spec, standard_artifacts, standard_component_specs
 from tfx.utils import json_utils
 
 from components import code_hash
-from components.trainer import component as trainer_component
-from components.trainer import trainer
 from components.trainer.config import TrainerConfig
-from components.tuner import executor, tuner
-from schemas import artifacts, keys
+from components.tuner import executor, tuner_fn
+from components.tuner.config import TunerConfig
+from schemas import artifacts, configuration, keys
+from schemas.ingest import EVAL, TRAIN
 
 
 class TunerSpec(component_spec.ComponentSpec):
-    """TFX's, and the tables."""
+    """TFX's, the configurations, and what training looks up in."""
 
-    PARAMETERS = standard_component_specs.TunerSpec.PARAMETERS
+    PARAMETERS = {
+        **standard_component_specs.TunerSpec.PARAMETERS,
+        configuration.CONFIG: component_spec.ExecutionParameter(type=str),
+        executor.TRAINER_CONFIG: component_spec.ExecutionParameter(type=str),
+        code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
+    }
     INPUTS = {
         **standard_component_specs.TunerSpec.INPUTS,
         keys.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
@@ -43,10 +48,8 @@ class Tuner(tfx_tuner.Tuner):
         schema: types.BaseChannel,
         movie_catalog: types.BaseChannel,
         user_histories: types.BaseChannel,
-        train_split: str,
-        eval_split: str,
-        config: TrainerConfig,
-        trials: int,
+        trainer_config: TrainerConfig | RuntimeParameter | None = None,
+        config: TunerConfig | RuntimeParameter | None = None,
     ) -> None:
         """Create the component.
 
@@ -56,10 +59,8 @@ class Tuner(tfx_tuner.Tuner):
           schema: Schema of the raw examples.
           movie_catalog: Every movie with its features.
           user_histories: Every rating.
-          train_split: Split to train on.
-          eval_split: Split by which configurations are compared.
-          config: Trainer configuration to start from.
-          trials: How many configurations are trained.
+          trainer_config: What to start from, or a run-time parameter with its JSON.
+          config: How long to search, likewise.
         """
         # BaseComponent's, not the parent's: TFX's Tuner builds its own spec.
         base_component.BaseComponent.__init__(
@@ -70,16 +71,13 @@ class Tuner(tfx_tuner.Tuner):
                 schema=schema,
                 movie_catalog=movie_catalog,
                 user_histories=user_histories,
-                tuner_fn=tuner.TUNER_FN,
-                train_args=trainer_pb2.TrainArgs(splits=[train_split]),
-                eval_args=trainer_pb2.EvalArgs(splits=[eval_split]),
-                custom_config=json_utils.dumps(
-                    {
-                        trainer.CONFIG: TypeAdapter(TrainerConfig).dump_json(config).decode(),
-                        tuner.TRIALS: trials,
-                        code_hash.PROPERTY: code_hash.of("components.tuner", *trainer_component.CODE),
-                    }
-                ),
+                tuner_fn=tuner_fn.TUNER_FN,
+                train_args=trainer_pb2.TrainArgs(splits=[TRAIN]),
+                eval_args=trainer_pb2.EvalArgs(splits=[EVAL]),
+                custom_config=json_utils.dumps({}),
+                config=configuration.to_property(config or TunerConfig()),
+                trainer_config=configuration.to_property(trainer_config or TrainerConfig()),
+                code_hash=code_hash.of(executor.__name__, tuner_fn.__name__),
                 best_hyperparameters=channel.Channel(type=standard_artifacts.HyperParameters),
                 tuner_results=channel.Channel(type=standard_artifacts.TunerResults),
             ),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import tensorflow as tf
 from tfx import types
 from tfx.components.tuner import executor as tfx_tuner
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, json_utils
 
-from components.trainer.executor import tables
-from schemas import keys
+from components.trainer.executor import custom_config
+from components.tuner.tuner_fn import TUNER_CONFIG
+from schemas import configuration, keys
+
+TRAINER_CONFIG = "trainer_config"
+"""Exec property: the JSON of the configuration to start from."""
 
 
 class Executor(tfx_tuner.Executor):
@@ -29,11 +32,11 @@ class Executor(tfx_tuner.Executor):
         Args:
           input_dict: `examples`, `transform_graph`, `schema`, `movie_catalog`, `user_histories`.
           output_dict: `best_hyperparameters`, whose custom property `reason` says what was found; `tuner_results`.
-          exec_properties: TFX's.
+          exec_properties: TFX's; `config`, the JSON of a `TunerConfig`; `trainer_config`, that of a `TrainerConfig`.
         """
-        key = standard_component_specs.CUSTOM_CONFIG_KEY
-        custom = json_utils.loads(exec_properties[key]) | tables(input_dict)
-        super().Do(input_dict, output_dict, {**exec_properties, key: json_utils.dumps(custom)})
+        given = {TUNER_CONFIG: exec_properties[configuration.CONFIG]}
+        custom = custom_config(input_dict, exec_properties, exec_properties[TRAINER_CONFIG], **given)
+        super().Do(input_dict, output_dict, custom)
         best = artifact_utils.get_single_instance(output_dict[standard_component_specs.BEST_HYPERPARAMETERS_KEY])
         results = artifact_utils.get_single_uri(output_dict[standard_component_specs.TUNER_RESULTS_KEY])
         best.set_string_custom_property(keys.REASON, _summary(_read(best.uri), _read(results)))
@@ -41,7 +44,8 @@ class Executor(tfx_tuner.Executor):
 
 def _read(uri: str) -> Any:
     """Read the JSON of an artifact of TFX's Tuner, which writes one file each."""
-    with fileio.open(io_utils.get_only_uri_in_dir(uri)) as file:
+    (name,) = tf.io.gfile.listdir(uri)
+    with tf.io.gfile.GFile(f"{uri}/{name}") as file:
         return json.loads(file.read())
 
 

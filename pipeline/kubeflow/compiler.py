@@ -15,15 +15,14 @@ from tfx.orchestration.data_types import RuntimeParameter
 
 from components.polars_example_gen import source
 from components.polars_example_gen.component import DATA_FINGERPRINT
-from components.trainer.executor import EPOCHS, RETRIEVAL_WEIGHT
 from pipeline.config import RunConfig
 from pipeline.kubeflow import kfp_missing
 from pipeline.kubeflow.config import KubeflowConfig, Resources
+from pipeline.kubeflow.parameters import DATA, RUNTIME_SECTIONS, config_parameter
 from pipeline.pipeline import Parameters, create_pipeline
-from schemas.keys import SERVING_ROOT
+from schemas.configuration import to_json
+from schemas.keys import SERVING_DIR
 
-DATA = "data"
-"""Run-time parameter of the data set; the others are named as the components' parameters that they set."""
 _COMMAND = ("python", "-m", "pipeline.kubeflow.step")
 _OPTIONAL = {"Tuner"}
 """Components that may be named in the configuration of a pipeline without them."""
@@ -31,13 +30,13 @@ _NEVER_CACHED = ("EvaluationGate", "Pusher")
 """They look at what is served now, which no cache key knows; both take seconds."""
 
 
-def compile_pipeline(config: RunConfig, data: str, serving_root: str) -> list[dict[str, Any]]:
+def compile_pipeline(config: RunConfig, data: str, serving_dir: str) -> list[dict[str, Any]]:
     """Compile the pipeline.
 
     Args:
       config: Configuration of the run and of the cluster.
       data: Default of the parameter `data`: directory, zip or URI that the steps can read.
-      serving_root: Default of the parameter `serving_root`.
+      serving_dir: Default of the parameter `serving_dir`.
 
     Returns:
       The documents of the YAML file: the pipeline's specification and, with an image pull policy, Kubernetes' part.
@@ -49,12 +48,13 @@ def compile_pipeline(config: RunConfig, data: str, serving_root: str) -> list[di
     if not config.kubeflow.image:
         raise ValueError("no image; pass --image name@sha256:<digest>, the image that the Dockerfile builds")
     runner = _import_runner()
-    trainer = config.trainer
     parameters = Parameters(
         data=RuntimeParameter(DATA, str, data),
-        serving_root=RuntimeParameter(SERVING_ROOT, str, serving_root),
-        epochs=RuntimeParameter(EPOCHS, int, trainer.epochs),
-        retrieval_weight=RuntimeParameter(RETRIEVAL_WEIGHT, float, trainer.retrieval_weight),
+        serving_dir=RuntimeParameter(SERVING_DIR, str, serving_dir),
+        configs={
+            section: RuntimeParameter(config_parameter(section), str, to_json(getattr(config, section)))
+            for section in RUNTIME_SECTIONS
+        },
         data_fingerprint=RuntimeParameter(DATA_FINGERPRINT, str, fingerprint(data)),
     )
     pipeline = create_pipeline(config, parameters, config.kubeflow.pipeline_root)
@@ -74,7 +74,7 @@ def compile_pipeline(config: RunConfig, data: str, serving_root: str) -> list[di
 
 def write(documents: list[dict[str, Any]], path: str) -> None:
     """Write the documents as YAML; the same documents give the same bytes."""
-    pathlib.Path(path).write_text(yaml.safe_dump_all(documents, sort_keys=True))
+    pathlib.Path(path).write_text(yaml.safe_dump_all(documents, sort_keys=True), encoding="utf-8")
 
 
 def fingerprint(data: str) -> str:
@@ -96,8 +96,10 @@ def _import_runner():
 def _set_defaults(spec: dict[str, Any], parameters: Parameters) -> None:
     """Declare the parameters' defaults, which TFX leaves out; data and serving root without one must be given."""
     declared = spec["root"]["inputDefinitions"]["parameters"]
-    for parameter in vars(parameters).values():
-        if parameter.default != "" or parameter.name == DATA_FINGERPRINT:
+    given = dict(vars(parameters))
+    for parameter in (*given.pop("configs").values(), *given.values()):
+        # Without a Tuner in the pipeline nothing reads its section.
+        if parameter.name in declared and (parameter.default != "" or parameter.name == DATA_FINGERPRINT):
             declared[parameter.name] |= {"defaultValue": parameter.default, "isOptional": True}
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from pipeline.config import sections
 from pipeline.kubeflow import kfp_missing
+from pipeline.kubeflow.parameters import RUNTIME_SECTIONS, config_parameter
+from schemas.configuration import from_json, replace, to_json
 
 SUCCEEDED = "SUCCEEDED"
 _ENDED = (SUCCEEDED, "FAILED", "CANCELED", "SKIPPED")
@@ -125,7 +128,7 @@ def read_spec(package: str) -> dict[str, Any]:
       ValueError: The file is not there or is no pipeline.
     """
     try:
-        spec = next(iter(yaml.safe_load_all(pathlib.Path(package).read_text())))
+        spec = next(iter(yaml.safe_load_all(pathlib.Path(package).read_text(encoding="utf-8"))))
         _ = spec["root"]["inputDefinitions"]["parameters"]
     except OSError as error:
         raise ValueError(
@@ -134,6 +137,43 @@ def read_spec(package: str) -> dict[str, Any]:
     except (yaml.YAMLError, KeyError, TypeError, StopIteration):
         raise ValueError(f"{package} is no compiled pipeline; make one with matinee compile") from None
     return spec
+
+
+def changed_configs(package: str, settings: Sequence[str]) -> dict[str, str]:
+    """Put single options into a compiled file's configuration.
+
+    Args:
+      package: The compiled file.
+      settings: `section.option=value` each, the value as in YAML.
+
+    Returns:
+      Run-time parameter -> JSON of the whole section.
+
+    Raises:
+      ValueError: An option is not of this form or unknown, or a value is out of its range.
+    """
+    declared = read_spec(package)["root"]["inputDefinitions"]["parameters"]
+    values: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        section, dot, option = name.partition(".")
+        if not (equals and dot):
+            raise ValueError(f"--set: {setting!r} is not of the form section.option=value, such as trainer.epochs=20")
+        if section not in RUNTIME_SECTIONS:
+            raise ValueError(f"--set: a run has no section {section!r}; expected one of {', '.join(RUNTIME_SECTIONS)}")
+        if config_parameter(section) not in declared:
+            raise ValueError(f"--set: {package} was compiled without the section {section!r}")
+        try:
+            values.setdefault(section, {})[option] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"--set: {value!r} is no value of {name}; write it as in YAML") from None
+    classes = sections()
+    changed = {}
+    for section, given in values.items():
+        parameter = config_parameter(section)
+        compiled = from_json(classes[section], declared[parameter]["defaultValue"])
+        changed[parameter] = to_json(replace(compiled, given, f"--set {section}"))
+    return changed
 
 
 def _first_line(error: Exception) -> str:

@@ -64,7 +64,7 @@ function recommendations(signal) {
 }
 
 function summary(answer) {
-  if (!answer) return "Open a user to see his recommendations.";
+  if (!answer) return "Open a user to see their recommendations.";
   if (!answer.recommendations.length) return "No unseen movie is left for this choice.";
   if (answer.source === "popular") return "Popular movies. Rate a few, and this list becomes yours.";
   return state.tab === "user" ? `For user ${state.user}.` : `From your ${state.ratings.size} rating${state.ratings.size > 1 ? "s" : ""}.`;

@@ -92,7 +92,7 @@ class GrpcUserTower:
         self._towers, self._stub, self._version = towers, stub, version
 
     async def embed(self, features: Features) -> Vectors:
-        """Embed users; see `AsyncUserTower`."""
+        """Embed users; see `AsyncUserEmbedder`."""
         request = predict_pb2.PredictRequest(model_spec=_spec(self._version, s.EMBED_USER))
         for name, value in features.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))

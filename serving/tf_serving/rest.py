@@ -97,14 +97,11 @@ class RestUserTower:
         self._towers, self._path = towers, f"{version}:predict"
 
     async def embed(self, features: Features) -> Vectors:
-        """Embed users; see `AsyncUserTower`."""
+        """Embed users; see `AsyncUserEmbedder`."""
         inputs = {name: value.tolist() for name, value in features.items()}
         answer = await self._towers.send("POST", self._path, {"signature_name": s.EMBED_USER, "inputs": inputs})
         try:
-            outputs = answer["outputs"]
-            # Of a signature with one output TensorFlow Serving leaves its name out.
-            named = outputs if isinstance(outputs, dict) else {s.USER_EMBEDDING: outputs}
-            vectors = {name: np.array(value, np.float32) for name, value in named.items()}
-        except (KeyError, TypeError, ValueError):
+            vectors = {name: np.array(value, np.float32) for name, value in answer["outputs"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise TowerError(f"{self._towers.url} answered no embeddings: {str(answer)[:100]}", "answer") from None
         return check_answer(vectors, len(next(iter(features.values()))), self._towers.url)

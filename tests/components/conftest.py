@@ -10,11 +10,10 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
-from components.polars_example_gen.split import IS_TRAIN
 from components.trainer.train_data import load_data
 from components.transform.preprocessing import preprocessing_fn
 from schemas import features as f
-from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE
+from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, IS_TRAIN
 
 ROWS = 600
 USERS, MOVIES = 60, 80

@@ -16,14 +16,14 @@ import polars as pl
 import pytest
 import tensorflow as tf
 
-from components.polars_example_gen.split import IS_TRAIN
-from components.pusher.store import ServingStore
 from components.pusher.warmup import to_examples
 from components.trainer.input import PARSE_SPEC
 from schemas import features as f
 from schemas import signatures as s
+from schemas.ingest import IS_TRAIN
 from schemas.manifest import EMBEDDING_INDEX
 from serving import Recommender
+from serving.store import ServingStore
 
 pytestmark = pytest.mark.e2e
 
@@ -147,7 +147,7 @@ from components.trainer import export
 export.export_user_tower = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 """,
     "Pusher, between index and model": """
-from components.pusher.store import ServingStore
+from serving.store import ServingStore
 put = ServingStore._put
 def _put(self, source, kind, version):
     if kind == "user_tower":

@@ -36,9 +36,9 @@ class Compiled:
 def compile_file(tmp_path):
     """Compile a pipeline into a file."""
 
-    def compile_it(data: str = "", serving_root: str = "", **overrides) -> Compiled:
+    def compile_it(data: str = "", serving_dir: str = "", **overrides) -> Compiled:
         settings = config.load(None, OVERRIDES | overrides)
-        documents = compiler.compile_pipeline(settings, data, serving_root)
+        documents = compiler.compile_pipeline(settings, data, serving_dir)
         compiler.write(documents, str(tmp_path / "matinee.yaml"))
         return Compiled(tmp_path / "matinee.yaml", documents)
 

@@ -1,5 +1,7 @@
 """What the compiled file says, and that the SDK and the specification's protobuf accept it."""
 
+import json
+
 import kfp
 import pytest
 import yaml
@@ -26,9 +28,11 @@ def test_sdk_and_protobuf_accept_the_file(compiled):
     loaded = kfp.components.load_component_from_text(text)
     assert set(loaded.component_spec.inputs) == {
         "data",
-        "serving_root",
-        "epochs",
-        "retrieval_weight",
+        "serving_dir",
+        "data_config",
+        "trainer_config",
+        "gate_config",
+        "pusher_config",
         "data_fingerprint",
     }
     spec = json_format.ParseDict(yaml.safe_load(text), pipeline_spec_pb2.PipelineSpec())  # An unknown field raises.
@@ -51,7 +55,7 @@ def test_only_containers_by_digest_and_no_hook(compiled):
 def test_defaults_make_a_parameter_optional_and_its_absence_required(compiled, compile_file):
     parameters = compiled.documents[0]["root"]["inputDefinitions"]["parameters"]
     assert parameters["data"] == {"parameterType": "STRING", "defaultValue": "/mnt/ml-32m", "isOptional": True}
-    assert parameters["epochs"]["defaultValue"] == 2
+    assert json.loads(parameters["trainer_config"]["defaultValue"])["epochs"] == 2
     assert compiled.documents[0]["defaultPipelineRoot"] == "s3://bucket/root"
     bare = compile_file().documents[0]
     assert bare["root"]["inputDefinitions"]["parameters"]["data"] == {"parameterType": "STRING"}
@@ -84,6 +88,7 @@ def test_a_tuner_feeds_the_trainer(compile_file, compiled):
     assert "Tuner" not in compiled.documents[0]["components"]
     spec = compile_file(trials=4).documents[0]
     assert containers(spec)["Tuner"]["image"] == IMAGE
+    assert json.loads(spec["root"]["inputDefinitions"]["parameters"]["tuner_config"]["defaultValue"]) == {"trials": 4}
     taken = spec["root"]["dag"]["tasks"]["Trainer"]["inputs"]["artifacts"]["hyperparameters"]["taskOutputArtifact"]
     assert taken == {"producerTask": "Tuner", "outputArtifactKey": "best_hyperparameters"}
 

@@ -5,8 +5,8 @@ import importlib.util
 import fsspec
 import pytest
 
-from components.pusher.store import ServingStore
 from serving import Recommender
+from serving.store import ServingStore
 from tests.kubeflow_launcher import Launcher
 from tests.s3 import s3_server
 from tests.serving.harness import serving

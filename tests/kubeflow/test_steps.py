@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from components.pusher.store import ServingStore
 from serving import Recommender
+from serving.store import ServingStore
 from tests.kubeflow_launcher import Launcher, StepFailed
 
 pytestmark = pytest.mark.e2e
@@ -32,6 +32,6 @@ def test_bad_data_stops_the_first_step_with_its_own_error(compile_file, write_da
     data = write_data("userId,movieId,rating,timestamp\n1,1,7.5,3\n")
     launcher = Launcher(compile_file(retries=0).path, str(tmp_path / "root"), tmp_path / "work")
     with pytest.raises(StepFailed, match=r"ratings.csv.*7\.5") as failure:
-        launcher.run("bad", data=str(data), serving_root=str(tmp_path / "serving"))
+        launcher.run("bad", data=str(data), serving_dir=str(tmp_path / "serving"))
     assert failure.value.step == "PolarsExampleGen"
     assert not (tmp_path / "serving").exists()

@@ -1,5 +1,6 @@
 """Submission to an endpoint that speaks Kubeflow Pipelines' REST API, over loopback."""
 
+import dataclasses
 import http.server
 import json
 import re
@@ -9,7 +10,10 @@ import threading
 import pytest
 import yaml
 
-from pipeline import cli
+from components.trainer.config import TrainerConfig
+from pipeline import cli, config
+from schemas.configuration import from_json
+from tests.kubeflow.conftest import OVERRIDES
 
 
 class Api(http.server.BaseHTTPRequestHandler):
@@ -89,18 +93,43 @@ def package(compile_file):
 
 def test_a_run_is_started_with_its_parameters_and_followed_to_its_end(endpoint, package, matinee):
     code, out = matinee(
-        *("submit", "--endpoint", url(endpoint), "--package", package, "--run-name", "nightly", "--epochs", "7"),
+        *("submit", "--endpoint", url(endpoint), "--package", package, "--run-name", "nightly"),
+        *("--set", "trainer.epochs=7", "--set", "trainer.hidden_units=[8, 4]", "--set", "gate.max_rmse=0.9"),
         *("--poll-s", "0.1", "--pipeline-root", "s3://bucket/other"),
     )
     assert code == 0, out
     (run,) = endpoint.runs
     assert run["display_name"] == "nightly"
-    assert run["runtime_config"]["parameters"] == {"epochs": 7}
+    parameters = {name: json.loads(value) for name, value in run["runtime_config"]["parameters"].items()}
+    assert parameters.keys() == {"trainer_config", "gate_config"}, "steps whose sections stay the same stay cached"
+    compiled = config.load(None, OVERRIDES)
+    trainer = from_json(TrainerConfig, json.dumps(parameters["trainer_config"]))
+    assert trainer == dataclasses.replace(compiled.trainer, epochs=7, hidden_units=(8, 4))
+    assert parameters["gate_config"]["max_rmse"] == 0.9
     assert run["runtime_config"]["pipeline_root"] == "s3://bucket/other"
     assert run["pipeline_spec"] == yaml.safe_load(package.read_text())
     assert endpoint.experiments == ["matinee"]
     assert f"nightly: {url(endpoint)}/#/runs/details/r1" in out
     assert out.index("Trainer  running") < out.index("Trainer  succeeded") < out.index("nightly: succeeded")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("epochs=7", "'epochs=7' is not of the form section.option=value"),
+        ("trainer.epochs", "'trainer.epochs' is not of the form"),
+        ("kubeflow.retries=1", "a run has no section 'kubeflow'; expected one of data, trainer"),
+        ("tuner.trials=3", "was compiled without the section 'tuner'"),
+        ("trainer.epoch=7", "--set trainer: epoch = 7: Unexpected keyword argument"),
+        ("trainer.epochs=0", "--set trainer: epochs = 0: Input should be greater than or equal to 1"),
+        ("trainer.epochs=[", "--set: '[' is no value"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_anything_is_sent(endpoint, package, matinee, setting, message):
+    code, out = matinee("submit", "--endpoint", url(endpoint), "--package", package, "--set", setting)
+    assert code == 2
+    assert message in out
+    assert endpoint.runs == []
 
 
 def test_a_failed_run_is_a_failed_command(endpoint, package, matinee):

@@ -12,12 +12,12 @@ import httpx
 import numpy as np
 import uvicorn
 
-from components.pusher import index
-from components.pusher.store import ServingStore
-from schemas.manifest import EMBEDDING_INDEX
+from schemas.manifest import EMBEDDING_INDEX, EVALUATED, MOVIE_TOWER
 from schemas.signatures import USER_TOWER
+from serving import index
 from serving.app import create_app
 from serving.config import ServiceConfig, TowerConfig
+from serving.store import ServingStore
 
 QUICK = TowerConfig(timeout_s=0.4, backoff_s=0.01, recovery_s=0.3)
 
@@ -25,19 +25,20 @@ QUICK = TowerConfig(timeout_s=0.4, backoff_s=0.01, recovery_s=0.3)
 def publish_next(root, seed=0):
     """Publish a version with the same tower and other movie embeddings, so that its answers are others; return it."""
     store = ServingStore(str(root))
-    old = index.read_index(store.directory(EMBEDDING_INDEX, store.latest()))
+    served = store.directory(EMBEDDING_INDEX, store.latest())
+    old = index.read_index(served)
     version = store.latest() + 1
     staged = pathlib.Path(f"{root}-staged")
-    index.write_index(
-        str(staged / "index"),
-        version,
-        old.vectors[np.random.default_rng(seed).permutation(len(old.vectors))],
-        old.movies,
-        old.histories,
-        old.constants,
-        "tower",
+    contents = index.IndexContents(
+        vectors=old.vectors[np.random.default_rng(seed).permutation(len(old.vectors))],
+        movies=old.movies,
+        histories=old.histories,
+        constants=old.constants,
+        tower_digest="tower",
         probe=old.manifest.probe,
+        models={folder: f"{served}/{folder}" for folder in (MOVIE_TOWER, EVALUATED)},
     )
+    index.write_index(str(staged / "index"), version, contents)
     shutil.copytree(store.directory(USER_TOWER, store.latest()), staged / "tower")
     store.publish(version, str(staged / "index"), str(staged / "tower"))
     shutil.rmtree(staged)

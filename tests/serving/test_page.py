@@ -88,7 +88,9 @@ def test_rating_movies_changes_the_recommendations(page, recommender):
         pathlib.Path(target).parent.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=target)
     page.reload()
-    expect(page.get_by_role("status")).to_have_text("From your 3 ratings."), "the browser remembers"
+    expect(page.get_by_role("status")).to_have_text("From your 3 ratings.")
+    expect(page.get_by_role("slider")).to_have_count(3)
+    assert shown(page) == [movie.movie_id for movie in expected], "the browser remembers the ratings"
     page.get_by_role("button", name="Remove", exact=False).first.click()
     expect(page.get_by_role("status")).to_have_text("From your 2 ratings.")
     page.get_by_role("button", name="Forget all my ratings").click()
@@ -116,7 +118,7 @@ def test_by_keyboard_alone(page, recommender):
     expect(page.get_by_role("heading", name="A user of the data set")).to_be_visible()
 
 
-def test_a_known_user_with_his_history(page, recommender):
+def test_a_known_user_with_their_history(page, recommender):
     user = int(recommender.user_ids[2])
     page.get_by_role("tab", name="A known user").click()
     expect(page.get_by_role("status")).to_have_text(re.compile("Open a user"))

@@ -2,13 +2,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.polars_example_gen.features import FeatureConstants
-from components.pusher import index
 from schemas import features as f
+from schemas import manifest as m
 from schemas.histories import Histories
+from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
+from serving import index
+from serving.answers import PERSONAL, POPULAR, MovieFilter, RatedMovie
 from serving.recommender import Recommender
-from serving.records import PERSONAL, POPULAR, MovieFilter, RatedMovie
 
 MOVIES, DIM = 40, 6
 CONSTANTS = FeatureConstants(3.5, (3.5,) * 20, latest_s=900)
@@ -45,17 +46,19 @@ def recommender(tmp_path_factory):
     rows = [(1, 0, 4.0, 1), (1, 2, 2.0, 2), (7, 1, 5.0, 1)]
     rows += [(9, i, 3.5, i) for i in range(MOVIES - 3)] + [(11, i, 3.0, i) for i in range(MOVIES)]
     histories = Histories.of(*map(np.array, zip(*rows, strict=True)))
-    directory = str(tmp_path_factory.mktemp("index"))
-    index.write_index(
-        directory,
-        3,
-        Vectors(*unit(rng.normal(size=(2, MOVIES, DIM)).astype(np.float32))),
-        movies,
-        histories,
-        CONSTANTS,
-        "tower",
+    directory, model = (tmp_path_factory.mktemp(name) for name in ("index", "model"))
+    (model / m.SAVED_MODEL_FILE).write_text("graph")
+    contents = index.IndexContents(
+        vectors=Vectors(*unit(rng.normal(size=(2, MOVIES, DIM)).astype(np.float32))),
+        movies=movies,
+        histories=histories,
+        constants=CONSTANTS,
+        tower_digest="tower",
+        probe=[1.0] + [0.0] * (DIM - 1),
+        models={m.MOVIE_TOWER: str(model), m.EVALUATED: str(model)},
     )
-    return Recommender(index.read_index(directory), FixedProjectionTower())
+    index.write_index(str(directory), 3, contents)
+    return Recommender(index.read_index(str(directory)), FixedProjectionTower())
 
 
 def embed(recommender, user_id):
@@ -84,7 +87,7 @@ def test_top_n_equals_a_plain_argsort(recommender):
 
 
 def test_why_is_the_liked_movie_closest_to_it(recommender):
-    """User 1 gave 4 and 2 stars: only the first is at or above his average."""
+    """User 1 gave 4 and 2 stars: only the first is at or above their average."""
     assert {r.because for r in recommender.recommend(user_id=1)} == {RatedMovie(5, "Movie 0", 4.0)}
     embeddings = recommender.embeddings
     answer = recommender.recommend(ratings=[(15, 5.0), (35, 5.0), (45, 1.0)])

@@ -7,9 +7,9 @@ import time
 import httpx
 import pytest
 
-from components.pusher.store import ServingStore
 from schemas import features as f
 from serving import Recommender
+from serving.store import ServingStore
 from serving.user_tower import InProcessUserTowers
 from tests.serving.harness import serving
 

@@ -7,9 +7,12 @@ import dataclasses
 import numpy as np
 
 from components.dataset import Dataset
-from components.evaluation_gate import metrics
-from components.evaluation_gate.evaluate import BIASES, GLOBAL_MEAN, MODEL, POPULARITY, Embeddings, Measurement
+from components.evaluation_gate import statistics
+from components.evaluation_gate.evaluate import Embeddings, Measurement
+from components.ranking_metrics import Ranking, RankingTask
 from schemas import features as f
+from schemas.evaluation import MODEL
+from schemas.ingest import GENRE_NAMES, TITLE
 
 _CALIBRATION_BINS = 20
 _POPULARITY_GROUPS = 10
@@ -66,7 +69,7 @@ class MovieMap:
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A user's latest ratings, what he is recommended, and what of it he liked later."""
+    """A user's latest ratings, what they are recommended, and what of it they liked later."""
 
     user_id: int
     rated: list[tuple[str, float]]
@@ -94,19 +97,15 @@ def collect(data: Dataset, model: Embeddings, found: Measurement, seed: int = 0)
       found: What was measured of it.
       seed: Seed of the choice of examples.
     """
-    ranking, popular = found.ranking[MODEL], found.ranking[POPULARITY]
+    ranking = found.ranking[MODEL]
     predicted = {
         name: np.clip(values, f.RATING_MIN, f.RATING_MAX).astype(np.float64) for name, values in found.predicted.items()
     }
     errors = {name: _rmse(found.user, values - found.stars) for name, values in predicted.items()}
     counts = np.bincount(data.movie[data.train], minlength=data.catalog.height)
+    names = {MODEL: "this model"} | {baseline.name: baseline.title for baseline in found.baselines}
     return Contents(
-        [
-            Row("this model", errors[MODEL], *_ranks(ranking), ranking.coverage),
-            Row("user and movie biases", errors[BIASES]),
-            Row("global mean", errors[GLOBAL_MEAN]),
-            Row("popularity", None, *_ranks(popular), popular.coverage),
-        ],
+        [Row(title, errors.get(name), *_ranks(found.ranking.get(name))) for name, title in names.items()],
         _calibration(predicted[MODEL], found.stars),
         _popularity(counts, ranking.top, found.movie[found.stars >= f.LIKED_RATING]),
         _movie_map(data, model.movies.embeddings, counts),
@@ -117,14 +116,21 @@ def collect(data: Dataset, model: Embeddings, found: Measurement, seed: int = 0)
 def _rmse(user: np.ndarray, error: np.ndarray) -> tuple[float, float, float]:
     _, place = np.unique(user, return_inverse=True)
     squared, ratings = np.bincount(place, error**2), np.bincount(place)
-    value = float(metrics.root_mean_square(squared, ratings))
-    return value, *metrics.interval(metrics.root_mean_square, squared, ratings)
+    value = float(statistics.root_mean_square(squared, ratings))
+    return value, *statistics.interval(statistics.root_mean_square, squared, ratings)
 
 
-def _ranks(ranking: metrics.Ranking) -> list[tuple[float, float, float] | None]:
+_Cell = tuple[float, float, float] | None
+
+
+def _ranks(ranking: Ranking | None) -> tuple[_Cell, _Cell, float | None]:
+    """Return the cells of recall@10 and NDCG@10, and the coverage."""
+    if ranking is None:
+        return None, None, None
     if len(ranking.recall) < 2:  # There is nothing to draw from.
-        return [None, None]
-    return [(float(x.mean()), *metrics.interval(np.mean, x)) for x in (ranking.recall, ranking.ndcg)]
+        return None, None, ranking.coverage
+    recall, ndcg = ((float(x.mean()), *statistics.interval(np.mean, x)) for x in (ranking.recall, ranking.ndcg))
+    return recall, ndcg, ranking.coverage
 
 
 def _calibration(predicted: np.ndarray, stars: np.ndarray) -> Calibration:
@@ -150,13 +156,13 @@ def _movie_map(data: Dataset, embeddings: np.ndarray, counts: np.ndarray) -> Mov
     u, singular, _ = np.linalg.svd(centred, full_matrices=False)
     variance = singular**2
     movies = data.catalog[rows]
-    genres = [names[0] if len(names) else f.GENRES[0] for names in movies["genres"].to_list()]
+    genres = [names[0] if len(names) else f.NO_GENRES for names in movies[GENRE_NAMES].to_list()]
     explained = float(variance[:2].sum() / max(variance.sum(), 1e-12))
-    return MovieMap(u[:, :2] * singular[:2], movies["title"].to_list(), genres, explained)
+    return MovieMap(u[:, :2] * singular[:2], movies[TITLE].to_list(), genres, explained)
 
 
-def _examples(data: Dataset, model: Embeddings, task, ranking: metrics.Ranking, seed: int) -> list[Example]:
-    titles = data.catalog["title"]
+def _examples(data: Dataset, model: Embeddings, task: RankingTask, ranking: Ranking, seed: int) -> list[Example]:
+    titles = data.catalog[TITLE]
     chosen = np.random.default_rng(seed).permutation(len(task.users))[:_EXAMPLES]
     examples = []
     for row in np.sort(chosen):

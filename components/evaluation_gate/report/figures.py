@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,6 +12,7 @@ from plotly.subplots import make_subplots
 from components.evaluation_gate.report.contents import Calibration, MovieMap, Popularity
 from schemas import features as f
 from schemas import keys
+from schemas.evaluation import Measures
 
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#8a8a8a"
 _HEIGHT = 380
@@ -67,23 +67,23 @@ def calibration(data: Calibration) -> go.Figure:
     return _styled(figure)
 
 
-def slices(evaluation: Mapping[str, Any]) -> go.Figure:
+def slices(evaluation: Measures) -> go.Figure:
     """Draw the RMSE of every slice that has ratings."""
-    parts = evaluation["slices"]
+    parts = evaluation.slices
     figure = make_subplots(1, len(parts), subplot_titles=list(parts), shared_yaxes=True)
     for column, rows in enumerate(parts.values(), 1):
-        rows = {name: row for name, row in rows.items() if row["ratings"]}
+        rows = {name: row for name, row in rows.items() if row.ratings}
         figure.add_bar(
             x=list(rows),
-            y=[row["rmse"] for row in rows.values()],
-            customdata=[row["ratings"] for row in rows.values()],
+            y=[row.rmse for row in rows.values()],
+            customdata=[row.ratings for row in rows.values()],
             hovertemplate="%{x}: %{y:.3f} stars over %{customdata:,} ratings<extra></extra>",
             marker_color=_BLUE,
             showlegend=False,
             row=1,
             col=column,
         )
-    figure.add_hline(y=evaluation["model"]["rmse"], line_dash="dot", line_color=_ORANGE)
+    figure.add_hline(y=evaluation.model.rmse, line_dash="dot", line_color=_ORANGE)
     figure.update_xaxes(dtick=1, tickangle=-60)
     return _styled(figure.update_yaxes(title="RMSE, stars", col=1), _HEIGHT + 60)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jinja2
 import plotly.graph_objects as go
@@ -13,14 +12,15 @@ from plotly.offline import get_plotlyjs
 
 from components.evaluation_gate.report import figures
 from components.evaluation_gate.report.contents import Contents
+from schemas.evaluation import Evaluation
 
 
-def render(contents: Contents, evaluation: Mapping[str, Any], history: Mapping[str, Sequence[float]]) -> str:
+def render(contents: Contents, evaluation: Evaluation, history: Mapping[str, Sequence[float]]) -> str:
     """Render the page.
 
     Args:
       contents: What the report shows.
-      evaluation: The gate's evaluation and decision, as in evaluation.json.
+      evaluation: The gate's measurements and decision.
       history: The Trainer's losses and metrics per epoch; without any, there are no learning curves.
 
     Returns:

@@ -4,8 +4,8 @@ import pytest
 
 from components.dataset import Dataset
 from components.evaluation_gate.evaluate import Embeddings, compare, evaluate
-from components.polars_example_gen.features import FeatureConstants
 from schemas import features as f
+from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
 
 
@@ -45,14 +45,14 @@ def test_metrics_beside_baselines_and_slices():
     result = evaluate(data, model, 100)
     predicted = np.array([2.75 + 2.25 / np.sqrt(2), 2.75] * 3)
     expected = np.sqrt(np.mean((predicted - np.array([4, 2] * 3)) ** 2))
-    assert result["model"]["rmse"] == pytest.approx(expected, rel=1e-5)
-    assert result["model"]["recall@10"] == 1
-    assert result["model"]["ratings"] == 6
-    assert result["baselines"]["global mean"]["rmse"] == pytest.approx(np.sqrt(2))
-    assert result["slices"]["genre"]["Comedy"]["ratings"] == 6
-    assert result["slices"]["genre"]["War"]["ratings"] == 0
-    assert result["slices"]["movie popularity (train ratings)"]["0"]["ratings"] == 6
-    assert result["slices"]["user activity (train ratings)"]["0-19"]["users"] == 3
+    assert result.model.rmse == pytest.approx(expected, rel=1e-5)
+    assert result.model.recall == 1
+    assert result.model.ratings == 6
+    assert result.baselines["global mean"].rmse == pytest.approx(np.sqrt(2))
+    assert result.slices["genre"]["Comedy"].ratings == 6
+    assert result.slices["genre"]["War"].ratings == 0
+    assert result.slices["movie popularity (train ratings)"]["0"].ratings == 6
+    assert result.slices["user activity (train ratings)"]["0-19"].users == 3
 
 
 def test_nothing_held_out_is_an_error():
@@ -65,8 +65,8 @@ def test_the_served_model_is_compared_on_the_movies_that_it_has():
     model = Embeddings(unit([[1, 0]] * 3), unit([[1, 0]] * 4))
     served = Embeddings(model.users, model.movies, known=np.array([True, True, True, False]))
     result = compare(data, model, served, 100)
-    assert result["candidate"]["ratings"] == result["served"]["ratings"] == 3
-    assert result["served"]["rmse"] == pytest.approx(1.0), "5 stars predicted for movies of 4"
+    assert result.candidate.ratings == result.served.ratings == 3
+    assert result.served.rmse == pytest.approx(1.0), "5 stars predicted for movies of 4"
 
 
 def test_ratings_and_rankings_have_vectors_of_their_own():
@@ -74,6 +74,6 @@ def test_ratings_and_rankings_have_vectors_of_their_own():
     data = dataset(HALF)
     users, movies = unit([[1, 0]] * 3), unit([[1, 0], [1, 0], [1, 0], [-1, 0]])
     swapped = Vectors(movies.embeddings[[0, 1, 3, 2]], movies.rating_vectors)
-    right, wrong = (evaluate(data, Embeddings(users, vectors), 100)["model"] for vectors in (movies, swapped))
-    assert right["rmse"] == wrong["rmse"]
-    assert right["ndcg@10"] > wrong["ndcg@10"]
+    right, wrong = (evaluate(data, Embeddings(users, vectors), 100).model for vectors in (movies, swapped))
+    assert right.rmse == wrong.rmse
+    assert right.ndcg > wrong.ndcg

@@ -1,23 +1,37 @@
-import copy
-
 import pytest
 
 from components.evaluation_gate.config import GateConfig
 from components.evaluation_gate.gate import decide
+from schemas.evaluation import (
+    GLOBAL_MEAN,
+    POPULARITY,
+    Comparison,
+    Measures,
+    ModelQuality,
+    Quality,
+    RankedList,
+    RatingError,
+)
 
-EVALUATION = {
-    "model": {"rmse": 0.85, "recall@10": 0.09},
-    "baselines": {"global mean": {"rmse": 1.07}, "popularity": {"recall@10": 0.055}},
-}
-SERVED = {"candidate": {"rmse": 0.85, "recall@10": 0.09}, "served": {"rmse": 0.845, "recall@10": 0.095}}
+ERROR = RatingError(rmse=1.07, mae=0.8, ratings=100)
+LIST = RankedList(recall=0.055, ndcg=0.04, users=50, coverage=0.01)
+EVALUATION = Measures(
+    model=ModelQuality(rmse=0.85, mae=0.6, ratings=100, recall=0.09, ndcg=0.07, users=50, coverage=0.1),
+    baselines={GLOBAL_MEAN: ERROR, POPULARITY: LIST},
+    slices={},
+)
+SERVED = Comparison(
+    candidate=Quality(rmse=0.85, mae=0.6, ratings=100, recall=0.09, ndcg=0.07, users=50),
+    served=Quality(rmse=0.845, mae=0.6, ratings=100, recall=0.095, ndcg=0.07, users=50),
+)
 
 
 def changed(base, **values):
-    result = copy.deepcopy(base)
+    """Replace metrics: `model__rmse=1`."""
     for path, value in values.items():
-        section, key = path.split("__")
-        result[section][key.replace("recall", "recall@10")] = value
-    return result
+        part, metric = path.split("__")
+        base = base.model_copy(update={part: getattr(base, part).model_copy(update={metric: value})})
+    return base
 
 
 def test_a_good_model_is_blessed_with_its_numbers():

@@ -9,8 +9,9 @@ from components.dataset import Dataset
 from components.evaluation_gate.evaluate import Embeddings, evaluate, measure
 from components.evaluation_gate.report.contents import collect
 from components.evaluation_gate.report.page import render
-from components.polars_example_gen.features import FeatureConstants
 from schemas import features as f
+from schemas.evaluation import Evaluation
+from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
 
 USERS, MOVIES = 8, 12
@@ -53,12 +54,12 @@ def model():
 def test_the_table_holds_the_gates_own_numbers_within_their_intervals(data, model):
     result = evaluate(data, model, 100)
     table = {row.name: row for row in collect(data, model, measure(data, model, 100)).table}
-    for name, expected in (("this model", result["model"]), ("popularity", result["baselines"]["popularity"])):
-        for metric, cell in (("recall@10", table[name].recall), ("ndcg@10", table[name].ndcg)):
-            assert cell[0] == pytest.approx(expected[metric])
+    for name, expected in (("this model", result.model), ("popularity", result.baselines["popularity"])):
+        for metric, cell in (("recall", table[name].recall), ("ndcg", table[name].ndcg)):
+            assert cell[0] == pytest.approx(getattr(expected, metric))
             assert cell[1] <= cell[0] <= cell[2]
-    for name, expected in (("this model", result["model"]), ("user and movie biases", result["baselines"]["biases"])):
-        assert table[name].rmse[0] == pytest.approx(expected["rmse"])
+    for name, expected in (("this model", result.model), ("user and movie biases", result.baselines["biases"])):
+        assert table[name].rmse[0] == pytest.approx(expected.rmse)
         assert table[name].rmse[1] <= table[name].rmse[0] <= table[name].rmse[2]
 
 
@@ -95,7 +96,10 @@ def test_the_examples_are_users_with_what_they_rated_and_liked(data, model):
 
 
 def test_the_page_needs_nothing_else_and_escapes_what_it_shows(data, model):
-    result = evaluate(data, model, 100) | {"blessed": False, "reason": "refused: <it> is worse"}
+    measures = evaluate(data, model, 100)
+    decided = {"served_version": None, "comparison": None, "blessed": False, "reason": "refused: <it> is worse"}
+    result = Evaluation(**dict(measures), **decided)
+    assert Evaluation.from_json(result.to_json()) == result
     page = render(collect(data, model, measure(data, model, 100)), result, HISTORY)
     assert "refused: &lt;it&gt; is worse" in page
     assert "&lt;b&gt;Movie&lt;/b&gt; &amp; 3" in page

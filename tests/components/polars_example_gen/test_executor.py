@@ -11,25 +11,17 @@ import tensorflow as tf
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 
-from components.polars_example_gen import checks, executor, features, graph, shards
-from components.polars_example_gen.split import IS_TRAIN
+from components.polars_example_gen import checks, executor, graph, shards
+from components.polars_example_gen.config import ExampleGenConfig
 from components.trainer.input import PARSE_SPEC
 from schemas import artifacts, keys
 from schemas import features as f
-
-DEFAULTS = {
-    "eval_fraction": 0.1,
-    "min_ratings": 5,
-    "on_bad_rows": checks.FAIL,
-    "max_bad_rows": 0.01,
-    "rows_per_shard": 500_000,
-    "chunk_bytes": 1 << 25,
-    "sample_rows": 1_000_000,
-    "seed": 0,
-}
+from schemas.configuration import CONFIG, to_json
+from schemas.ingest import IS_TRAIN
+from schemas.user_features import PSEUDO_RATINGS
 
 
-def run(data: pathlib.Path, root: pathlib.Path, **properties) -> dict:
+def run(data: pathlib.Path, root: pathlib.Path, **options) -> dict:
     """Run the executor; return the output artifacts."""
     types = {
         "examples": standard_artifacts.Examples,
@@ -45,7 +37,8 @@ def run(data: pathlib.Path, root: pathlib.Path, **properties) -> dict:
     context = base_beam_executor.BaseBeamExecutor.Context(
         beam_pipeline_args=["--direct_running_mode=in_memory"], tmp_dir=str(root / "tmp"), unique_id="1"
     )
-    executor.Executor(context).Do({}, outputs, {**DEFAULTS, "input_base": str(data), **properties})
+    config = to_json(ExampleGenConfig(**options))
+    executor.Executor(context).Do({}, outputs, {"input_base": str(data), CONFIG: config})
     return {key: artifact[0] for key, artifact in outputs.items()}
 
 
@@ -91,7 +84,7 @@ def test_examples_equal_the_formula(ingested, sample):
     of_genre = np.stack([genres[m] for m in train[f.MOVIE_ID]])
     genre_means = (of_genre * train[f.RATING].to_numpy()[:, None]).sum(0) / np.maximum(of_genre.sum(0), 1)
     genre_means = np.where(of_genre.sum(0) > 0, genre_means, mean)
-    k = features.PSEUDO_RATINGS
+    k = PSEUDO_RATINGS
     for split in ("train", "eval"):
         for row in examples(ingested["examples"], split).sample(40, seed=1).iter_rows(named=True):
             known = train.filter(
@@ -126,7 +119,7 @@ def test_shards_are_shuffled_by_seed(ingested, sample, tmp_path):
     assert head.n_unique() > 15, "a batch must not be one user"
     again = run(sample, tmp_path / "again", rows_per_shard=2_000)
     assert examples(again["examples"], "train").equals(first)
-    seeded = run(sample, tmp_path / "seeded", rows_per_shard=2_000, seed=1)
+    seeded = run(sample, tmp_path / "seeded", rows_per_shard=2_000, shuffle_seed=1)
     assert not examples(seeded["examples"], "train")[f.MOVIE_ID].equals(first[f.MOVIE_ID])
 
 
@@ -208,12 +201,17 @@ def test_partitions_are_even_and_stable():
     assert graph.partition_of(np.array([1, 2, 3, 2**40]), 7).tolist() == [6, 1, 1, 0]
 
 
-def test_values_out_of_range_stop_the_construction():
+@pytest.mark.parametrize(
+    "values", [{"on_bad_rows": "ignore"}, {"max_bad_rows": 2.0}, {"rows_per_shard": 0}, {"chunk_bytes": 1}]
+)
+def test_values_out_of_range(values):
+    with pytest.raises(ValueError, match=next(iter(values))):
+        ExampleGenConfig(**values)
+
+
+def test_the_component_names_its_outputs_and_carries_its_configuration():
     from components.polars_example_gen.component import PolarsExampleGen
 
-    with pytest.raises(ValueError, match="on_bad_rows is 'ignore'"):
-        PolarsExampleGen("data", on_bad_rows="ignore")
-    with pytest.raises(ValueError, match=r"max_bad_rows in \[0, 1\]"):
-        PolarsExampleGen("data", max_bad_rows=2.0)
-    component = PolarsExampleGen("data")
+    component = PolarsExampleGen("data", ExampleGenConfig(min_ratings=7))
     assert set(component.outputs) == {"examples", keys.MOVIE_CATALOG, keys.USER_HISTORIES}
+    assert json.loads(component.exec_properties[CONFIG])["min_ratings"] == 7

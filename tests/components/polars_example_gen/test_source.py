@@ -58,7 +58,11 @@ def test_the_fingerprint_is_of_the_content(write_data, tmp_path):
     os.utime(directory / "ratings.csv", (status.st_atime, status.st_mtime))
     assert source.fingerprint(str(directory)) != before, "same size and time, other content"
     archive = zipped(directory, tmp_path / "data.zip")
-    assert source.fingerprint(str(archive)) == source.fingerprint(str(archive))
+    of_archive = source.fingerprint(str(archive))
+    os.utime(archive, (1e9, 1e9))
+    assert source.fingerprint(str(archive)) == of_archive
+    (directory / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,1,2.0,5\n")
+    assert source.fingerprint(str(zipped(directory, archive))) != of_archive
 
 
 def test_lines_are_counted_up_to_an_offset(write_data):

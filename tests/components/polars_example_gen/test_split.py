@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.polars_example_gen.split import IS_TRAIN, SplitConfig, split_by_time
+from components.polars_example_gen.config import ExampleGenConfig
+from components.polars_example_gen.split import split_by_time
 from schemas import features as f
+from schemas.ingest import IS_TRAIN
 
 
 def frame(rows):
@@ -21,8 +23,8 @@ def frame(rows):
     st.floats(0.05, 0.9),
 )
 @settings(deadline=None, max_examples=60)
-def test_every_user_keeps_his_first_ratings(rows, fraction):
-    split = split_by_time(frame(rows), SplitConfig(eval_fraction=fraction, min_ratings=3))
+def test_every_user_keeps_their_first_ratings(rows, fraction):
+    split = split_by_time(frame(rows), ExampleGenConfig(eval_fraction=fraction, min_ratings=3))
     assert split.height == len(rows)
     for (_,), own in split.group_by(f.USER_ID):
         train, held = own.filter(IS_TRAIN), own.filter(~pl.col(IS_TRAIN))
@@ -30,27 +32,31 @@ def test_every_user_keeps_his_first_ratings(rows, fraction):
         if own.height < 3:
             assert not held.height
         if held.height:
-            assert (train[f.TIMESTAMP].max(), 0) <= (held[f.TIMESTAMP].min(), 1)
+            last, first = (
+                rows.select(pl.struct(f.TIMESTAMP, f.MOVIE_ID).alias("at")).to_series()
+                for rows in (train.sort(f.TIMESTAMP, f.MOVIE_ID).tail(1), held.sort(f.TIMESTAMP, f.MOVIE_ID).head(1))
+            )
+            assert tuple(last[0].values()) < tuple(first[0].values()), "by time, and ties by movie"
 
 
 def test_ties_go_by_movie_id():
-    split = split_by_time(frame([(1, m, 3.0, 7) for m in (5, 2, 9, 1, 7, 3, 8, 4, 10, 6)]), SplitConfig())
+    split = split_by_time(frame([(1, m, 3.0, 7) for m in (5, 2, 9, 1, 7, 3, 8, 4, 10, 6)]), ExampleGenConfig())
     assert split.filter(~pl.col(IS_TRAIN))[f.MOVIE_ID].to_list() == [10]
 
 
 def test_the_share_is_exact_for_ten_ratings():
     """0.9 * 10 must not become 9.000000000000002 and then 10."""
     for n in (10, 20, 30, 70, 100):
-        split = split_by_time(frame([(1, m, 3.0, m) for m in range(n)]), SplitConfig(eval_fraction=0.1))
+        split = split_by_time(frame([(1, m, 3.0, m) for m in range(n)]), ExampleGenConfig(eval_fraction=0.1))
         assert split[IS_TRAIN].sum() == n * 9 // 10
 
 
 def test_global_cut_off():
-    split = split_by_time(frame([(1, m, 3.0, m) for m in range(10)]), SplitConfig(eval_after_s=4))
+    split = split_by_time(frame([(1, m, 3.0, m) for m in range(10)]), ExampleGenConfig(eval_after_s=4))
     assert split.filter(IS_TRAIN)[f.TIMESTAMP].to_list() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("values", [{"eval_fraction": 0.0}, {"eval_fraction": 1.0}, {"min_ratings": 0}])
 def test_values_out_of_range(values):
     with pytest.raises(ValueError, match=next(iter(values))):
-        SplitConfig(**values)
+        ExampleGenConfig(**values)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from components.pusher import warmup
 from components.trainer.config import TrainerConfig
 from components.trainer.export import export_model, export_user_tower
-from components.trainer.trainer import build_model
+from components.trainer.towers import TwoTower
 from schemas import features as f
 from schemas import signatures as s
 
@@ -32,10 +32,10 @@ def exported(transform, raw, history, tmp_path_factory):
     """The model in memory, its directories and what it answers."""
     keras.utils.set_random_seed(5)
     vocabulary_size = len(transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY))
-    model = build_model(TrainerConfig(hidden_units=(16,), embedding_dim=8, id_dim=4, dropout=0), vocabulary_size)
+    model = TwoTower(TrainerConfig(hidden_units=(16,), embedding_dim=8, id_dim=4, dropout=0), vocabulary_size)
     features = transform.transform_features_layer()({name: raw[name] for name in raw if name != f.USER_ID})
     names = [int(name) for name in transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY)]
-    history[f.USER_HISTORY_INDEX] = np.vectorize(lambda movie: 1 + names.index(movie) if movie in names else 0)(
+    history[f.USER_HISTORY_TOKENS] = np.vectorize(lambda movie: 1 + names.index(movie) if movie in names else 0)(
         history[f.USER_HISTORY_MOVIES]
     )
     expected = model({**features, **history})

@@ -3,9 +3,9 @@ import polars as pl
 import pytest
 import tensorflow as tf
 
-from components.polars_example_gen.split import IS_TRAIN
 from components.trainer import histories
 from schemas import features as f
+from schemas.ingest import IS_TRAIN
 
 WIDTH = f.HISTORY_LENGTH + 1
 
@@ -22,9 +22,9 @@ def table(tmp_path):
     return histories.load(str(tmp_path), np.arange(159, 99, -1))[0]
 
 
-def lookup(table, user, movie_index):
-    found = table.lookup(tf.constant([[user]], tf.int64), tf.constant([[movie_index]], tf.int64))
-    index, stars = (found[name].numpy()[0] for name in (f.USER_HISTORY_INDEX, f.USER_HISTORY_RATINGS))
+def lookup(table, user, movie_token):
+    found = table.lookup(tf.constant([[user]], tf.int64), tf.constant([[movie_token]], tf.int64))
+    index, stars = (found[name].numpy()[0] for name in (f.USER_HISTORY_TOKENS, f.USER_HISTORY_RATINGS))
     return index[stars > 0].tolist(), stars[stars > 0].tolist()
 
 

@@ -49,7 +49,6 @@ data.set_int_custom_property("eval", 200)
 outputs = {"model": [artifact(standard_artifacts.Model, f"{output}/model")],
            "model_run": [artifact(standard_artifacts.ModelRun, f"{output}/run")]}
 graph = artifact(standard_artifacts.TransformGraph, transform)
-values = json.loads(config)
 begin = time.perf_counter()
 executor.Executor().Do(
     {"examples": [data], "transform_graph": [graph],
@@ -57,12 +56,11 @@ executor.Executor().Do(
      "user_histories": [artifact(artifacts.UserHistories, histories)]},
     outputs,
     {
-        "run_fn": "components.trainer.trainer.run_fn",
+        "run_fn": "components.trainer.run_fn.run_fn",
         "train_args": '{"splits": ["train"]}',
         "eval_args": '{"splits": ["eval"]}',
-        "custom_config": json_utils.dumps({"trainer_config": config}),
-        "epochs": values["epochs"],
-        "retrieval_weight": 0.0,
+        "custom_config": json_utils.dumps({}),
+        "config": config,
     },
 )
 print("seconds", time.perf_counter() - begin)
@@ -126,7 +124,7 @@ def test_two_workers_train_what_one_does_and_only_the_chief_exports(data, transf
     assert one["val_loss"][-1] < one["val_loss"][0]
     np.testing.assert_allclose(embed(tmp_path / "worker0"), embed(tmp_path / "one"), atol=1e-3)
     # Which 400 of the 600 ratings the refit's only step of an epoch sees is chance, and so are its weights.
-    assert np.abs(embed(tmp_path / "worker0", s.SERVING_DIR) - embed(tmp_path / "worker0")).max() > 1e-3
+    assert np.abs(embed(tmp_path / "worker0", s.PUBLISHED_DIR) - embed(tmp_path / "worker0")).max() > 1e-3
     assert not (tmp_path / "worker1").exists()
 
 

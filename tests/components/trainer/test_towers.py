@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.trainer.config import TrainerConfig
 from components.trainer.losses import Candidates, Negatives, sampled_softmax
 from components.trainer.towers import MovieTower, TwoTower, UserTower
 from schemas import features as f
@@ -16,22 +17,28 @@ def batch(rows=12, seed=0):
         name: rng.normal(size=(rows, WIDTHS.get(name, 1))).astype(np.float32) for name in f.USER_INPUTS + f.MOVIE_INPUTS
     }
     inputs[f.MOVIE_ID] = rng.integers(0, 5, (rows, 1))
-    inputs[f.MOVIE_INDEX] = inputs[f.MOVIE_ID]
-    inputs[f.USER_HISTORY_INDEX] = rng.integers(0, 5, (rows, 6))
+    inputs[f.MOVIE_TOKEN] = inputs[f.MOVIE_ID]
+    inputs[f.USER_HISTORY_TOKENS] = rng.integers(0, 5, (rows, 6))
     inputs[f.USER_HISTORY_RATINGS] = (rng.integers(0, 11, (rows, 6)) / 2).astype(np.float32)
     inputs[f.MOVIE_LOG_COUNT] = rng.random((rows, 1)).astype(np.float32)
     return inputs, rng.uniform(-1, 1, (rows, 1)).astype(np.float32)
 
 
+def config(*hidden_units, **kwargs):
+    """A small configuration without dropout."""
+    plain = {"embedding_dim": 4, "id_dim": 32, "dropout": 0.0, "id_dropout": 0.0, "liking_power": 1.0}
+    return TrainerConfig(hidden_units=hidden_units or (16, 8), **plain | kwargs)
+
+
 def model(**kwargs):
     keras.utils.set_random_seed(1)
-    return TwoTower(UserTower(4, (16, 8), 4), MovieTower(4, (16,), 4), **kwargs)
+    return TwoTower(config(**kwargs), 4)
 
 
 @pytest.mark.parametrize("tower", [UserTower, MovieTower])
 def test_embeddings_are_unit_vectors(tower):
     keras.utils.set_random_seed(1)
-    vectors = tower(4, (16, 16), 4)(batch()[0])
+    vectors = tower(config(16, 16), 4)(batch()[0])
     assert set(vectors) == {tower.EMBEDDING, tower.RATING_VECTOR}
     for values in map(np.asarray, vectors.values()):
         assert values.shape == (12, 4)
@@ -46,7 +53,7 @@ def test_score_and_rating_are_cosines(score, vector):
 
 
 def test_without_retrieval_the_rating_vector_is_the_embedding():
-    outputs = UserTower(4, (16,), 4, retrieval=False)(batch()[0])
+    outputs = UserTower(config(16, retrieval_weight=0.0), 4)(batch()[0])
     np.testing.assert_array_equal(outputs["user_embedding"], outputs["user_rating_vector"])
 
 
@@ -57,15 +64,15 @@ def embed(tower, inputs):
 def test_a_history_says_which_movies_and_how_much_they_were_liked():
     inputs, _ = batch()
     keras.utils.set_random_seed(1)
-    tower = UserTower(4, (16,), 4)
+    tower = UserTower(config(16), 4)
     before = embed(tower, inputs)
     for changed in (
-        {f.USER_HISTORY_INDEX: (inputs[f.USER_HISTORY_INDEX] + 1) % 5},
+        {f.USER_HISTORY_TOKENS: (inputs[f.USER_HISTORY_TOKENS] + 1) % 5},
         {f.USER_HISTORY_RATINGS: np.maximum(inputs[f.USER_HISTORY_RATINGS] - 0.5, 0.5)},
     ):
         assert np.abs(embed(tower, inputs | changed) - before).max() > 1e-4
     # The order does not matter, and neither does padding, whatever movie it names.
-    padding = {f.USER_HISTORY_INDEX: np.full((12, 3), 2), f.USER_HISTORY_RATINGS: np.zeros((12, 3), np.float32)}
+    padding = {f.USER_HISTORY_TOKENS: np.full((12, 3), 2), f.USER_HISTORY_RATINGS: np.zeros((12, 3), np.float32)}
     same = {name: np.concatenate([inputs[name][:, ::-1], padding[name]], axis=1) for name in padding}
     np.testing.assert_allclose(embed(tower, inputs | same), before, atol=1e-6)
     nothing = {name: inputs[name][:, :0] for name in padding}
@@ -75,21 +82,23 @@ def test_a_history_says_which_movies_and_how_much_they_were_liked():
 def test_training_hides_some_of_the_movies_ids():
     inputs, _ = batch(rows=400)
     keras.utils.set_random_seed(1)
-    tower = MovieTower(4, (16,), 4, id_dropout=0.3)
-    known, unknown = embed(tower, inputs), embed(tower, inputs | {f.MOVIE_INDEX: np.zeros((400, 1), int)})
+    tower = MovieTower(config(16, id_dropout=0.3), 4)
+    known, unknown = embed(tower, inputs), embed(tower, inputs | {f.MOVIE_TOKEN: np.zeros((400, 1), int)})
     trained = np.asarray(tower(inputs, training=True)["movie_embedding"])
     kept, hidden = (np.abs(trained - other).max(axis=1) < 1e-6 for other in (known, unknown))
     assert (kept | hidden).all()
-    assert 0.2 < np.mean(hidden & ~kept) / np.mean(inputs[f.MOVIE_INDEX] > 0) < 0.4
+    assert 0.2 < np.mean(hidden & ~kept) / np.mean(inputs[f.MOVIE_TOKEN] > 0) < 0.4
 
 
 @pytest.mark.parametrize("tower", [UserTower, MovieTower])
 def test_a_tower_round_trips_through_its_config(tower):
-    original = tower(4, (16, 8), 4, dropout=0.1, l2=0.01, name="t")
-    config = original.get_config()
-    assert tower.from_config(config).get_config() == config
-    assert config["hidden_units"] == [16, 8]
-    assert config["dropout"] == 0.1
+    original = tower(config(16, 8, dropout=0.1, l2=0.01), 4, name="t")
+    found = original.get_config()
+    restored = tower.from_config(found)
+    assert restored.get_config() == found
+    assert restored.config == original.config
+    assert (restored.config.hidden_units, restored.config.dropout) == ((16, 8), 0.1)
+    assert (restored.name, restored.vocabulary_size) == ("t", 4)
 
 
 def test_a_saved_model_gives_identical_outputs(tmp_path):
@@ -98,10 +107,10 @@ def test_a_saved_model_gives_identical_outputs(tmp_path):
     expected = original(inputs)
     original.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras")
-    before, after = original.get_config(), restored.get_config()
-    for key in ("user_tower", "movie_tower"):
-        assert after.pop(key)["config"] == before.pop(key)["config"]
-    assert after == before
+    assert restored.get_config() == original.get_config()
+    assert restored.config == original.config
+    for side in ("user_tower", "movie_tower"):
+        assert getattr(restored, side).get_config() == getattr(original, side).get_config()
     for name, value in restored(inputs).items():
         np.testing.assert_array_equal(np.asarray(value), np.asarray(expected[name]))
 
@@ -116,7 +125,7 @@ def test_without_retrieval_weight_the_loss_is_the_squared_error():
 
 def negatives_of(inputs, number=50):
     """Movies of other ids, so that none is an accidental hit."""
-    catalog = {name: tf.constant(inputs[name][:5]) for name in (*f.MOVIE_INPUTS, f.MOVIE_INDEX, f.MOVIE_LOG_COUNT)}
+    catalog = {name: tf.constant(inputs[name][:5]) for name in (*f.MOVIE_INPUTS, f.MOVIE_TOKEN, f.MOVIE_LOG_COUNT)}
     return Negatives(catalog | {f.MOVIE_ID: tf.constant([[10], [11], [12], [13], [14]], tf.int64)}, number, 0.5)
 
 
@@ -153,7 +162,7 @@ def test_the_mixed_loss_adds_the_weighted_softmax(monkeypatch):
 def test_rows_enter_the_softmax_by_how_much_they_are_liked(monkeypatch, power, most, rows):
     """Labels are uniform in [-1, 1], so the mean of `((label + 1) / 2) ** power` is `1 / (power + 1)`."""
     inputs, label = batch(rows=4_000)
-    mixed = model(retrieval_weight=1.0, liking_power=power, softmax_rows=most)
+    mixed = model(retrieval_weight=1.0, liking_power=power, softmax_rows=most or 10_000)
     mixed.negatives = negatives_of(inputs)
     sizes = []
     embed = UserTower.embedding
@@ -177,7 +186,7 @@ def test_a_batch_that_nobody_liked_has_no_softmax():
 def test_a_penalty_on_the_weights_is_part_of_the_loss():
     inputs, label = batch()
     keras.utils.set_random_seed(1)
-    penalised = TwoTower(UserTower(4, (16,), 4, l2=0.1), MovieTower(4, (16,), 4, l2=0.1))
+    penalised = TwoTower(config(16, l2=0.1, retrieval_weight=0.0), 4)
     outputs = penalised(inputs)
     kernels = [w for w in penalised.trainable_variables if w.name == "kernel"]
     expected = np.mean((np.asarray(outputs["scaled_rating"]) - label) ** 2) + 0.1 * sum(
@@ -189,9 +198,9 @@ def test_a_penalty_on_the_weights_is_part_of_the_loss():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: UserTower(4, (16, 0)), "widths must be 1 or more"),
-        (lambda: TwoTower(UserTower(4, (8,), 4), MovieTower(4, (8,), 5)), "embedding_dim differs: 4 and 5"),
-        (lambda: model(temperature=0.0), "temperature > 0"),
+        (lambda: UserTower(config(16, 0), 4), "hidden_units"),
+        (lambda: model(embedding_dim=1), "embedding_dim"),
+        (lambda: model(temperature=0.0), "temperature"),
     ],
 )
 def test_impossible_models(build, message):

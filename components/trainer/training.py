@@ -1,34 +1,24 @@
-"""`run_fn`: what TFX's Trainer calls."""
+"""Training: the two towers until they rank no better, then a little on all ratings."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
-from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_transform as tft
-from pydantic import TypeAdapter
-from tfx.components.trainer.fn_args_utils import FnArgs
-from tfx.utils import io_utils
 
 from components import progress
-from components.trainer import export
 from components.trainer.config import TrainerConfig
 from components.trainer.input import batches, movie_columns
 from components.trainer.losses import Negatives
 from components.trainer.multi_worker import MultiWorkerTwoTower, Worker, this_worker
 from components.trainer.ranking import RankingMetrics
-from components.trainer.towers import MovieTower, TwoTower, UserTower
-from components.trainer.train_data import TrainData, data_of
-from schemas import keys, signatures
+from components.trainer.towers import TwoTower
+from components.trainer.train_data import TrainData
+from schemas import keys
 
-RUN_FN = f"{__name__}.run_fn"
-CONFIG = "trainer_config"
-"""Key of the configuration's JSON in the Trainer's custom_config."""
-
+_NAME = "two_tower"
 _PROGRESS_STEPS = 20
 
 
@@ -71,36 +61,9 @@ class Trained:
     """Losses and metrics per epoch, until the best one and `patience` more."""
 
 
-def with_hyperparameters(config: TrainerConfig, hyperparameters: dict[str, Any]) -> TrainerConfig:
-    """Put the values of a KerasTuner configuration (`HyperParameters.get_config()`) into the Trainer's."""
-    return TypeAdapter(TrainerConfig).validate_python(dataclasses.asdict(config) | hyperparameters["values"])
-
-
-def build_model(config: TrainerConfig, vocabulary_size: int, cls: type[TwoTower] = TwoTower) -> TwoTower:
-    """Build the untrained model."""
-    sizes = dict(
-        vocabulary_size=vocabulary_size,
-        hidden_units=config.hidden_units,
-        embedding_dim=config.embedding_dim,
-        id_dim=config.id_dim,
-        dropout=config.dropout,
-        l2=config.l2,
-        retrieval=bool(config.retrieval_weight),
-    )
-    return cls(
-        UserTower(**sizes, name="user_tower"),
-        MovieTower(**sizes, id_dropout=config.id_dropout, name="movie_tower"),
-        config.retrieval_weight,
-        config.temperature,
-        config.liking_power,
-        config.softmax_rows,
-        name="two_tower",
-    )
-
-
 def compiled_model(config: TrainerConfig, data: TrainData, cls: type[TwoTower] = TwoTower) -> TwoTower:
     """Build the untrained model, ready for `fit`."""
-    model = build_model(config, len(data.vocabulary), cls)
+    model = cls(config, len(data.vocabulary), name=_NAME)
     model.negatives = Negatives(
         movie_columns(data.ranking.catalog, data.transform), config.negatives, config.uniform_share
     )
@@ -160,7 +123,7 @@ def train(
         callbacks=callbacks,
         verbose=0,
     )
-    published = evaluated = _outside_strategy(model, build_model(config, len(data.vocabulary)), eval_data)
+    published = evaluated = _outside_strategy(model, TwoTower(config, len(data.vocabulary), name=_NAME), eval_data)
     if config.refit_epochs:
         train_data, steps = train_batches(config, data, worker, with_eval=True)
         with strategy.scope():
@@ -172,7 +135,7 @@ def train(
             callbacks=_averaging(config) + ([StepProgress("refit")] if worker.is_chief else []),
             verbose=0,
         )
-        published = _outside_strategy(model, build_model(config, len(data.vocabulary)), eval_data)
+        published = _outside_strategy(model, TwoTower(config, len(data.vocabulary), name=_NAME), eval_data)
     return Trained(evaluated, published, {name: [float(x) for x in values] for name, values in history.history.items()})
 
 
@@ -241,26 +204,3 @@ def _outside_strategy(model: TwoTower, copy: TwoTower, data: tf.data.Dataset) ->
     copy({name: tf.zeros([1, spec.shape[1] or 1], spec.dtype) for name, spec in inputs.items()})
     copy.set_weights(model.get_weights())
     return copy
-
-
-def run_fn(fn_args: FnArgs) -> None:
-    """Train the towers; the chief, if there are several workers, exports them.
-
-    Args:
-      fn_args: TFX's arguments; `custom_config["trainer_config"]` is the JSON of a `TrainerConfig`, whose values the
-        Tuner's `hyperparameters`, if there are any, replace.
-    """
-    config = TypeAdapter(TrainerConfig).validate_json(fn_args.custom_config[CONFIG])
-    strategy = get_strategy(config.strategy)  # First: its collective operations are set up before any other operation.
-    if fn_args.hyperparameters:
-        config = with_hyperparameters(config, fn_args.hyperparameters)
-    trained = train(config, data_of(fn_args), fn_args.model_run_dir, strategy)
-    if not this_worker(strategy).is_chief:
-        return
-    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    export.export_model(trained.published, transform, fn_args.serving_model_dir)
-    root = fn_args.serving_model_dir.rsplit("/", 1)[0]
-    export.export_model(trained.evaluated, transform, f"{root}/{signatures.EVALUATED_DIR}")
-    export.export_user_tower(trained.published, transform, f"{root}/{signatures.USER_TOWER_DIR}")
-    export.export_movie_tower(trained.published, transform, f"{root}/{signatures.MOVIE_TOWER_DIR}")
-    io_utils.write_string_file(f"{fn_args.model_run_dir}/{keys.HISTORY_FILE}", json.dumps(trained.history, indent=1))

@@ -5,20 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.evaluation_gate import baselines, metrics
+from components import ranking_metrics
 
 
 def task(seen, relevant, num_movies):
     def flat(lists):
         return np.cumsum([0, *map(len, lists)]), np.array([m for row in lists for m in row], np.int64)
 
-    return metrics.RankingTask(np.arange(len(seen)), flat(seen), flat(relevant), num_movies)
+    return ranking_metrics.RankingTask(np.arange(len(seen)), flat(seen), flat(relevant), num_movies)
 
 
 def test_one_user_by_hand():
     """Movies 0 to 11, higher scores first; 0 is seen; 2 and 5 are relevant and end up on ranks 2 and 5, 11 on none."""
     scores = -np.arange(12, dtype=np.float32)[None]
-    ranking = metrics.rank(task([[0]], [[2, 5, 11]], 12), lambda rows: scores[rows].copy())
+    ranking = ranking_metrics.rank(task([[0]], [[2, 5, 11]], 12), lambda rows: scores[rows].copy())
     assert ranking.recall[0] == pytest.approx(2 / 3)
     best = sum(1 / math.log2(rank + 1) for rank in (1, 2, 3))
     assert ranking.ndcg[0] == pytest.approx((1 / math.log2(3) + 1 / math.log2(6)) / best)
@@ -27,7 +27,7 @@ def test_one_user_by_hand():
 
 def test_recall_is_over_ten_where_more_are_relevant():
     scores = -np.arange(30, dtype=np.float32)[None]
-    ranking = metrics.rank(task([[]], [list(range(15))], 30), lambda rows: scores[rows].copy())
+    ranking = ranking_metrics.rank(task([[]], [list(range(15))], 30), lambda rows: scores[rows].copy())
     assert ranking.recall[0] == 1
     assert ranking.ndcg[0] == pytest.approx(1)
 
@@ -35,7 +35,7 @@ def test_recall_is_over_ten_where_more_are_relevant():
 def test_a_user_who_has_seen_nearly_everything():
     """Only one movie is left: it is ranked, and seen ones never fill the list."""
     scores = np.ones((1, 12), np.float32)
-    ranking = metrics.rank(task([list(range(11))], [[11]], 12), lambda rows: scores[rows].copy())
+    ranking = ranking_metrics.rank(task([list(range(11))], [[11]], 12), lambda rows: scores[rows].copy())
     assert (ranking.recall[0], ranking.coverage) == (1, pytest.approx(1 / 12))
 
 
@@ -45,7 +45,7 @@ def test_top_n_equals_a_stable_argsort(n, columns, seed, ties):
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 4, (3, columns)).astype(np.float32) if ties else rng.random((3, columns))
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :n]
-    np.testing.assert_array_equal(metrics.top_n(scores, n), expected)
+    np.testing.assert_array_equal(ranking_metrics.top_n(scores, n), expected)
 
 
 def test_the_block_size_changes_nothing(monkeypatch):
@@ -53,9 +53,9 @@ def test_the_block_size_changes_nothing(monkeypatch):
     scores = rng.integers(0, 6, (20, 50)).astype(np.float32)
     seen = [rng.choice(50, 8, replace=False).tolist() for _ in range(20)]
     relevant = [[m for m in rng.choice(50, 5, replace=False) if m not in s] or [0] for s in seen]
-    whole = metrics.rank(task(seen, relevant, 50), lambda rows: scores[rows].copy())
-    monkeypatch.setattr(metrics, "_BLOCK_BYTES", 4 * 50 * 3)
-    blocks = metrics.rank(task(seen, relevant, 50), lambda rows: scores[rows].copy())
+    whole = ranking_metrics.rank(task(seen, relevant, 50), lambda rows: scores[rows].copy())
+    monkeypatch.setattr(ranking_metrics, "_BLOCK_BYTES", 4 * 50 * 3)
+    blocks = ranking_metrics.rank(task(seen, relevant, 50), lambda rows: scores[rows].copy())
     np.testing.assert_array_equal(whole.recall, blocks.recall)
     np.testing.assert_array_equal(whole.ndcg, blocks.ndcg)
     assert whole.coverage == blocks.coverage
@@ -66,30 +66,13 @@ def test_ranking_task_takes_liked_eval_movies_of_sampled_users():
     movie = np.tile(np.arange(4), 5)
     stars = np.tile([5.0, 3.0, 4.0, 3.5], 5)
     train = np.tile([True, True, False, False], 5)
-    whole = metrics.ranking_task(user, movie, stars, train, 4, max_users=9, seed=0)
+    whole = ranking_metrics.ranking_task(user, movie, stars, train, 4, max_users=9, seed=0)
     assert whole.users.tolist() == [0, 1, 2, 3, 4]
     assert whole.seen[1].tolist() == [0, 1] * 5
     assert whole.relevant[1].tolist() == [2] * 5
-    some = metrics.ranking_task(user, movie, stars, train, 4, max_users=2, seed=0)
+    some = ranking_metrics.ranking_task(user, movie, stars, train, 4, max_users=2, seed=0)
     assert len(some.users) == 2
     assert some.seen[0].tolist() == [0, 2, 4]
-    assert metrics.ranking_task(user, movie, stars, train, 4, 2, seed=0).users.tolist() == some.users.tolist()
-    others = {tuple(metrics.ranking_task(user, movie, stars, train, 4, 2, seed=s).users) for s in range(9)}
+    assert ranking_metrics.ranking_task(user, movie, stars, train, 4, 2, seed=0).users.tolist() == some.users.tolist()
+    others = {tuple(ranking_metrics.ranking_task(user, movie, stars, train, 4, 2, seed=s).users) for s in range(9)}
     assert len(others) > 1, "another seed takes other users"
-
-
-def test_rating_error_clips_and_counts():
-    error = metrics.rating_error(np.array([6.0, 2.0, 0.0]), np.array([5.0, 3.0, 0.5]))
-    assert error == {"rmse": pytest.approx(math.sqrt(1 / 3)), "mae": pytest.approx(1 / 3), "ratings": 3}
-    assert metrics.rating_error(np.zeros(0), np.zeros(0)) == {"rmse": 0.0, "mae": 0.0, "ratings": 0}
-
-
-def test_biases_recover_an_additive_model():
-    rng = np.random.default_rng(0)
-    of_user, of_movie = rng.normal(0, 0.5, 30), rng.normal(0, 0.5, 40)
-    user, movie = np.divmod(np.arange(1200), 40)
-    stars = 3 + of_user[user] + of_movie[movie]
-    mean, fitted_user, fitted_movie = baselines.biases(user, movie, stars, 30, 40)
-    damped = [(stars - mean - fitted_movie[movie])[user == u].sum() / (40 + 5) for u in range(30)]
-    np.testing.assert_allclose(fitted_user, damped, atol=1e-9)
-    assert np.corrcoef(fitted_user, of_user)[0, 1] > 0.999

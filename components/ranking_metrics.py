@@ -1,4 +1,4 @@
-"""Metrics of rating error and of top-N ranking, over arrays, in blocks of users."""
+"""Metrics of top-N ranking, over arrays, in blocks of users."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
 
 from schemas import features as f
+from schemas.evaluation import RankedList, RankingQuality
 
 TOP_N = 10
-_RESAMPLES = 1000
 _GROUPS = 1024
 """Groups of columns whose maxima are compared before the scores are."""
 _BLOCK_BYTES = 256 << 20
-_DRAWN_AT_ONCE = 4 << 20
-"""Values that the bootstrap draws at a time: by default it draws all, 1,000 times as many as there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,22 +43,18 @@ class Ranking:
     top: np.ndarray
     """`[users, 10]` int32 positions of the recommended movies, best first; -1 where there are no more."""
 
-    def summary(self, rows: np.ndarray | slice = slice(None)) -> dict[str, float]:
+    def summary(self, rows: np.ndarray | slice = slice(None)) -> RankingQuality:
         """Average over (some of) the users; 0 if there is none."""
         recall, ndcg = self.recall[rows], self.ndcg[rows]
-        return {
-            "recall@10": float(recall.mean()) if len(recall) else 0.0,
-            "ndcg@10": float(ndcg.mean()) if len(ndcg) else 0.0,
-            "users": len(recall),
-        }
+        return RankingQuality(
+            recall=float(recall.mean()) if len(recall) else 0.0,
+            ndcg=float(ndcg.mean()) if len(ndcg) else 0.0,
+            users=len(recall),
+        )
 
-
-def rating_error(predicted: np.ndarray, stars: np.ndarray) -> dict[str, float]:
-    """Compute RMSE and MAE in stars over all rows, predictions clipped to the scale; 0 for no rows."""
-    if not len(stars):
-        return {"rmse": 0.0, "mae": 0.0, "ratings": 0}
-    error = np.clip(predicted, f.RATING_MIN, f.RATING_MAX).astype(np.float64) - stars
-    return {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.abs(error).mean()), "ratings": len(stars)}
+    def ranked_list(self) -> RankedList:
+        """Average over all users, with the coverage."""
+        return RankedList(**dict(self.summary()), coverage=self.coverage)
 
 
 def ranking_task(
@@ -99,7 +92,7 @@ def ranking_task(
     return RankingTask(users, by_user(train), by_user(liked), num_movies)
 
 
-def rank(task: RankingTask, scores_of) -> Ranking:
+def rank(task: RankingTask, scores_of: Callable[[slice], np.ndarray]) -> Ranking:
     """Rank all unseen movies for every user of a task.
 
     Ties are broken by the movie's position, so that the result does not depend on the block size.
@@ -130,31 +123,6 @@ def rank(task: RankingTask, scores_of) -> Ranking:
         recall[rows] = hits.sum(1) / best
         ndcg[rows] = (hits * discounts[: top.shape[1]]).sum(1) / ideal[best]
     return Ranking(recall, ndcg, float(shown.mean()) if task.num_movies else 0.0, listed)
-
-
-def interval(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a statistic.
-
-    Args:
-      statistic: Function of the samples and `axis`.
-      *samples: `[n]` each, of the same users, which are drawn together.
-    """
-    result = stats.bootstrap(
-        samples,
-        statistic,
-        n_resamples=_RESAMPLES,
-        batch=max(_DRAWN_AT_ONCE // len(samples[0]), 1),
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        random_state=0,
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
-def root_mean_square(squared: np.ndarray, ratings: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the RMSE of users' sums of squared errors and numbers of ratings, for `interval`."""
-    return np.sqrt(squared.sum(axis) / ratings.sum(axis))
 
 
 def top_n(scores: np.ndarray, n: int) -> np.ndarray:

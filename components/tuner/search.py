@@ -1,4 +1,4 @@
-"""`tuner_fn`: what TFX's Tuner calls."""
+"""The search for hyperparameters."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ from typing import Any
 
 import keras_tuner as kt
 from keras_tuner.engine import base_tuner, trial
-from pydantic import TypeAdapter
-from tfx.components.trainer.fn_args_utils import FnArgs
-from tfx.components.tuner.component import TunerFnResult
 
 from components import progress
 from components.trainer.config import TrainerConfig
-from components.trainer.train_data import TrainData, data_of
-from components.trainer.trainer import CONFIG, train, with_hyperparameters
-from schemas import keys
-
-TUNER_FN = f"{__name__}.tuner_fn"
-TRIALS = "trials"
-"""Key of the number of trials in the Tuner's custom_config."""
+from components.trainer.train_data import TrainData
+from components.trainer.training import train
+from schemas import configuration, keys
 
 _RANDOM_TRIALS = 5
 """Trials before the Gaussian process has seen enough to propose one."""
@@ -76,7 +69,7 @@ class Search(base_tuner.BaseTuner):
 
     def run_trial(self, trial: trial.Trial, data: TrainData) -> dict[str, float]:
         """Train a configuration; its best epoch counts."""
-        config = with_hyperparameters(self._config, trial.hyperparameters.get_config())
+        config = configuration.replace(self._config, trial.hyperparameters.values)
         try:
             history = train(dataclasses.replace(config, refit_epochs=0), data).history
         except Exception as error:  # KerasTuner would note it down and go on with the next one.
@@ -87,19 +80,3 @@ class Search(base_tuner.BaseTuner):
         found = self._best(history[self._metric])
         progress.advance("tune", 1, "trials", note=f"{self._done}/{self._trials}, {self._metric} {found:.4f}")
         return {self._metric: found}
-
-
-def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """Build the search.
-
-    Args:
-      fn_args: TFX's arguments, with the Trainer's entries of `custom_config` and the number of trials.
-
-    Raises:
-      ValueError: The strategy is for several machines.
-    """
-    config = TypeAdapter(TrainerConfig).validate_json(fn_args.custom_config[CONFIG])
-    if config.strategy == "multi_worker":
-        raise ValueError("the Tuner trains on one machine; choose --strategy none or mirrored, or --trials 0")
-    search = Search(config, fn_args.custom_config[TRIALS], fn_args.working_dir)
-    return TunerFnResult(tuner=search, fit_kwargs={"data": data_of(fn_args)})

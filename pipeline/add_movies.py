@@ -12,16 +12,19 @@ import numpy as np
 import polars as pl
 import tensorflow as tf
 
+from components.embedding import embed_movies
 from components.polars_example_gen import checks
-from components.polars_example_gen.catalog import YEAR, read_movies
+from components.polars_example_gen.catalog import read_movies
+from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.source import Source
-from components.pusher import index, store
+from components.pusher.config import PusherConfig
 from components.pusher.publish import weights_digest
-from components.trainer.embed import embed_movies
 from schemas import features as f
 from schemas import manifest as m
 from schemas import signatures as s
+from schemas.ingest import YEAR
 from schemas.vectors import Vectors
+from serving import index, store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +40,16 @@ class Added:
 
 
 def add_movies(
-    serving_root: str,
+    serving_dir: str,
     movies_path: str,
-    keep_versions: int,
-    on_bad_rows: str = checks.FAIL,
-    max_bad_rows: float = 0.01,
+    keep_versions: int = PusherConfig.keep_versions,
+    on_bad_rows: str = ExampleGenConfig.on_bad_rows,
+    max_bad_rows: float = ExampleGenConfig.max_bad_rows,
 ) -> Added:
     """Embed new movies with the newest version's movie tower and publish them beside the same user tower.
 
     Args:
-      serving_root: Path or URI of the served versions.
+      serving_dir: Path or URI of the served versions.
       movies_path: MovieLens movies table, CSV or Parquet, path or URI: movieId, title, genres.
       keep_versions: How many versions stay, at least 1.
       on_bad_rows: `fail` or `drop`.
@@ -54,9 +57,9 @@ def add_movies(
 
     Raises:
       ValueError: Nothing is served, or the table is bad or repeats a known movie; nothing is published then.
-      RuntimeError: The served version is damaged or carries no movie tower.
+      RuntimeError: The served version is damaged, or of another format.
     """
-    serving = store.ServingStore(serving_root)
+    serving = store.ServingStore(serving_dir)
     served = serving.resolve()
     old = index.read_index(serving.directory(m.EMBEDDING_INDEX, served))
     movies, report = _read(movies_path, old)
@@ -64,44 +67,32 @@ def add_movies(
     new = _featurise(movies, old)
     with tempfile.TemporaryDirectory(prefix="matinee-") as name:
         work = pathlib.Path(name)
-        models = _models(serving, served, old.manifest, work)
-        model = tf.saved_model.load(models[m.MOVIE_TOWER])
-        vectors = Vectors.concatenate([old.vectors, embed_movies(model, new)])
+        models = {
+            folder: serving.local_copy(m.EMBEDDING_INDEX, served, str(work / f"served_{folder}"), folder)
+            for folder in (m.MOVIE_TOWER, m.EVALUATED)
+        }
+        vectors = Vectors.concatenate([old.vectors, embed_movies(tf.saved_model.load(models[m.MOVIE_TOWER]), new)])
         movies = pl.concat([old.movies, new.select(old.movies.columns)])
         order = movies[f.MOVIE_ID].arg_sort().to_numpy()
         movies = movies[order]
         places = np.searchsorted(movies[f.MOVIE_ID].to_numpy(), old.movies[f.MOVIE_ID].to_numpy())
         user_tower = serving.local_copy(s.USER_TOWER, served, str(work / "served_tower"))
         version = serving.next_version(time.time())
-        index.write_index(
-            str(work / m.EMBEDDING_INDEX),
-            version,
-            vectors[order],
-            movies,
-            old.histories.moved(places),
-            old.constants,
-            weights_digest(user_tower),
-            old.manifest.index_factory,
-            models=models,
+        contents = index.IndexContents(
+            vectors=vectors[order],
+            movies=movies,
+            histories=old.histories.moved(places),
+            constants=old.constants,
+            tower_digest=weights_digest(user_tower),
             probe=old.manifest.probe,
+            models=models,
+            index_factory=old.manifest.index_factory,
         )
+        index.write_index(str(work / m.EMBEDDING_INDEX), version, contents)
         # A copy, because the served directory may be pruned while it is read.
         shutil.copytree(user_tower, work / s.USER_TOWER)
         serving.publish(version, str(work / m.EMBEDDING_INDEX), str(work / s.USER_TOWER))
     return Added(version, new.height, tuple(serving.prune(keep_versions)))
-
-
-def _models(serving: store.ServingStore, version: int, manifest: m.Manifest, work: pathlib.Path) -> dict[str, str]:
-    """Return the models that a version carries: folder -> local directory."""
-    if not manifest.has_model(m.MOVIE_TOWER):
-        raise RuntimeError(
-            f"version {version} carries no movie tower (it was published by an older Matinee); run the pipeline again"
-        )
-    return {
-        folder: serving.local_copy(m.EMBEDDING_INDEX, version, str(work / f"served_{folder}"), folder)
-        for folder in (m.MOVIE_TOWER, m.EVALUATED)
-        if manifest.has_model(folder)
-    }
 
 
 def _read(path: str, old: index.EmbeddingIndex) -> tuple[pl.DataFrame, checks.Report]:
@@ -124,8 +115,9 @@ def _featurise(movies: pl.DataFrame, old: index.EmbeddingIndex) -> pl.DataFrame:
     """Give new movies the features of a movie that nobody has rated; a missing year is the catalogue's median."""
     median = old.movies[YEAR].median()
     imputed = pl.col(f.MOVIE_YEAR) if median is None else pl.col(YEAR).cast(pl.Float32).fill_null(median)
+    unrated = {feature.name: feature.unrated for feature in f.FEATURES if feature.unrated is not None}
+    values = {name: getattr(old.constants, x) if isinstance(x, str) else x for name, x in unrated.items()}
     return movies.with_columns(
         imputed.cast(pl.Float32).alias(f.MOVIE_YEAR),
-        pl.lit(0.0, pl.Float32).alias(f.MOVIE_NUM_RATINGS),
-        pl.lit(old.constants.global_mean, pl.Float32).alias(f.MOVIE_AVERAGE_RATING),
+        *(pl.lit(value, pl.Float32).alias(name) for name, value in values.items()),
     )

@@ -3,9 +3,9 @@ import pathlib
 import fsspec
 import pytest
 
-from components.pusher.store import ServingStore
 from schemas.manifest import EMBEDDING_INDEX
 from schemas.signatures import USER_TOWER
+from serving.store import ServingStore
 
 
 @pytest.fixture(params=["local", "memory"])

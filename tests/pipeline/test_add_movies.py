@@ -1,18 +1,16 @@
 """New movies in the index of a served version, without training."""
 
-import dataclasses
 import shutil
 
 import numpy as np
-import polars as pl
 import pytest
 
-from components.pusher.add_movies import add_movies
-from components.pusher.store import ServingStore
+from pipeline.add_movies import add_movies
 from schemas import features as f
 from schemas import manifest as m
 from schemas import signatures as s
 from serving import Recommender
+from serving.store import ServingStore
 
 NEW = 'movieId,title,genres\n900001,"Second Dawn, The (2024)",Drama|War\n900002,No Year At All,Comedy\n'
 
@@ -71,9 +69,11 @@ def test_more_can_be_added_and_old_versions_go(root, table, tmp_path):
 def test_similar_movies_hold_the_new_ones(root, table):
     add_movies(str(root), str(table), keep_versions=1)
     recommender = Recommender.load(str(root))
-    assert len(recommender.similar_movies(900001, 5)) == 5
-    index = recommender.search
-    assert index.embeddings.shape[0] == recommender.movies.height
+    everything = recommender.similar_movies(900001, recommender.movies.height - 1)
+    cosines = recommender.embeddings @ recommender.embeddings[recommender.rows([900001])[0]]
+    order = [int(i) for i in recommender.movies[f.MOVIE_ID].to_numpy()[np.argsort(-cosines, kind="stable")]]
+    assert [movie.movie_id for movie in everything] == [movie for movie in order if movie != 900001]
+    assert 900002 in order
 
 
 @pytest.mark.parametrize(
@@ -105,22 +105,19 @@ def test_what_is_missing_is_named(root, table, tmp_path):
         add_movies(str(tmp_path / "empty"), str(table), 2)
 
 
-def test_a_version_without_a_movie_tower(root, table):
-    """As an older Matinee published it."""
+def test_a_version_of_another_format_is_refused(root, table):
     store = ServingStore(str(root))
-    directory = root / m.EMBEDDING_INDEX / str(store.latest())
-    shutil.rmtree(directory / m.MOVIE_TOWER)
-    manifest = m.Manifest.from_json((directory / m.MANIFEST_FILE).read_text())
-    files = {name: digest for name, digest in manifest.files.items() if not name.startswith(m.MOVIE_TOWER)}
-    (directory / m.MANIFEST_FILE).write_text(dataclasses.replace(manifest, files=files, probe=[]).to_json())
-    assert Recommender.load(str(root)).recommend(user_id=1), "it still serves"
-    with pytest.raises(RuntimeError, match="carries no movie tower"):
+    manifest = root / m.EMBEDDING_INDEX / str(store.latest()) / m.MANIFEST_FILE
+    manifest.write_text(manifest.read_text().replace(f'"format": {m.FORMAT}', '"format": 0'))
+    before = store.versions()
+    with pytest.raises(m.FormatError, match="format 0, this Matinee reads format"):
         add_movies(str(root), str(table), 2)
+    assert store.versions() == before
 
 
 def test_dropping_bad_rows(root, tmp_path):
     path = tmp_path / "some.csv"
     path.write_text(NEW + "-4,Bad,Drama\n")
     added = add_movies(str(root), str(path), 2, on_bad_rows="drop", max_bad_rows=0.5)
-    assert added.movies == 2
-    assert isinstance(Recommender.load(str(root)).movies, pl.DataFrame)
+    ids = Recommender.load(str(root)).movies[f.MOVIE_ID]
+    assert (added.movies, ids.filter(ids > 900_000).to_list(), ids.min()) == (2, [900001, 900002], 1)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.embedding import movie_inputs
 from components.evaluation_gate.evaluate import Embeddings, evaluate
 from components.progress import LOGGER
 from components.trainer.config import TrainerConfig
-from components.trainer.embed import movie_inputs
 from components.trainer.input import batches
-from components.trainer.trainer import train
+from components.trainer.training import train
 from schemas import keys
 from schemas import signatures as s
 from schemas.vectors import Vectors
@@ -93,9 +93,9 @@ def test_early_stopping_looks_at_the_ranking(train_data):
         Vectors(users[s.USER_EMBEDDING], users[s.USER_RATING_VECTOR]),
         Vectors(movies[s.MOVIE_EMBEDDING], movies[s.MOVIE_RATING_VECTOR]),
     )
-    found = evaluate(data, embeddings, 1000)["model"]
-    assert found["ndcg@10"] == pytest.approx(max(history[keys.VAL_NDCG]), abs=1e-6)
-    assert found["users"] >= 5
+    found = evaluate(data, embeddings, 1000).model
+    assert found.ndcg == pytest.approx(max(history[keys.VAL_NDCG]), abs=1e-6)
+    assert found.users >= 5
 
 
 def as_tensors(raw):
@@ -120,14 +120,15 @@ import numpy as np, tensorflow as tf, keras
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-from components.trainer import trainer
+from components.trainer import training
 from components.trainer.config import TrainerConfig
+from components.trainer.towers import TwoTower
 from schemas import features as f
 
 def step(strategy):
     keras.utils.set_random_seed(2)
     with strategy.scope():
-        model = trainer.build_model(TrainerConfig(hidden_units=(8,), embedding_dim=4, dropout=0, retrieval_weight=0), 5)
+        model = TwoTower(TrainerConfig(hidden_units=(8,), embedding_dim=4, dropout=0, retrieval_weight=0), 5)
         model.compile(optimizer=keras.optimizers.SGD(0.5))
     rng = np.random.default_rng(0)
     inputs = {name: rng.normal(size=(16, 3)).astype(np.float32) for name in f.USER_INPUTS + f.MOVIE_INPUTS}
@@ -137,7 +138,7 @@ def step(strategy):
 
 two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert two.num_replicas_in_sync == 2
-one_loss, one_weights = step(trainer.get_strategy("none"))
+one_loss, one_weights = step(training.get_strategy("none"))
 two_loss, two_weights = step(two)
 np.testing.assert_allclose(two_loss, one_loss, rtol=1e-5)
 np.testing.assert_allclose(two_weights, one_weights, atol=1e-5)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.polars_example_gen.records import RecordLayout
+from components.polars_example_gen.record_layout import RecordLayout
 
 ROWS = 50
 SPEC = {

@@ -1,15 +1,17 @@
 import json
+import pathlib
 
 import numpy as np
 import polars as pl
 import pytest
 
-from components.polars_example_gen.features import FeatureConstants
-from components.pusher import index
 from schemas import features as f
 from schemas import manifest as m
 from schemas.histories import Histories
+from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
+from serving import index
+from serving.search import MovieSearch
 
 HISTORIES = {
     "user_ids": np.array([1, 1, 7]),
@@ -17,7 +19,7 @@ HISTORIES = {
     "stars": np.array([4.5, 3.0, 5.0], np.float32),
     "timestamps": np.array([5, 6, 1 << 33]),
 }
-CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(20)), latest_s=900)
+CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(f.NUM_GENRES)), latest_s=900)
 
 
 def unit(rows, dim, seed=0):
@@ -25,12 +27,24 @@ def unit(rows, dim, seed=0):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def write(directory, embeddings=None, rating_vectors=None, **kwargs):
-    embeddings = unit(50, 8) if embeddings is None else embeddings
-    vectors = Vectors(embeddings, unit(50, 8, seed=2) if rating_vectors is None else rating_vectors)
-    movies = pl.DataFrame({f.MOVIE_ID: np.arange(50) * 3})
-    histories = Histories.of(*HISTORIES.values())
-    return index.write_index(str(directory), 12, vectors, movies, histories, CONSTANTS, "tower", created_s=5, **kwargs)
+def write(directory, embeddings=None, rating_vectors=None, index_factory=index.EXACT):
+    model = pathlib.Path(f"{directory}-model")
+    model.mkdir(exist_ok=True)
+    (model / m.SAVED_MODEL_FILE).write_text("graph")
+    contents = index.IndexContents(
+        vectors=Vectors(
+            unit(50, 8) if embeddings is None else embeddings,
+            unit(50, 8, seed=2) if rating_vectors is None else rating_vectors,
+        ),
+        movies=pl.DataFrame({f.MOVIE_ID: np.arange(50) * 3}),
+        histories=Histories.of(*HISTORIES.values()),
+        constants=CONSTANTS,
+        tower_digest="tower",
+        probe=[1.0] + [0.0] * 7,
+        models={m.MOVIE_TOWER: str(model), m.EVALUATED: str(model)},
+        index_factory=index_factory,
+    )
+    return index.write_index(str(directory), 12, contents, created_s=5)
 
 
 @pytest.mark.parametrize("factory", ["Flat", "HNSW32"])
@@ -42,11 +56,14 @@ def test_an_index_round_trips(tmp_path, factory):
     assert manifest.counts == {"movies": 50, "users": 2, "ratings": 3}
     np.testing.assert_array_equal(loaded.vectors.embeddings, unit(50, 8))
     np.testing.assert_array_equal(loaded.vectors.rating_vectors, unit(50, 8, seed=2))
-    _, rows = loaded.faiss_index.search(unit(5, 8, seed=9), 10)
     expected = np.argsort(-unit(5, 8, seed=9) @ unit(50, 8).T, axis=1)[:, :10]
     if factory == "Flat":
+        assert (loaded.faiss_index, (tmp_path / m.INDEX_FILE).exists()) == (None, False)
+        search = MovieSearch(loaded.vectors.embeddings, loaded.faiss_index)
+        rows = [search.top(user, 10, np.array([], int)).rows for user in unit(5, 8, seed=9)]
         np.testing.assert_array_equal(rows, expected)
     else:
+        _, rows = loaded.faiss_index.search(unit(5, 8, seed=9), 10)
         assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows, expected, strict=True)]) > 0.9
 
 
@@ -55,7 +72,7 @@ def test_an_index_round_trips(tmp_path, factory):
 )
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_a_damaged_file_is_refused(tmp_path, name, damage):
-    write(tmp_path)
+    write(tmp_path, index_factory="HNSW32")
     path = tmp_path / name
     data = path.read_bytes()
     if damage == "remove":
@@ -66,7 +83,7 @@ def test_a_damaged_file_is_refused(tmp_path, name, damage):
         index.read_index(str(tmp_path))
 
 
-@pytest.mark.parametrize("content", [None, "{", json.dumps({"version": 1})])
+@pytest.mark.parametrize("content", [None, "{", json.dumps({"format": m.FORMAT, "version": 1})])
 def test_a_broken_manifest_is_refused(tmp_path, content):
     write(tmp_path)
     path = tmp_path / m.MANIFEST_FILE
@@ -115,25 +132,20 @@ def test_histories_in_another_catalogue(tmp_path):
     assert moved[0:2][1].tolist() == [4.5, 3.0]
 
 
-def test_an_index_of_before_histories_were_mapped(tmp_path):
-    manifest = json.loads(write(tmp_path).to_json())
-    for name in (m.USERS_FILE, m.HISTORIES_FILE):
-        (tmp_path / name).unlink()
-        del manifest["files"][name]
-    columns = dict(zip((f.USER_ID, f.MOVIE_ID, f.RATING, f.TIMESTAMP), HISTORIES.values(), strict=True))
-    columns[f.MOVIE_ID] = columns[f.MOVIE_ID] * 3
-    pl.DataFrame(columns).write_parquet(tmp_path / m.FORMER_HISTORIES_FILE)
-    manifest["files"][m.FORMER_HISTORIES_FILE] = m.sha256(str(tmp_path / m.FORMER_HISTORIES_FILE))
+@pytest.mark.parametrize("found", [None, m.FORMAT + 1])
+def test_another_format_asks_for_a_publication(tmp_path, found):
+    manifest = json.loads(write(tmp_path).to_json()) | {"format": found}
     (tmp_path / m.MANIFEST_FILE).write_text(json.dumps(manifest))
-    assert_histories(index.read_index(str(tmp_path)).histories)
+    with pytest.raises(
+        m.FormatError, match=f"manifest.json: format {found}, this Matinee reads format {m.FORMAT}. Publ"
+    ):
+        index.read_index(str(tmp_path))
 
 
-def test_an_index_of_before_there_were_rating_vectors(tmp_path):
-    """Its embeddings are both, and its user tower takes no history."""
+@pytest.mark.parametrize("name", [m.RATING_VECTORS_FILE, f"{m.MOVIE_TOWER}/{m.SAVED_MODEL_FILE}", m.USERS_FILE])
+def test_a_manifest_that_lists_too_little_is_refused(tmp_path, name):
     manifest = json.loads(write(tmp_path).to_json())
-    (tmp_path / m.RATING_VECTORS_FILE).unlink()
-    del manifest["files"][m.RATING_VECTORS_FILE], manifest["user_inputs"]
+    del manifest["files"][name]
     (tmp_path / m.MANIFEST_FILE).write_text(json.dumps(manifest))
-    loaded = index.read_index(str(tmp_path))
-    np.testing.assert_array_equal(loaded.vectors.rating_vectors, loaded.vectors.embeddings)
-    assert loaded.manifest.user_inputs == list(f.USER_FEATURES)
+    with pytest.raises(RuntimeError, match=f"lists no {name}. Publish the version again"):
+        index.read_index(str(tmp_path))

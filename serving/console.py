@@ -7,8 +7,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
+from serving.answers import Recommendation
 from serving.recommender import Recommender
-from serving.records import Recommendation
 
 _PLAIN_WIDTH = 120
 
@@ -28,7 +28,7 @@ def print_recommendations(
     ratings: list[tuple[int, float]] | None = None,
     n: int = 10,
 ) -> None:
-    """Print recommendations, for a known user with his favourites beside them."""
+    """Print recommendations, for a known user with their favourites beside them."""
     if ratings is not None:
         console.print(recommendation_table(recommender.recommend(ratings=ratings, n=n), "Recommendations"))
         return

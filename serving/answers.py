@@ -55,7 +55,7 @@ class Recommendation(Movie):
     source: str = PERSONAL
     """`personal` or `popular`."""
     because: RatedMovie | None = None
-    """Of the movies that the user liked at least as much as his average, the closest one; None in a popularity list."""
+    """Of the movies that the user rated at least their average, the closest one; None in a popularity list."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Profile:
     stars: np.ndarray
     """`[n]` float32."""
     asked_s: int
-    """The time at which he is asked about, Unix seconds."""
+    """The time at which the user is asked about, Unix seconds."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,6 @@ import pathlib
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import faiss
 import fsspec
@@ -17,16 +16,17 @@ import numpy as np
 import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
-from components.polars_example_gen.features import FeatureConstants
-from schemas import features as f
 from schemas import manifest as m
 from schemas.histories import Histories
+from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
 
 EXACT = "Flat"
 """index_factory of the exact search."""
 
+_VECTORS = {m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE}
 _HISTORIES = {m.USERS_FILE, m.HISTORIES_FILE}
+_MODELS = {f"{folder}/{m.SAVED_MODEL_FILE}" for folder in (m.MOVIE_TOWER, m.EVALUATED)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,8 @@ class EmbeddingIndex:
     """The catalogue, sorted by `movie_id`."""
     histories: Histories
     """Every rating; mapped from the file where that is local."""
-    faiss_index: faiss.Index
+    faiss_index: faiss.Index | None
+    """Of an approximate search; None of the exact one."""
 
     @property
     def constants(self) -> FeatureConstants:
@@ -51,33 +52,36 @@ class EmbeddingIndex:
         )
 
 
-def write_index(
-    directory: str,
-    version: int,
-    vectors: Vectors,
-    movies: pl.DataFrame,
-    histories: Histories,
-    constants: FeatureConstants,
-    tower_digest: str,
-    index_factory: str = EXACT,
-    created_s: float | None = None,
-    models: Mapping[str, str] = MappingProxyType({}),
-    probe: Sequence[float] = (),
-) -> m.Manifest:
+@dataclasses.dataclass(frozen=True)
+class IndexContents:
+    """What an index version is made of."""
+
+    vectors: Vectors
+    """Of every movie."""
+    movies: pl.DataFrame
+    """Catalogue in the order of the vectors."""
+    histories: Histories
+    """Every rating, its movie by its position in `movies`."""
+    constants: FeatureConstants
+    """Constants of the user features."""
+    tower_digest: str
+    """SHA-256 of the user tower's weights."""
+    probe: Sequence[float]
+    """`[dim]` the user tower's embedding of a user without ratings."""
+    models: Mapping[str, str]
+    """Folder -> SavedModel to copy there, of `schemas.manifest.MOVIE_TOWER` and `EVALUATED`."""
+    index_factory: str = EXACT
+    """FAISS index_factory string, such as `Flat` or `HNSW32`."""
+
+
+def write_index(directory: str, version: int, contents: IndexContents, created_s: float | None = None) -> m.Manifest:
     """Write an index to an empty local directory, the manifest last.
 
     Args:
       directory: Where to write; created if missing.
       version: Version of the index.
-      vectors: Of every movie.
-      movies: Catalogue in the order of the vectors.
-      histories: Every rating, its movie by its position in `movies`.
-      constants: Constants of the user features.
-      tower_digest: SHA-256 of the user tower's weights.
-      index_factory: FAISS index_factory string, such as `Flat` or `HNSW32`.
+      contents: What to write; its models lie in local directories.
       created_s: Unix time of the publication; now by default.
-      models: Folder -> local SavedModel to copy there: `schemas.manifest.MOVIE_TOWER` and `EVALUATED`.
-      probe: `[dim]` the user tower's embedding of a user without ratings.
 
     Returns:
       The manifest.
@@ -85,26 +89,29 @@ def write_index(
     Raises:
       ValueError: The rows do not match, an embedding is no unit vector, or FAISS does not know the factory string.
     """
-    embeddings = _checked(vectors.embeddings, movies.height, "embeddings")
-    rating_vectors = _checked(vectors.rating_vectors, movies.height, "rating vectors")
+    movies, histories, constants = contents.movies, contents.histories, contents.constants
+    embeddings = _checked(contents.vectors.embeddings, movies.height, "embeddings")
+    rating_vectors = _checked(contents.vectors.rating_vectors, movies.height, "rating vectors")
     path = pathlib.Path(directory)
     path.mkdir(parents=True, exist_ok=True)
-    faiss.write_index(build_faiss(embeddings, index_factory), str(path / m.INDEX_FILE))
+    if contents.index_factory != EXACT:
+        faiss.write_index(build_faiss(embeddings, contents.index_factory), str(path / m.INDEX_FILE))
     np.save(path / m.EMBEDDINGS_FILE, embeddings)
     np.save(path / m.RATING_VECTORS_FILE, rating_vectors)
     movies.write_parquet(path / m.MOVIES_FILE)
     np.save(path / m.USERS_FILE, histories.users)
     np.save(path / m.HISTORIES_FILE, histories.ratings)
-    for folder, saved_model in models.items():
+    for folder, saved_model in contents.models.items():
         shutil.copytree(saved_model, path / folder)
     files = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
-    weights = tower_digest.encode() + embeddings.tobytes() + rating_vectors.tobytes()
+    weights = contents.tower_digest.encode() + embeddings.tobytes() + rating_vectors.tobytes()
     manifest = m.Manifest(
+        format=m.FORMAT,
         version=version,
         created_s=int(time.time() if created_s is None else created_s),
         dim=embeddings.shape[1],
         metric="inner_product",
-        index_factory=index_factory,
+        index_factory=contents.index_factory,
         counts={"movies": movies.height, "users": len(histories.users), "ratings": len(histories.ratings)},
         model_digest=hashlib.sha256(weights).hexdigest(),
         files={name: m.sha256(str(path / name)) for name in files},
@@ -112,10 +119,9 @@ def write_index(
         genre_means=list(constants.genre_means),
         pseudo_ratings=constants.pseudo_ratings,
         latest_s=constants.latest_s,
-        user_inputs=list(f.USER_TOWER_INPUTS),
-        probe=[float(x) for x in probe],
+        probe=[float(x) for x in contents.probe],
     )
-    (path / m.MANIFEST_FILE).write_text(manifest.to_json())
+    (path / m.MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
 
 
@@ -145,12 +151,15 @@ def read_manifest(directory: str) -> m.Manifest:
     """Read a version's manifest, local or behind a URI.
 
     Raises:
+      FormatError: It is of another format.
       RuntimeError: It is missing or broken.
     """
     path = f"{directory}/{m.MANIFEST_FILE}"
     try:
         with fsspec.open(path, "rb") as file:
             return m.Manifest.from_json(file.read())
+    except m.FormatError as error:
+        raise m.FormatError(f"{path}: {error}") from None
     except (FileNotFoundError, ValueError) as error:
         raise RuntimeError(f"{path} is missing or broken: {error}. Publish the version again") from error
 
@@ -162,26 +171,34 @@ def read_index(directory: str) -> EmbeddingIndex:
       directory: A version's directory, local or behind a URI.
 
     Raises:
+      FormatError: The version is of another format.
       RuntimeError: The manifest is missing or broken, or a file's digest is not the manifest's.
     """
     manifest = read_manifest(directory)
-    tables = {m.FORMER_HISTORIES_FILE} if m.FORMER_HISTORIES_FILE in manifest.files else _HISTORIES
-    required = {m.EMBEDDINGS_FILE, m.MOVIES_FILE, m.INDEX_FILE} | tables
-    if missing := required - manifest.files.keys():
+    exact = manifest.index_factory == EXACT
+    kept = _VECTORS | ({m.MOVIES_FILE} if exact else {m.MOVIES_FILE, m.INDEX_FILE})
+    if missing := (kept | _HISTORIES | _MODELS) - manifest.files.keys():
         raise RuntimeError(f"{directory}/{m.MANIFEST_FILE} lists no {min(missing)}. Publish the version again")
     local = isinstance(fsspec.core.url_to_fs(directory)[0], LocalFileSystem)
-    blobs = _verified(directory, manifest, (required | {m.RATING_VECTORS_FILE}) - (_HISTORIES if local else set()))
-    embeddings = np.load(io.BytesIO(blobs[m.EMBEDDINGS_FILE]))
-    # An index of before there were rating vectors: its embeddings are both.
-    rating_vectors = blobs.get(m.RATING_VECTORS_FILE)
-    movies = pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE]))
+    blobs = _verified(directory, manifest, kept if local else kept | _HISTORIES)
+    embeddings, rating_vectors = (_array(blobs[name]) for name in (m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE))
+    if local:
+        path = fsspec.core.strip_protocol(directory)
+        users, ratings = (np.load(f"{path}/{name}", mmap_mode="r") for name in (m.USERS_FILE, m.HISTORIES_FILE))
+    else:
+        users, ratings = (_array(blobs[name]) for name in (m.USERS_FILE, m.HISTORIES_FILE))
     return EmbeddingIndex(
         manifest=manifest,
-        vectors=Vectors(embeddings, embeddings if rating_vectors is None else np.load(io.BytesIO(rating_vectors))),
-        movies=movies,
-        histories=_histories(directory, blobs, movies),
-        faiss_index=faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8)),
+        vectors=Vectors(embeddings, rating_vectors),
+        movies=pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE])),
+        histories=Histories(users, ratings),
+        faiss_index=None if exact else faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8)),
     )
+
+
+def _array(data: bytes) -> np.ndarray:
+    array: np.ndarray = np.load(io.BytesIO(data))
+    return array
 
 
 def _verified(directory: str, manifest: m.Manifest, kept: set[str]) -> dict[str, bytes]:
@@ -203,16 +220,3 @@ def _verified(directory: str, manifest: m.Manifest, kept: set[str]) -> dict[str,
                 f"{expected[:12]}.... Publish the version again"
             )
     return blobs
-
-
-def _histories(directory: str, blobs: dict[str, bytes], movies: pl.DataFrame) -> Histories:
-    """Take the histories from what was read, or map them from a local directory."""
-    if m.FORMER_HISTORIES_FILE in blobs:
-        frame = pl.read_parquet(io.BytesIO(blobs[m.FORMER_HISTORIES_FILE]))
-        rows = np.searchsorted(movies[f.MOVIE_ID].to_numpy(), frame[f.MOVIE_ID].to_numpy())
-        user_ids, stars, timestamps = (frame[name].to_numpy() for name in (f.USER_ID, f.RATING, f.TIMESTAMP))
-        return Histories.of(user_ids, rows, stars, timestamps)
-    if m.HISTORIES_FILE in blobs:
-        return Histories(*(np.load(io.BytesIO(blobs[name])) for name in (m.USERS_FILE, m.HISTORIES_FILE)))
-    path = fsspec.core.strip_protocol(directory)
-    return Histories(*(np.load(f"{path}/{name}", mmap_mode="r") for name in (m.USERS_FILE, m.HISTORIES_FILE)))

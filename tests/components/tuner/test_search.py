@@ -4,12 +4,14 @@ import dataclasses
 import types
 
 import pytest
-from pydantic import TypeAdapter
 
 from components.trainer.config import TrainerConfig
-from components.trainer.trainer import CONFIG, train, with_hyperparameters
-from components.tuner.tuner import Search, search_space, tuner_fn
+from components.trainer.run_fn import CONFIG, with_hyperparameters
+from components.trainer.training import train
+from components.tuner.search import Search, search_space
+from components.tuner.tuner_fn import tuner_fn
 from schemas import keys
+from schemas.configuration import to_json
 
 GIVEN = TrainerConfig(
     hidden_units=(8,), embedding_dim=4, id_dim=4, batch_size=100, epochs=2, learning_rate=0.01, negatives=20
@@ -50,6 +52,6 @@ def test_a_trial_that_fails_ends_the_search(train_data, tmp_path):
 
 
 def test_several_machines_are_refused(tmp_path):
-    config = TypeAdapter(TrainerConfig).dump_json(dataclasses.replace(GIVEN, strategy="multi_worker"))
+    config = to_json(dataclasses.replace(GIVEN, strategy="multi_worker"))
     with pytest.raises(ValueError, match="--strategy none or mirrored"):
-        tuner_fn(types.SimpleNamespace(custom_config={CONFIG: config.decode()}))
+        tuner_fn(types.SimpleNamespace(custom_config={CONFIG: config}))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,51 +11,51 @@ import tensorflow as tf
 
 from schemas import features as f
 from schemas import signatures as s
-from schemas.vectors import Vectors
+from schemas.vectors import Vectors, column_array
 
 _BATCH = 8192
 
 
 def movie_inputs(catalog: pl.DataFrame) -> dict[str, np.ndarray]:
     """Return the movie tower's raw inputs: `movie_id` `[movies, 1]` int64, the others `[movies, n]` float32."""
-    scalars = (f.MOVIE_ID, *(name for name, length in f.MOVIE_FEATURES.items() if length == 1))
-    inputs = {name: catalog[name].to_numpy()[:, None] for name in scalars}
-    return inputs | {f.MOVIE_GENRES: catalog[f.MOVIE_GENRES].list.to_array(len(f.GENRES)).to_numpy()}
+    names = (f.MOVIE_ID, *f.MOVIE_FEATURES)
+    return {name: column_array(catalog[name]).reshape(catalog.height, f.MOVIE_FEATURES.get(name, 1)) for name in names}
 
 
-def embed_users(model: tf.Module, features: Mapping[str, np.ndarray]) -> Vectors:
+def embed_users(model: Any, features: Mapping[str, np.ndarray]) -> Vectors:
     """Embed users with a loaded model or user tower.
 
     Args:
-      model: SavedModel with the signature `embed_user`. A tower of before there were rating vectors answers one vector,
-        which is both.
-      features: The inputs that it takes, one row a user.
+      model: SavedModel with the signature `embed_user`.
+      features: `schemas.features.USER_TOWER_INPUTS`, one row a user.
     """
     return _run(model.signatures[s.EMBED_USER], features, s.USER_EMBEDDING, s.USER_RATING_VECTOR)
 
 
-def embed_movies(model: tf.Module, catalog: pl.DataFrame) -> Vectors:
-    """Embed every movie of a catalogue with a loaded model or movie tower; see `embed_users`."""
-    signature = model.signatures[s.EMBED_MOVIE]
-    _, taken = signature.structured_input_signature
-    inputs = {name: value for name, value in movie_inputs(catalog).items() if name in taken}
-    return _run(signature, inputs, s.MOVIE_EMBEDDING, s.MOVIE_RATING_VECTOR)
+def embed_movies(model: Any, catalog: pl.DataFrame) -> Vectors:
+    """Embed every movie of a catalogue with a loaded model or movie tower; its signature is `embed_movie`."""
+    return _run(model.signatures[s.EMBED_MOVIE], movie_inputs(catalog), s.MOVIE_EMBEDDING, s.MOVIE_RATING_VECTOR)
 
 
-def _run(signature, features: Mapping[str, np.ndarray], embedding: str, rating_vector: str) -> Vectors:
+def _run(
+    signature: Callable[..., dict[str, tf.Tensor]],
+    features: Mapping[str, np.ndarray],
+    embedding: str,
+    rating_vector: str,
+) -> Vectors:
     rows = len(next(iter(features.values())))
     parts = []
     for begin in range(0, max(rows, 1), _BATCH):
         answer = signature(**{name: tf.constant(value[begin : begin + _BATCH]) for name, value in features.items()})
-        parts.append(Vectors(answer[embedding].numpy(), answer.get(rating_vector, answer[embedding]).numpy()))
+        parts.append(Vectors(answer[embedding].numpy(), answer[rating_vector].numpy()))
     return Vectors.concatenate(parts)
 
 
 class Towers:
     """Both towers of a Model artifact."""
 
-    def __init__(self, model_uri: str, saved_model: str = s.SERVING_DIR) -> None:
-        """Load one of its SavedModels: `schemas.signatures.SERVING_DIR` or `EVALUATED_DIR`."""
+    def __init__(self, model_uri: str, saved_model: str = s.PUBLISHED_DIR) -> None:
+        """Load one of its SavedModels: `schemas.signatures.PUBLISHED_DIR` or `EVALUATED_DIR`."""
         self.user_tower_dir = f"{model_uri}/{s.USER_TOWER_DIR}"
         self.movie_tower_dir = f"{model_uri}/{s.MOVIE_TOWER_DIR}"
         self.evaluated_dir = f"{model_uri}/{s.EVALUATED_DIR}"

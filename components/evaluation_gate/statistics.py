@@ -1,0 +1,48 @@
+"""Errors of predicted ratings, and intervals of any metric over users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats
+
+from schemas import features as f
+from schemas.evaluation import RatingError
+
+_RESAMPLES = 1000
+_DRAWN_AT_ONCE = 4 << 20
+"""Values that the bootstrap draws at a time: by default it draws all, 1,000 times as many as there are."""
+
+
+def rating_error(predicted: np.ndarray, stars: np.ndarray) -> RatingError:
+    """Compute RMSE and MAE in stars over all rows, predictions clipped to the scale; 0 for no rows."""
+    if not len(stars):
+        return RatingError(rmse=0.0, mae=0.0, ratings=0)
+    error = np.clip(predicted, f.RATING_MIN, f.RATING_MAX).astype(np.float64) - stars
+    return RatingError(rmse=float(np.sqrt(np.mean(error**2))), mae=float(np.abs(error).mean()), ratings=len(stars))
+
+
+def interval(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a statistic.
+
+    Args:
+      statistic: Function of the samples and `axis`.
+      *samples: `[n]` each, of the same users, which are drawn together.
+    """
+    result = stats.bootstrap(
+        samples,
+        statistic,
+        n_resamples=_RESAMPLES,
+        batch=max(_DRAWN_AT_ONCE // len(samples[0]), 1),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        random_state=0,
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def root_mean_square(squared: np.ndarray, ratings: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the RMSE of users' sums of squared errors and numbers of ratings, for `interval`."""
+    return np.sqrt(squared.sum(axis) / ratings.sum(axis))

@@ -1,0 +1,35 @@
+"""Configuration of PolarsExampleGen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from schemas.configuration import FROZEN
+
+
+@dataclass(frozen=True, config=FROZEN)
+class ExampleGenConfig:
+    """How the data set is read and split."""
+
+    on_bad_rows: Literal["fail", "drop"] = "fail"
+    """What a bad row does: reject the data set, or be counted and left out."""
+    max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """With drop, the largest share of bad rows."""
+    eval_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of each user's ratings that is held out for evaluation, the last by time."""
+    min_ratings: Annotated[int, Field(ge=1)] = 5
+    """Users with fewer ratings than this are train only."""
+    eval_after_s: int | None = None
+    """Cut-off as Unix time in seconds: ratings at or after it are held out, instead of the share per user."""
+    rows_per_shard: Annotated[int, Field(ge=1)] = 500_000
+    """Ratings per user partition, which is the most that a worker holds, and per shard."""
+    chunk_bytes: Annotated[int, Field(ge=1024)] = 32 << 20
+    """Bytes of a CSV file that are read at a time."""
+    sample_rows: Annotated[int, Field(ge=1)] = 1_000_000
+    """Train ratings, about, from which statistics, the constants of Transform and its vocabulary of movies are taken:
+    a random sample where there are more."""
+    shuffle_seed: int = 0
+    """Seed of the order of the examples and of the samples; the Trainer has its own."""

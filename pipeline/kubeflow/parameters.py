@@ -1,0 +1,14 @@
+"""Run-time parameters of a compiled pipeline."""
+
+from __future__ import annotations
+
+DATA = "data"
+"""Run-time parameter of the data set; the others are named as the components' parameters that they set."""
+RUNTIME_SECTIONS = ("data", "trainer", "tuner", "gate", "pusher")
+"""Sections of the configuration that a run may change: those that a component reads. One parameter each and not one in
+all: a step whose own section is the same stays cached."""
+
+
+def config_parameter(section: str) -> str:
+    """Return the name of the run-time parameter that holds a section's JSON."""
+    return f"{section}_config"
