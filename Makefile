@@ -24,9 +24,11 @@ run: install  ## Run the pipeline on the embedded sample (or DATA=...) and print
 test: install  ## Run all tests
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-lint: install  ## Check style
+lint: install  ## Check style, types and the direction of imports
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/mypy
 
 LOCK = uv pip compile --universal --no-emit-index-url --generate-hashes --python-version 3.10 setup.py
 

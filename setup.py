@@ -72,16 +72,18 @@ setup(
     name="matinee",
     version="0.1.0",
     description="Two-tower movie recommendations, trained on TFX and served from an embedding index",
-    long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").exists() else "",
     long_description_content_type="text/markdown",
+    license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(
         include=[f"{name}{rest}" for name in ("pipeline", "components", "schemas", "serving") for rest in ("", ".*")]
     ),
     package_data={
-        "components": ["evaluation_gate/report/page.html"],
-        "schemas": ["*.pbtxt"],
-        "serving": ["page/*", "deploy/*", "deploy/kubernetes/*"],
+        "components": ["py.typed", "evaluation_gate/report/page.html"],
+        "pipeline": ["py.typed"],
+        "schemas": ["py.typed", "*.pbtxt"],
+        "serving": ["py.typed", "page/*", "deploy/*", "deploy/kubernetes/*"],
     },
     install_requires=CORE,
     extras_require={

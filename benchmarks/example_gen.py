@@ -88,7 +88,7 @@ def main(
             "CsvExampleGen": (csv_executor.Executor, csv_properties, 4),
             "PolarsExampleGen": (polars_executor.Executor, PolarsExampleGen(data).exec_properties, 66),
         }
-        runs = {name: [] for name in contenders}
+        runs: dict[str, list[tuple[float, int]]] = {name: [] for name in contenders}
         for _ in range(repeats):
             for name, (executor_class, properties, _) in contenders.items():
                 runs[name].append(execute(executor_class, properties, root / "out"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -107,24 +109,30 @@ class Scored:
             "-" if self.squared_error is None else _cell(statistics.root_mean_square, self.squared_error, self.ratings)
         )
         rank = ["-"] * 3
-        if self.recall is not None:
+        if self.recall is not None and self.ndcg is not None:
             rank = [_cell(np.mean, self.recall), _cell(np.mean, self.ndcg), f"{self.coverage:.3f}"]
         return [rmse, *rank]
 
 
 def mean_of(seeds: list[Scored]) -> Scored:
     """Average seeds per user; of squared errors, too, so that the RMSE is that of the mean squared error."""
-    first = seeds[0]
+
+    def mean(values: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        found = [value for value in values if value is not None]
+        return np.mean(found, axis=0) if found else None
+
     return Scored(
-        None if first.squared_error is None else np.mean([s.squared_error for s in seeds], axis=0),
-        first.ratings,
-        None if first.recall is None else np.mean([s.recall for s in seeds], axis=0),
-        None if first.ndcg is None else np.mean([s.ndcg for s in seeds], axis=0),
+        mean([s.squared_error for s in seeds]),
+        seeds[0].ratings,
+        mean([s.recall for s in seeds]),
+        mean([s.ndcg for s in seeds]),
         float(np.mean([s.coverage for s in seeds])),
     )
 
 
-def score(held: HeldOut, predicted: np.ndarray | None, scores_of=None) -> Scored:
+def score(
+    held: HeldOut, predicted: np.ndarray | None, scores_of: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Scored:
     """Score a model.
 
     Args:
@@ -145,12 +153,12 @@ def score(held: HeldOut, predicted: np.ndarray | None, scores_of=None) -> Scored
     return Scored(
         squared,
         np.bincount(user, minlength=users),
-        ranking and ranking.recall,
-        ranking and ranking.ndcg,
+        ranking.recall if ranking else None,
+        ranking.ndcg if ranking else None,
         ranking.coverage if ranking else 0.0,
     )
 
 
-def _cell(statistic, *samples: np.ndarray) -> str:
+def _cell(statistic: Callable[..., Any], *samples: np.ndarray) -> str:
     low, high = statistics.interval(statistic, *samples)
     return f"{statistic(*samples):.4f} ({low:.3f} to {high:.3f})"

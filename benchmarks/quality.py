@@ -60,9 +60,11 @@ def score_recommender(held: heldout.HeldOut, recommender: Recommender) -> heldou
 
 def score_peers(held: heldout.HeldOut) -> dict[str, tuple[str, heldout.Scored]]:
     """Score every peer with the setting that is best on an inner split: name -> setting, score."""
-    inner, best = held.inner(), {}
+    inner = held.inner()
+    best: dict[str, tuple[float, str]] = {}
     for peer in peers.ranking_peers(inner):
-        ndcg = float(np.mean(heldout.score(inner, None, peer.scores_of).ndcg))
+        found = heldout.score(inner, None, peer.scores_of).ndcg
+        ndcg = 0.0 if found is None else float(np.mean(found))
         _LOG.print(f"{peer.name} {peer.setting}: NDCG@10 {ndcg:.4f} on the inner split")
         best[peer.name] = max(best.get(peer.name, (-1.0, "")), (ndcg, peer.setting))
     results = {peer.name: ("", heldout.score(held, peer.predicted)) for peer in peers.rating_peers(held)}

@@ -58,7 +58,7 @@ class Monitor:
 
     def __init__(self, results: pathlib.Path) -> None:
         self._results, self._usage = results, Usage()
-        self.found: dict[str, dict] = json.loads(results.read_text()) if results.exists() else {}
+        self.found: dict[str, dict] = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
         self._process = psutil.Process()
         threading.Thread(target=self._watch, daemon=True).start()
 

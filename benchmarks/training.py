@@ -29,7 +29,7 @@ from components.trainer.train_data import TrainData, load_data
 from components.trainer.training import compiled_model, train_batches
 from pipeline.artifacts import newest
 from schemas import keys
-from schemas.ingest import IS_TRAIN
+from schemas.ingest import EVAL, IS_TRAIN, TRAIN
 
 _WARM_UP_STEPS = 10
 
@@ -53,13 +53,13 @@ class Stopwatch(keras.callbacks.Callback):
 def train_data_of(output: pathlib.Path) -> TrainData:
     """Load what a run's Trainer was given."""
     examples, transform = newest(output, "examples"), newest(output, "transform_graph")
-    files = ([f"{examples}/Split-{split}/*"] for split in ("train", "eval"))
+    train_files, eval_files = ([f"{examples}/Split-{split}/*"] for split in (TRAIN, EVAL))
     catalog, histories = (newest(output, key) for key in (keys.MOVIE_CATALOG, keys.USER_HISTORIES))
     is_train = pl.col(IS_TRAIN)
-    rows = (
-        pl.scan_parquet(histories / "*.parquet").select(train=is_train.sum(), eval=(~is_train).sum()).collect().row(0)
-    )
-    return load_data(*files, tft.TFTransformOutput(str(transform)), str(catalog), str(histories), *rows)
+    counts = pl.scan_parquet(histories / "*.parquet").select(train=is_train.sum(), eval=(~is_train).sum()).collect()
+    train_rows, eval_rows = counts.row(0)
+    graph = tft.TFTransformOutput(str(transform))
+    return load_data(train_files, eval_files, graph, str(catalog), str(histories), train_rows, eval_rows)
 
 
 def main(

@@ -9,7 +9,7 @@ import pathlib
 import shutil
 import uuid
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -20,7 +20,7 @@ from pipeline import options
 from pipeline.artifacts import newest
 from pipeline.data_sample import SampleConfig, write_sample
 from schemas import keys
-from schemas.configuration import build
+from schemas.configuration import build, fields_of
 from serving.config import ServiceConfig, TowerConfig
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ _PANELS = {
     "kubeflow": "Cluster",
 }
 _RUN_SECTIONS = {name: cls for name, cls in run_config.sections().items() if name != "kubeflow"}
+_Config = TypeVar("_Config")
 _SERVE_SECTIONS = {"service": ServiceConfig, "tower": TowerConfig}
 _SERVE_PANELS = {"service": "HTTP service", "tower": "User tower"}
 
@@ -120,7 +121,9 @@ def _run(
 app.command("run")(options.with_options(_run, _RUN_SECTIONS, _PANELS))
 
 
-def _run_pipeline(settings, data: str, output: str, serving_dir: str, cache: bool, user: int | None) -> None:
+def _run_pipeline(
+    settings: run_config.RunConfig, data: str, output: str, serving_dir: str, cache: bool, user: int | None
+) -> None:
     from pipeline.terminal import RunView, redirected_to
 
     log = pathlib.Path(output) / "logs" / f"run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
@@ -209,19 +212,21 @@ def submit(
     token: Annotated[str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token")] = None,
 ) -> None:
     """Run a compiled pipeline on Kubeflow Pipelines, print its URL and follow it."""
+    from pipeline.kubeflow import parameters
     from pipeline.kubeflow.submit import SUCCEEDED, Endpoint, changed_configs
     from pipeline.terminal import silenced
 
     changed = changed_configs(package, settings) if settings else {}
     with silenced():
+        from components.polars_example_gen.component import DATA_FINGERPRINT
         from pipeline.kubeflow import compiler
 
         target = Endpoint(endpoint, token)
     given = {
-        compiler.DATA: data,
-        compiler.SERVING_DIR: serving_dir,
+        parameters.DATA: data,
+        keys.SERVING_DIR: serving_dir,
         # What cannot be read from here gets a fingerprint that no earlier run had.
-        compiler.DATA_FINGERPRINT: (compiler.fingerprint(data) or uuid.uuid4().hex) if data else None,
+        DATA_FINGERPRINT: (compiler.fingerprint(data) or uuid.uuid4().hex) if data else None,
         **changed,
     }
     arguments = {name: value for name, value in given.items() if value is not None}
@@ -290,11 +295,11 @@ def _serve(
     from serving.server import serve
 
     given = {name: value for name, value in overrides.items() if value is not None}
-    parts = [
-        build(cls, {name: given[name] for name in cls.__pydantic_fields__ if name in given})
-        for cls in _SERVE_SECTIONS.values()
-    ]
-    serve(serving_dir, *parts)
+
+    def part(cls: type[_Config]) -> _Config:
+        return build(cls, {name: given[name] for name in fields_of(cls) if name in given})
+
+    serve(serving_dir, part(ServiceConfig), part(TowerConfig))
 
 
 app.command("serve")(options.with_options(_serve, _SERVE_SECTIONS, _SERVE_PANELS))

@@ -17,7 +17,7 @@ from components.pusher.config import PusherConfig
 from components.trainer.config import TrainerConfig
 from components.tuner.config import TunerConfig
 from pipeline.kubeflow.config import KubeflowConfig
-from schemas.configuration import FROZEN, build
+from schemas.configuration import FROZEN, build, fields_of
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -73,7 +73,7 @@ def load(path: str | None, overrides: dict[str, Any]) -> RunConfig:
         raise ValueError(f"cannot read the configuration {path}: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds no sections; expected {', '.join(sections())}")
-    owners = {name: section for section, cls in sections().items() for name in cls.__pydantic_fields__}
+    owners = {name: section for section, cls in sections().items() for name in fields_of(cls)}
     for name, value in overrides.items():
         if value is not None:
             values.setdefault(owners[name], {})[name] = value

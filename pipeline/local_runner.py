@@ -10,6 +10,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import filelock
 from ml_metadata.proto import metadata_store_pb2
@@ -97,7 +98,7 @@ class LocalRunner(local_dag_runner.LocalDagRunner):
             self._on_end(self.results[-1])
 
 
-def _outputs(store, execution_id: int) -> tuple[bool, dict[str, metadata_store_pb2.Artifact]]:
+def _outputs(store: Any, execution_id: int) -> tuple[bool, dict[str, metadata_store_pb2.Artifact]]:
     (execution,) = store.get_executions_by_id([execution_id])
     events = [
         event

@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from schemas.configuration import fields_of
+
 
 def options_of(title: str, cls: type) -> list[inspect.Parameter]:
     """Make one option of every field of a configuration class.
@@ -22,7 +24,7 @@ def options_of(title: str, cls: type) -> list[inspect.Parameter]:
       Keyword parameters whose value is None where the option is not given.
     """
     parameters = []
-    for name, field in cls.__pydantic_fields__.items():
+    for name, field in fields_of(cls).items():
         base = _plain(field.annotation)
         if typing.get_origin(base) is dict:
             continue  # A table is for the file.
@@ -67,7 +69,7 @@ def with_options(
     tuples = {
         name
         for cls in sections.values()
-        for name, field in cls.__pydantic_fields__.items()
+        for name, field in fields_of(cls).items()
         if typing.get_origin(_plain(field.annotation)) is tuple
     }
 
@@ -78,7 +80,7 @@ def with_options(
         return command(**kwargs)
 
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__signature__ = signature.replace(parameters=own + extra)
+    vars(wrapped)["__signature__"] = signature.replace(parameters=own + extra)
     wrapped.__annotations__ = {p.name: p.annotation for p in own + extra}
     return wrapped
 

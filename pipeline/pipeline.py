@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tfx import components as tfx_components
 from tfx.orchestration import pipeline as tfx_pipeline
@@ -46,7 +47,7 @@ def create_pipeline(
     parameters: Parameters,
     pipeline_root: str,
     serving_dir_id: str = "",
-    metadata_connection_config=None,
+    metadata_connection_config: Any = None,
     enable_cache: bool = True,
     pipeline_name: str = PIPELINE_NAME,
 ) -> tfx_pipeline.Pipeline:

@@ -102,7 +102,8 @@ class RunView(logging.Handler):
 
     def __init__(self, console: Console) -> None:
         super().__init__()
-        self._console, self._status = console, None
+        self._console = console
+        self._status: Status | None = None
         self._node, self._begin = "", 0.0
         self._stages: dict[tuple[str, str], Stage] = {}
         self._note, self._latest = "", 0.0
@@ -143,11 +144,12 @@ class RunView(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a progress record."""
+        said = vars(record)  # What `progress.advance` puts in.
         # What is done when a stage is first heard of was begun when the last one was heard of.
-        stage = self._stages.setdefault((record.stage, record.unit), Stage(self._latest))
-        stage.done += record.amount
-        stage.total = record.total
-        self._note, self._latest = record.note, time.perf_counter()
+        stage = self._stages.setdefault((said["stage"], said["unit"]), Stage(self._latest))
+        stage.done += said["amount"]
+        stage.total = said["total"]
+        self._note, self._latest = said["note"], time.perf_counter()
         if self._status:
             self._status.update(self._live())
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 FROZEN = ConfigDict(use_attribute_docstrings=True, extra="forbid", allow_inf_nan=False)
 """Passed to `pydantic.dataclasses.dataclass(frozen=True, config=FROZEN)`."""
@@ -19,6 +20,12 @@ CONFIG = "config"
 """Exec property that holds a component's configuration."""
 
 _Config = TypeVar("_Config")
+
+
+def fields_of(cls: type) -> dict[str, FieldInfo]:
+    """Return the fields of a configuration class, with what is documented of each."""
+    fields: dict[str, FieldInfo] = getattr(cls, "__pydantic_fields__")  # noqa: B009  Unknown to the type checker.
+    return fields
 
 
 def build(cls: type[_Config], values: Any, where: str = "the options") -> _Config:

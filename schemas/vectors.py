@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,9 @@ class Vectors:
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+    def __iter__(self) -> Iterator[Vectors]:
+        return (self[row] for row in range(len(self)))
 
     def __getitem__(self, rows: int | slice | np.ndarray) -> Vectors:
         return Vectors(self.embeddings[rows], self.rating_vectors[rows])

@@ -6,7 +6,7 @@ import contextlib
 import math
 import pathlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Annotated
 
 import anyio
@@ -84,7 +84,7 @@ def create_app(
     return app
 
 
-def _key_check(key_file: str):
+def _key_check(key_file: str) -> Callable[..., Awaitable[None]]:
     try:
         expected = pathlib.Path(key_file).read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -100,7 +100,13 @@ def _key_check(key_file: str):
 
 
 def _handle_errors(app: FastAPI) -> None:
-    def problem(request: Request, status: int, detail: str, errors=(), headers=None) -> JSONResponse:
+    def problem(
+        request: Request,
+        status: int,
+        detail: str,
+        errors: Iterable[api.FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> JSONResponse:
         body = api.Problem(detail=detail, request_id=request.state.request_id, errors=list(errors))
         return JSONResponse(body.model_dump(), status, headers)
 

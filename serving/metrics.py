@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -13,7 +15,7 @@ class Metrics:
     def __init__(self) -> None:
         """Register the metrics."""
         self.registry = CollectorRegistry()
-        metric = {"namespace": "matinee", "registry": self.registry}
+        metric: dict[str, Any] = {"namespace": "matinee", "registry": self.registry}
         self.requests = Counter("requests", "Requests answered", ["method", "route", "status"], **metric)
         self.latency = Histogram(
             "request_seconds", "Time to answer a request", ["method", "route"], buckets=_SECONDS, **metric

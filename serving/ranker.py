@@ -80,11 +80,11 @@ class Ranker:
           ValueError: Neither or both are given, a movie is rated twice, or a rating is off the scale.
           UnknownIdError: The user or a movie is unknown.
         """
-        if (user_id is None) == (ratings is None):
-            raise ValueError("pass either user_id or ratings")
-        if user_id is not None:
+        if user_id is not None and ratings is None:
             rows, stars, timestamps = self._histories[self._slice(user_id)]
             return Profile(rows, stars, int(timestamps[-1]))
+        if user_id is not None or ratings is None:
+            raise ValueError("pass either user_id or ratings")
         pairs = list(ratings)
         rows = self.rows([movie for movie, _ in pairs])
         stars = np.array([stars for _, stars in pairs], np.float32)
@@ -247,7 +247,7 @@ class Ranker:
             hits = self.search.diversify(hits, request.n, request.diversity)
         liked = profile.stars >= profile.stars.mean()
         rows, stars = profile.rows[liked], profile.stars[liked]
-        nearest = self.search.nearest(hits.rows, rows) if len(hits.rows) else []
+        nearest = self.search.nearest(hits.rows, rows) if len(hits.rows) else np.array([], np.int64)
         return [
             Recommendation(
                 *movie,
@@ -270,7 +270,7 @@ class Ranker:
             )
         return slice(int(self._offsets[place]), int(self._offsets[place + 1]))
 
-    def _movies(self, rows: Sequence[int]) -> list[tuple[int, str, tuple[str, ...], int | None]]:
+    def _movies(self, rows: Iterable[int]) -> list[tuple[int, str, tuple[str, ...], int | None]]:
         return [
             (int(self._movie_ids[row]), self._title[row], self._genre_sets[self._genre_set[row]], self._years[row])
             for row in rows

@@ -55,7 +55,7 @@ class MovieSearch:
             graph that skips most of its nodes misses what it looks for.
         """
         if self._approximate is not None and allowed is None:
-            rows = self._near(user, n, hidden)
+            rows = self._near(self._approximate, user, n, hidden)
             if len(rows) == n:
                 return self._best(user, rows, n)
         return self._best(user, _candidates(self._masked(self.embeddings @ user, hidden, allowed), n), n)
@@ -108,9 +108,10 @@ class MovieSearch:
         """Return for each of `rows` the place in `among` of the movie with the highest cosine to it."""
         return np.argmax(self.embeddings[rows] @ self.embeddings[among].T, axis=1)
 
-    def _near(self, user: np.ndarray, n: int, hidden: np.ndarray) -> np.ndarray:
+    @staticmethod
+    def _near(approximate: faiss.Index, user: np.ndarray, n: int, hidden: np.ndarray) -> np.ndarray:
         """Search the FAISS index, stepping over hidden movies; the exact search takes over where it finds too few."""
-        index = faiss.downcast_index(self._approximate)
+        index = faiss.downcast_index(approximate)
         selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(hidden.astype(np.int64))) if len(hidden) else None
         if isinstance(index, faiss.IndexHNSW):
             parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=max(_MIN_EF, 4 * n))

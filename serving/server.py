@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 import uvicorn
@@ -44,7 +45,7 @@ def serve(serving_dir: str, service: ServiceConfig, tower: TowerConfig) -> None:
 
 def configure_logs(level: str) -> None:
     """Write every log line, uvicorn's as well, as one JSON object to standard error."""
-    shared = [
+    shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper("iso"),
         structlog.processors.format_exc_info,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -86,8 +87,12 @@ def measure(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int 
         fitted,
         {name: predict(user, movie) for name, predict in predictions.items()},
         task,
-        {name: rank(task, lambda rows, of=of: of(task.users[rows])) for name, of in scores.items()},
+        {name: _ranked(task, of) for name, of in scores.items()},
     )
+
+
+def _ranked(task: RankingTask, scores_of: Callable[[np.ndarray], np.ndarray]) -> Ranking:
+    return rank(task, lambda rows: scores_of(task.users[rows]))
 
 
 def evaluate(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int = 0) -> Measures:
@@ -115,8 +120,8 @@ def compare(data: Dataset, candidate: Embeddings, served: Embeddings, max_rankin
     task = ranking_task(data.user, data.movie, data.stars, data.train, data.catalog.height, max_ranking_users, seed=0)
 
     def quality(model: Embeddings) -> Quality:
-        ranking = rank(task, lambda part: model.scores(task.users[part]))
-        return Quality(**dict(rating_error(model.predict(user, movie), stars)), **dict(ranking.summary()))
+        error = rating_error(model.predict(user, movie), stars)
+        return Quality(**dict(error), **dict(_ranked(task, model.scores).summary()))
 
     return Comparison(candidate=quality(candidate), served=quality(served))
 

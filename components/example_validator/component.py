@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tfx import components as tfx_components
 from tfx import types
-from tfx.components.example_validator import executor as tfx_executor
-from tfx.dsl.components.base import executor_spec
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import channel, component_spec, standard_artifacts, standard_component_specs
+from tfx.utils import json_utils
 
-from components.example_validator.anomalies import describe, read
+from components import code_hash
+from components.example_validator import executor
 
 
-class Executor(tfx_executor.Executor):
-    """Validates statistics against the schema and fails on any anomaly."""
+class StrictExampleValidatorSpec(component_spec.ComponentSpec):
+    """ExampleValidator's, and the hash of the code."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ):
-        """Write the anomalies as TFX does, then stop if there are any.
-
-        Args:
-          input_dict: `statistics`, `schema`.
-          output_dict: `anomalies`.
-          exec_properties: `exclude_splits`.
-
-        Raises:
-          ValueError: A feature breaks the schema; the message names split, feature and reason.
-        """
-        result = super().Do(input_dict, output_dict, exec_properties)
-        artifact = artifact_utils.get_single_instance(output_dict[standard_component_specs.ANOMALIES_KEY])
-        found = read(artifact.uri)
-        if found:
-            raise ValueError(describe(found))
-        return result
+    PARAMETERS = {
+        **standard_component_specs.ExampleValidatorSpec.PARAMETERS,
+        code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = standard_component_specs.ExampleValidatorSpec.INPUTS
+    OUTPUTS = standard_component_specs.ExampleValidatorSpec.OUTPUTS
 
 
 class StrictExampleValidator(tfx_components.ExampleValidator):
     """Stops the pipeline before training if a feature breaks the schema."""
 
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+    SPEC_CLASS = StrictExampleValidatorSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, statistics: types.BaseChannel, schema: types.BaseChannel) -> None:
+        """Create the component.
+
+        Args:
+          statistics: Statistics of the examples; every split of them is looked at.
+          schema: What the examples must be like.
+        """
+        # BaseComponent's, not the parent's: ExampleValidator builds its own spec.
+        base_component.BaseComponent.__init__(
+            self,
+            spec=StrictExampleValidatorSpec(
+                statistics=statistics,
+                schema=schema,
+                exclude_splits=json_utils.dumps([]),
+                code_hash=code_hash.of(executor.__name__),
+                anomalies=channel.Channel(type=standard_artifacts.ExampleAnomalies),
+            ),
+        )

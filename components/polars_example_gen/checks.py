@@ -100,7 +100,9 @@ class BadInputError(ValueError):
 
 def merge_reports(reports: Iterable[Report]) -> Report:
     """Add reports up."""
-    rows, counts, samples = 0, collections.Counter(), []
+    rows = 0
+    samples: list[BadRow] = []
+    counts: collections.Counter[str] = collections.Counter()
     for report in reports:
         rows += report.rows
         counts.update(report.counts)

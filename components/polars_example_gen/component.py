@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfx.components.example_gen import component as example_gen
 from tfx.components.example_gen import utils
 from tfx.dsl.components.base import base_beam_component, executor_spec
@@ -26,7 +28,7 @@ class PolarsExampleGenSpec(component_spec.ComponentSpec):
         DATA_FINGERPRINT: component_spec.ExecutionParameter(type=str),
         code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {}
+    INPUTS: dict[str, Any] = {}
     OUTPUTS = {
         standard_component_specs.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
         keys.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),

@@ -5,6 +5,8 @@ The stock driver fingerprints size and modification time: it misses after a touc
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfx.components.example_gen import driver, input_processor
 
 from components.polars_example_gen import source
@@ -33,6 +35,7 @@ class ContentHashInputProcessor(input_processor.InputProcessor):
     def get_latest_version(self, span: int) -> int | None:
         """Return no version."""
         del span
+        return None
 
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
         """Return the SHA-256 of the data."""
@@ -43,7 +46,9 @@ class ContentHashInputProcessor(input_processor.InputProcessor):
 class Driver(driver.FileBasedDriver):
     """Resolves the input by its content."""
 
-    def get_input_processor(self, splits, range_config=None, input_base_uri=None) -> ContentHashInputProcessor:
+    def get_input_processor(
+        self, splits: Any, range_config: Any = None, input_base_uri: str | None = None
+    ) -> ContentHashInputProcessor:
         """Return the processor for a data set."""
         del splits, range_config
-        return ContentHashInputProcessor(input_base_uri)
+        return ContentHashInputProcessor(input_base_uri or "")

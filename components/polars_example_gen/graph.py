@@ -126,7 +126,8 @@ class SplitPartition(beam.DoFn):
         yield partition, pack(split)
 
     def _report(self, duplicates: pl.DataFrame) -> checks.Report:
-        samples, job = (), self._job
+        job = self._job
+        samples: tuple[checks.BadRow, ...] = ()
         if job.config.on_bad_rows == checks.FAIL:  # To find the line the whole table is read again: only for an error.
             user, movie = duplicates.row(0)[:2]
             samples = (ratings.locate_duplicate(job.source, job.header, user, movie, job.config.chunk_bytes),)
@@ -211,7 +212,8 @@ def _merge_statistics(parts: Iterable[bytes]) -> bytes:
 
 
 def _merge_results(parts: Iterable[str]) -> str:
-    reports, counts = [], {}
+    reports: list[checks.Report] = []
+    counts: dict[str, int] = {}
     for part in map(json.loads, parts):
         if "report" in part:
             reports.append(checks.Report.from_dict(part["report"]))

@@ -67,7 +67,8 @@ def feature_constants(statistics: pl.DataFrame, catalog: pl.DataFrame) -> Featur
     mean = total.sum() / count.sum()
     genre_count, genre_total = genres.T @ count, genres.T @ total
     means = np.where(genre_count > 0, genre_total / np.maximum(genre_count, 1), mean)
-    return FeatureConstants(float(mean), tuple(float(x) for x in means), statistics["latest_s"].max())
+    latest_s = int(statistics["latest_s"].to_numpy().max())
+    return FeatureConstants(float(mean), tuple(float(x) for x in means), latest_s)
 
 
 def movie_features(catalog: pl.DataFrame, statistics: pl.DataFrame, constants: FeatureConstants) -> pl.DataFrame:

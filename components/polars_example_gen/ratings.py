@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import polars as pl
@@ -120,7 +121,7 @@ def _read_lines(
     return _keep_good(typed, problem, typed["line"], source, count_lines, begin)
 
 
-def _fields(lines: pl.Series, header: Header, dtypes: dict[str, pl.DataType]) -> pl.DataFrame:
+def _fields(lines: pl.Series, header: Header, dtypes: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
     """Split CSV lines and cast the wanted columns; null where a field is missing or does not parse."""
     fields = lines.to_frame("line").select(pl.col("line").str.replace_all('"', "").str.split(","))
     return fields.select(
@@ -185,7 +186,14 @@ def _problems(frame: pl.DataFrame, movie_ids: np.ndarray) -> pl.Series:
     ).to_series()
 
 
-def _keep_good(typed, problem, text, source, lines_before, offset) -> tuple[pl.DataFrame, checks.Report]:
+def _keep_good(
+    typed: pl.DataFrame,
+    problem: pl.Series,
+    text: pl.Series,
+    source: Source,
+    lines_before: Callable[[Source, int], int],
+    offset: int,
+) -> tuple[pl.DataFrame, checks.Report]:
     bad = problem.is_not_null()
     if not bad.any():
         return typed.select(*SCHEMA), checks.Report(typed.height)

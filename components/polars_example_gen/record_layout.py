@@ -8,6 +8,7 @@ times as long (docs/scaling.md).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -28,7 +29,7 @@ class RecordLayout:
           floats: Name of a float feature -> number of its values.
           integers: The same of the integer features.
         """
-        formats = {name: ("<f4", (n,)) for name, n in floats.items()}
+        formats: dict[str, Any] = {name: ("<f4", (n,)) for name, n in floats.items()}
         formats |= {name: ("u1", (n, _VARINT_BYTES)) for name, n in integers.items()}
         entries = [_entry(name, float_list=tf.train.FloatList(value=[0] * n)) for name, n in floats.items()]
         entries += [_entry(name, int64_list=tf.train.Int64List(value=[-1] * n)) for name, n in integers.items()]
@@ -44,7 +45,7 @@ class RecordLayout:
         self._record = bytearray(head + before + features + bytes(4))
         self._example = slice(len(head), len(self._record) - 4)
         offsets.append(self._example.stop)
-        fields = {"names": list(formats), "formats": list(formats.values()), "offsets": offsets}
+        fields: Any = {"names": list(formats), "formats": list(formats.values()), "offsets": offsets}
         self._dtype = np.dtype(fields | {"itemsize": len(self._record)})
         self._floats, self._integers = tuple(floats), tuple(integers)
 

@@ -7,7 +7,7 @@ import io
 import itertools
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -125,7 +125,7 @@ def write_parquet(frame: pl.DataFrame, path: str, tmp_dir: str) -> None:
     _write_then_rename(write, path, tmp_dir)
 
 
-def _write_then_rename(write, path: str, tmp_dir: str) -> None:
+def _write_then_rename(write: Callable[[str], None], path: str, tmp_dir: str) -> None:
     parent, name = path.rsplit("/", 1)
     partial = f"{tmp_dir}/{name}-{uuid.uuid4().hex}"
     for directory in (tmp_dir, parent):

@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import zipfile
 from collections.abc import Iterator
+from typing import IO
 
 import fsspec
 import pyarrow.parquet as pq
@@ -31,9 +32,10 @@ class Source:
         """The file's name without its directory, as error messages show it."""
         return self.path.rsplit("/", 1)[-1]
 
-    def open(self):
+    def open(self) -> IO[bytes]:
         """Open the file for reading bytes."""
-        return fsspec.open(self.path, "rb").open()
+        file: IO[bytes] = fsspec.open(self.path, "rb").open()
+        return file
 
     def size(self) -> int:
         """The file's size in bytes."""

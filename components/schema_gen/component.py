@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfx.components.schema_gen.import_schema_gen import component as tfx_component
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import channel, component_spec, standard_artifacts, standard_component_specs
@@ -18,7 +20,7 @@ class CuratedSchemaGenSpec(component_spec.ComponentSpec):
         **standard_component_specs.ImportSchemaGenSpec.PARAMETERS,
         code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {}
+    INPUTS: dict[str, Any] = {}
     OUTPUTS = standard_component_specs.ImportSchemaGenSpec.OUTPUTS
 
 

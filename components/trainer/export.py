@@ -8,6 +8,7 @@ and the transform; the Keras model, its optimizer with it, stays outside.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -69,11 +70,13 @@ def _embed(tower: Tower, inputs: TowerInputs) -> Callable[[_Tensors], _Tensors]:
     return lambda features: tower(inputs(features), training=False)
 
 
-def _of_tensors(function: Callable[[_Tensors], _Tensors], specs: dict[str, tf.TensorSpec]):
+def _of_tensors(function: Callable[[_Tensors], _Tensors], specs: dict[str, tf.TensorSpec]) -> Any:
+    """Return the concrete function of a signature over tensors."""
     return tf.function(lambda **features: function(features)).get_concrete_function(**specs)
 
 
-def _of_examples(function: Callable[[_Tensors], _Tensors], specs: dict[str, tf.TensorSpec]):
+def _of_examples(function: Callable[[_Tensors], _Tensors], specs: dict[str, tf.TensorSpec]) -> Any:
+    """Return that of a signature over serialized examples."""
     # A history may have any length, or be missing; shorter ones are padded with zeros.
     parsed = {
         name: tf.io.FixedLenFeature(spec.shape[1:], spec.dtype)
@@ -88,7 +91,7 @@ def _of_examples(function: Callable[[_Tensors], _Tensors], specs: dict[str, tf.T
     return tf.function(serve).get_concrete_function(tf.TensorSpec([None], tf.string, name=s.EXAMPLES))
 
 
-def _save(model: keras.Model, inputs: TowerInputs, directory: str, signatures: dict) -> None:
+def _save(model: keras.Model, inputs: TowerInputs, directory: str, signatures: dict[str, Any]) -> None:
     module = tf.Module()
     module.inputs = inputs
     # A Keras 3 variable is not trackable by TensorFlow; the tf.Variable inside is.

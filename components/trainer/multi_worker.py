@@ -52,7 +52,7 @@ class MultiWorkerTwoTower(TwoTower):
     tf.distribute does not do with a dict; and it averages the steps' scalar results over an axis that a scalar lacks.
     """
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if iterator is not None:
             _, _, batches = next(iter(iterator))
             # The worker's own part of the batch tells the shapes as well.

@@ -12,7 +12,7 @@ import tensorflow as tf
 from components import ranking_metrics
 from components.dataset import Dataset
 from components.embedding import movie_inputs
-from components.trainer.tower_inputs import TowerInputs
+from components.trainer.input import Transform
 from schemas import keys
 from schemas import signatures as s
 
@@ -23,7 +23,7 @@ MAX_USERS = 2000
 class RankingMetrics(keras.callbacks.Callback):
     """Adds recall@10 and NDCG@10 over all unseen movies of the catalogue to an epoch's logs."""
 
-    def __init__(self, data: Dataset, inputs: TowerInputs) -> None:
+    def __init__(self, data: Dataset, inputs: Transform) -> None:
         """Prepare the inputs.
 
         Args:
@@ -44,8 +44,10 @@ class RankingMetrics(keras.callbacks.Callback):
         """Whether anyone liked a movie in eval."""
         return bool(len(self._task.users))
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Rank for every user."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Rank for every user; the callbacks behind this one read what is added to the logs."""
+        if logs is None:
+            return
         users = np.asarray(self.model.user_tower(self._users)[s.USER_EMBEDDING])
         movies = np.asarray(self.model.movie_tower(self._movies)[s.MOVIE_EMBEDDING])
         ranking = ranking_metrics.rank(self._task, lambda rows: users[self._task.users[rows]] @ movies.T)

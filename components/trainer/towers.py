@@ -186,7 +186,9 @@ class TwoTower(keras.Model):
             s.SCALED_RATING: _cosine(outputs[s.USER_RATING_VECTOR], outputs[s.MOVIE_RATING_VECTOR]),
         }
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> tf.Tensor:
         """Compute the mixed loss of a batch; see the class."""
         del sample_weight
         loss = ops.mean(ops.square(y_pred[s.SCALED_RATING] - y))
@@ -198,24 +200,27 @@ class TwoTower(keras.Model):
         return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
     def _retrieval_loss(self, x: _Tensors, y: tf.Tensor, training: bool) -> tf.Tensor:
+        negatives = self.negatives
+        if negatives is None:
+            raise RuntimeError("the softmax needs `negatives`: set them before training")
         probability = ((y[:, 0] + 1) / 2) ** self.config.liking_power
         chosen = tf.where(tf.random.uniform(tf.shape(probability)) < probability)[: self.config.softmax_rows, 0]
         rows = {name: tf.gather(values, chosen) for name, values in x.items()}
-        drawn = self.negatives.draw()
+        drawn = negatives.draw()
         # One pass through the tower for both.
         movies = {name: tf.concat([rows[name], values], axis=0) for name, values in drawn.items()}
         embedding = self.movie_tower.embedding(movies, training)
 
         def candidates(part: slice, count: tf.Tensor) -> Candidates:
-            return Candidates(embedding[part], movies[f.MOVIE_ID][part, 0], self.negatives.log_q(count))
+            return Candidates(embedding[part], movies[f.MOVIE_ID][part, 0], negatives.log_q(count))
 
         # A row's own rating is not in its movie's count, in that of the catalogue it is.
         number = tf.size(chosen)
         own = candidates(slice(None, number), tf.exp(rows[f.MOVIE_LOG_COUNT][:, 0]))
-        negatives = candidates(slice(number, None), tf.math.expm1(drawn[f.MOVIE_LOG_COUNT][:, 0]))
-        return sampled_softmax(self.user_tower.embedding(rows, training), own, negatives, self.config.temperature)
+        others = candidates(slice(number, None), tf.math.expm1(drawn[f.MOVIE_LOG_COUNT][:, 0]))
+        return sampled_softmax(self.user_tower.embedding(rows, training), own, others, self.config.temperature)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
         """Update the compiled metrics, which look at the predicted rating alone."""
         return super().compute_metrics(x, y, y_pred[s.SCALED_RATING], sample_weight)
 

@@ -34,7 +34,7 @@ class TrainData:
     """The users' latest train ratings."""
     all_histories: HistoryTable
     """The users' latest ratings, of train and eval."""
-    inputs: TowerInputs
+    inputs: Transform
     """Raw features -> the towers' inputs, for what is not in the examples."""
     ranking: Dataset
     """The catalogue, and a sample of users with eval ratings, whose ranking early stopping looks at."""

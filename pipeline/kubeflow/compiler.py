@@ -48,6 +48,7 @@ def compile_pipeline(config: RunConfig, data: str, serving_dir: str) -> list[dic
     if not config.kubeflow.image:
         raise ValueError("no image; pass --image name@sha256:<digest>, the image that the Dockerfile builds")
     runner = _import_runner()
+    data_fingerprint = fingerprint(data)
     parameters = Parameters(
         data=RuntimeParameter(DATA, str, data),
         serving_dir=RuntimeParameter(SERVING_DIR, str, serving_dir),
@@ -55,7 +56,7 @@ def compile_pipeline(config: RunConfig, data: str, serving_dir: str) -> list[dic
             section: RuntimeParameter(config_parameter(section), str, to_json(getattr(config, section)))
             for section in RUNTIME_SECTIONS
         },
-        data_fingerprint=RuntimeParameter(DATA_FINGERPRINT, str, fingerprint(data)),
+        data_fingerprint=RuntimeParameter(DATA_FINGERPRINT, str, data_fingerprint),
     )
     pipeline = create_pipeline(config, parameters, config.kubeflow.pipeline_root)
     job = runner.KubeflowV2DagRunner(
@@ -67,7 +68,7 @@ def compile_pipeline(config: RunConfig, data: str, serving_dir: str) -> list[dic
     spec = copy.deepcopy(job["pipelineSpec"])
     _set_defaults(spec, parameters)
     # Without a fingerprint, changed data under the same URI would hit the cache.
-    unknown = ("PolarsExampleGen",) if not parameters.data_fingerprint.default else ()
+    unknown = ("PolarsExampleGen",) if not data_fingerprint else ()
     _adapt(spec, config.kubeflow, _NEVER_CACHED + unknown)
     return [spec, *_kubernetes(spec, config.kubeflow)]
 
@@ -85,7 +86,7 @@ def fingerprint(data: str) -> str:
         return ""
 
 
-def _import_runner():
+def _import_runner() -> Any:
     try:
         from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
     except ImportError as error:

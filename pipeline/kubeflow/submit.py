@@ -171,7 +171,7 @@ def changed_configs(package: str, settings: Sequence[str]) -> dict[str, str]:
     changed = {}
     for section, given in values.items():
         parameter = config_parameter(section)
-        compiled = from_json(classes[section], declared[parameter]["defaultValue"])
+        compiled: Any = from_json(classes[section], declared[parameter]["defaultValue"])
         changed[parameter] = to_json(replace(compiled, given, f"--set {section}"))
     return changed
 

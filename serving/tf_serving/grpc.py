@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import (
@@ -60,7 +62,7 @@ class GrpcUserTowers:
         if self._channel is not None:
             await self._channel.close()
 
-    async def call(self, method, request):
+    async def call(self, method: Any, request: Any) -> Any:
         """Call a method, again after a transient failure.
 
         Raises:
@@ -68,7 +70,7 @@ class GrpcUserTowers:
         """
         return await self._resilience.call(lambda: self._call_once(method, request))
 
-    async def _call_once(self, method, request):
+    async def _call_once(self, method: Any, request: Any) -> Any:
         try:
             return await method(request, timeout=self._timeout_s)
         except grpc.aio.AioRpcError as error:
@@ -88,7 +90,7 @@ class GrpcUserTowers:
 class GrpcUserTower:
     """One version of the user tower behind TensorFlow Serving."""
 
-    def __init__(self, towers: GrpcUserTowers, stub, version: int) -> None:
+    def __init__(self, towers: GrpcUserTowers, stub: Any, version: int) -> None:
         self._towers, self._stub, self._version = towers, stub, version
 
     async def embed(self, features: Features) -> Vectors:
