@@ -3,12 +3,14 @@
 import os
 import pathlib
 import shutil
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 import tensorflow as tf
 
+from pipeline import cli
 from pipeline.data_sample import SampleConfig, write_sample
 from tests.workspace import Workspace
 
@@ -38,6 +40,21 @@ def write_data(tmp_path: pathlib.Path):
         return directory
 
     return write
+
+
+@pytest.fixture
+def matinee(monkeypatch, capfd):
+    """Run `matinee` in this process, as its users do; return exit status, output and errors."""
+
+    def call(*arguments):
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["matinee", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capfd.readouterr()
+        return stop.value.code or 0, out, err
+
+    return call
 
 
 @pytest.fixture(scope="session")

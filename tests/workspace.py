@@ -12,6 +12,7 @@ import tempfile
 import pytest
 
 from pipeline import cli
+from tests import forked
 
 ROOT = pathlib.Path(__file__).parents[1]
 FAST = ("--epochs", "2", "--hidden-units", "32", "--batch-size", "256", "--ema-momentum", "0")
@@ -77,16 +78,9 @@ class Workspace:
             out = file.read()
         return subprocess.CompletedProcess(arguments, code, out)
 
-    def start(self, *options: str, fault: str) -> subprocess.Popen:
+    def start(self, *options: str, fault: str) -> forked.Forked:
         """Start `matinee run` as a process of its own, with a fault injected by Python code."""
-        return subprocess.Popen(
-            [sys.executable, "-c", f"{fault}\nfrom pipeline.cli import main\nmain()", *self.arguments(*options)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        return forked.start(f"{fault}\nfrom pipeline.cli import main\nmain()", *self.arguments(*options), session=True)
 
     def states(self, out: str) -> dict[str, str]:
         """Return component name -> state of a run's output."""

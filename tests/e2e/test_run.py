@@ -24,6 +24,7 @@ from schemas.ingest import IS_TRAIN
 from schemas.manifest import EMBEDDING_INDEX
 from serving import Recommender
 from serving.store import ServingStore
+from tests import forked
 
 pytestmark = pytest.mark.e2e
 
@@ -148,6 +149,7 @@ export.export_user_tower = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 """,
     "Pusher, between index and model": """
 from serving.store import ServingStore
+from tests import forked
 put = ServingStore._put
 def _put(self, source, kind, version):
     if kind == "user_tower":
@@ -158,14 +160,23 @@ ServingStore._put = _put
 }
 
 
+CHANGES = {
+    "PolarsExampleGen": ("--shuffle-seed", "9"),
+    "Trainer": ("--seed", "9"),
+    "Pusher, between index and model": ("--index-factory", "HNSW32"),
+}
+"""What makes the component run again; those before it come from the cache."""
+
+
 @pytest.mark.parametrize("where", KILLS)
 def test_a_killed_run_leaves_what_is_served_and_the_next_succeeds(workspace, where):
     (first,) = versions(workspace)
     before = Recommender.load(str(workspace.serving)).recommend(user_id=1)
-    options = ("--seed", "9", "--max-rmse-increase", "1", "--max-recall-decrease", "1")
+    options = (*CHANGES[where], "--max-rmse-increase", "1", "--max-recall-decrease", "1")
     killed = workspace.start(*options, fault=f"import os, signal\n{KILLS[where]}")
     out, _ = killed.communicate(timeout=300)
     assert killed.returncode == -signal.SIGKILL, out
+    assert workspace.states(out).keys() == set(COMPONENTS[: COMPONENTS.index(where.partition(",")[0])])
     assert versions(workspace) == [first]
     assert Recommender.load(str(workspace.serving)).recommend(user_id=1) == before
     done = workspace.run(*options)
@@ -222,14 +233,14 @@ def test_bad_input_names_component_line_and_mend(workspace):
 def test_an_anomaly_stops_the_run_before_training(workspace):
     """A bug in the features would show as values outside the schema."""
     fault = """
-from components.polars_example_gen import features
-original = features.leave_one_out_user_features
+from schemas import features, user_features
+original = user_features.leave_one_out_user_features
 def wrong(*args):
-    rating, count = original(*args)
-    return rating + 9, count
-features.leave_one_out_user_features = wrong
+    values = original(*args)
+    return values | {features.USER_GENRE_RATING: values[features.USER_GENRE_RATING] + 9}
+user_features.leave_one_out_user_features = wrong
 """
-    process = workspace.start("--seed", "7", fault=fault)
+    process = workspace.start("--shuffle-seed", "7", fault=fault)
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 1, out
     failure = (
@@ -302,12 +313,14 @@ def test_no_user_is_recommended_a_rated_movie(finished_output):
 
 def test_the_command_line_recommends(finished):
     workspace, _ = finished
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "recommend"]
-    command += ["--serving-dir", str(workspace.serving), "-n", "5"]
-    for who in (["--user", "42"], ["--rate", "1:5,260:4.5"]):
-        done = subprocess.run([*command, *who], capture_output=True, text=True, check=True, timeout=120)
-        assert len(table_rows(done.stdout)) == 5
-        assert done.stderr == ""
-    unknown = subprocess.run([*command, "--user", "4242"], capture_output=True, text=True, timeout=120)
+    asked = ["recommend", "--serving-dir", str(workspace.serving), "-n", "5"]
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *asked]
+    done = subprocess.run([*command, "--user", "42"], capture_output=True, text=True, check=True, timeout=120)
+    assert len(table_rows(done.stdout)) == 5
+    assert done.stderr == ""
+    new = forked.run("from pipeline.cli import main; main()", *asked, "--rate", "1:5,260:4.5", timeout=120)
+    assert new.returncode == 0, new.stdout
+    assert len(table_rows(new.stdout)) == 5
+    unknown = forked.run("from pipeline.cli import main; main()", *asked, "--user", "4242", timeout=120)
     assert unknown.returncode == 2
-    assert "user 4242 is unknown" in unknown.stderr
+    assert "user 4242 is unknown" in unknown.stdout

@@ -30,6 +30,11 @@ class Compiled:
 
     path: object
     documents: list
+    settings: config.RunConfig
+
+    def trainer(self, **changes):
+        """The compiled Trainer's configuration with some values changed."""
+        return dataclasses.replace(self.settings.trainer, **changes)
 
 
 @pytest.fixture
@@ -40,6 +45,6 @@ def compile_file(tmp_path):
         settings = config.load(None, OVERRIDES | overrides)
         documents = compiler.compile_pipeline(settings, data, serving_dir)
         compiler.write(documents, str(tmp_path / "matinee.yaml"))
-        return Compiled(tmp_path / "matinee.yaml", documents)
+        return Compiled(tmp_path / "matinee.yaml", documents, settings)
 
     return compile_it

@@ -1,6 +1,7 @@
 """Beam's portable runner, SDK workers in processes of their own: the direct runner's results, also when one dies."""
 
 import hashlib
+import json
 import pathlib
 import sys
 
@@ -9,9 +10,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.polars_example_gen.config import ExampleGenConfig
 from components.trainer.input import PARSE_SPEC
 from schemas import features as f
-from tests.kubeflow_launcher import Launcher
+from schemas.configuration import to_json
+from tests import forked
 
 pytestmark = pytest.mark.e2e
 
@@ -32,13 +35,13 @@ def portable(worker):
 
 
 @pytest.fixture
-def run(sample, compile_file, tmp_path):
-    """Run the steps up to Transform; return them."""
+def run(sample, tmp_path):
+    """Run ExampleGen and Transform in a process; return where their artifacts are, and its exit status and output."""
 
-    def run_it(name, beam_args=()):
-        compiled = compile_file(str(sample), str(tmp_path / "serving"), beam_args=beam_args, retries=1, **PARTITIONS)
-        launcher = Launcher(compiled.path, str(tmp_path / name), tmp_path / name)
-        return launcher.run("run", until="Transform")
+    def run_it(name, beam_args=("--direct_running_mode=in_memory",)):
+        root, config = tmp_path / name, to_json(ExampleGenConfig(**PARTITIONS))
+        done = forked.run("-m tests.kubeflow.ingest", sample, root, config, json.dumps(list(beam_args)), timeout=300)
+        return root, done
 
     return run_it
 
@@ -48,9 +51,9 @@ def canonical(record):
     return tf.train.Example.FromString(record).SerializeToString(deterministic=True)
 
 
-def content(steps):
+def content(root):
     """What ExampleGen wrote: the records of each split, sorted, and the tables."""
-    outputs = {key: pathlib.Path(artifact["uri"]) for key, artifact in steps["PolarsExampleGen"].artifacts.items()}
+    outputs = {key: root / key for key in ("examples", "movie_catalog", "user_histories")}
     found = {}
     for split in ("train", "eval"):
         paths = [str(path) for path in sorted(outputs["examples"].glob(f"Split-{split}/*"))]
@@ -65,29 +68,32 @@ def content(steps):
     }
 
 
-def transformed(steps):
+def transformed(root):
     """What Transform makes of the train examples."""
-    examples = steps["PolarsExampleGen"].artifacts["examples"]["uri"]
-    graph = steps["Transform"].artifacts["transform_graph"]["uri"]
-    paths = [str(path) for path in sorted(pathlib.Path(examples).glob("Split-train/*"))]
+    paths = [str(path) for path in sorted(root.glob("examples/Split-train/*"))]
     records = sorted(map(canonical, tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator()))
-    values = tft.TFTransformOutput(graph).transform_features_layer()(tf.io.parse_example(records, PARSE_SPEC))
+    graph = tft.TFTransformOutput(str(root / "transform_graph"))
+    values = graph.transform_features_layer()(tf.io.parse_example(records, PARSE_SPEC))
     return {name: value.numpy().tobytes() for name, value in values.items()}
 
 
 def test_two_workers_give_the_direct_runners_results_to_the_bit_and_so_they_do_when_one_is_killed(run, tmp_path):
-    direct = run("direct")
+    direct, done = run("direct")
+    assert done.returncode == 0, done.stdout[-3000:]
     expected, expected_values = content(direct), transformed(direct)
     assert len(expected["train"]) > 4_000
 
-    two = run("two", portable(WORKER))
+    two, done = run("two", portable(WORKER))
+    assert done.returncode == 0, done.stdout[-3000:]
     assert content(two) == expected
     assert transformed(two) == expected_values
 
+    # The killed worker fails the step, which a cluster then tries again over what is there.
     marker = tmp_path / "killed"
-    dying = pathlib.Path(__file__).with_name("dying_worker.py")
-    killed = run("killed_one", portable(f"{sys.executable} {dying} {marker}"))
-    assert marker.exists()
-    assert (two["PolarsExampleGen"].attempts, killed["PolarsExampleGen"].attempts) == (1, 2)
-    assert content(killed) == expected
-    assert transformed(killed) == expected_values
+    dying = portable(f"{sys.executable} {pathlib.Path(__file__).with_name('dying_worker.py')} {marker}")
+    _, done = run("killed_one", dying)
+    assert (marker.exists(), done.returncode) == (True, 1)
+    again, done = run("killed_one", dying)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert content(again) == expected
+    assert transformed(again) == expected_values

@@ -4,14 +4,13 @@ import dataclasses
 import http.server
 import json
 import re
-import sys
 import threading
 
 import pytest
 import yaml
 
 from components.trainer.config import TrainerConfig
-from pipeline import cli, config
+from pipeline import config
 from schemas.configuration import from_json
 from tests.kubeflow.conftest import OVERRIDES
 
@@ -71,13 +70,12 @@ def endpoint():
 
 
 @pytest.fixture
-def matinee(monkeypatch, capsys):
+def submit(matinee):
+    """Run `matinee submit`; return exit status, and output and errors as one text."""
+
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["matinee", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out + captured.err
+        code, out, err = matinee("submit", *arguments)
+        return code, out + err
 
     return call
 
@@ -91,9 +89,9 @@ def package(compile_file):
     return compile_file("/mnt/data", "/mnt/serving", pipeline_root="s3://bucket/root").path
 
 
-def test_a_run_is_started_with_its_parameters_and_followed_to_its_end(endpoint, package, matinee):
-    code, out = matinee(
-        *("submit", "--endpoint", url(endpoint), "--package", package, "--run-name", "nightly"),
+def test_a_run_is_started_with_its_parameters_and_followed_to_its_end(endpoint, package, submit):
+    code, out = submit(
+        *("--endpoint", url(endpoint), "--package", package, "--run-name", "nightly"),
         *("--set", "trainer.epochs=7", "--set", "trainer.hidden_units=[8, 4]", "--set", "gate.max_rmse=0.9"),
         *("--poll-s", "0.1", "--pipeline-root", "s3://bucket/other"),
     )
@@ -125,22 +123,22 @@ def test_a_run_is_started_with_its_parameters_and_followed_to_its_end(endpoint, 
         ("trainer.epochs=[", "--set: '[' is no value"),
     ],
 )
-def test_a_wrong_setting_is_told_before_anything_is_sent(endpoint, package, matinee, setting, message):
-    code, out = matinee("submit", "--endpoint", url(endpoint), "--package", package, "--set", setting)
+def test_a_wrong_setting_is_told_before_anything_is_sent(endpoint, package, submit, setting, message):
+    code, out = submit("--endpoint", url(endpoint), "--package", package, "--set", setting)
     assert code == 2
     assert message in out
     assert endpoint.runs == []
 
 
-def test_a_failed_run_is_a_failed_command(endpoint, package, matinee):
+def test_a_failed_run_is_a_failed_command(endpoint, package, submit):
     endpoint.end = "FAILED"
-    code, out = matinee("submit", "--endpoint", url(endpoint), "--package", package, "--poll-s", "0.1")
+    code, out = submit("--endpoint", url(endpoint), "--package", package, "--poll-s", "0.1")
     assert code == 1
     assert "Trainer  failed" in out
 
 
-def test_other_data_gets_its_own_fingerprint(endpoint, package, matinee, sample):
-    code, out = matinee("submit", "--endpoint", url(endpoint), "--package", package, "--data", sample, "--no-follow")
+def test_other_data_gets_its_own_fingerprint(endpoint, package, submit, sample):
+    code, out = submit("--endpoint", url(endpoint), "--package", package, "--data", sample, "--no-follow")
     assert code == 0, out
     given = endpoint.runs[0]["runtime_config"]["parameters"]
     assert endpoint.runs[0]["runtime_config"]["pipeline_root"] == "s3://bucket/root"
@@ -148,16 +146,16 @@ def test_other_data_gets_its_own_fingerprint(endpoint, package, matinee, sample)
     assert len(given["data_fingerprint"]) == 64
 
 
-def test_no_endpoint_is_one_clear_error(package, matinee):
-    code, out = matinee("submit", "--endpoint", "http://127.0.0.1:9", "--package", package)
+def test_no_endpoint_is_one_clear_error(package, submit):
+    code, out = submit("--endpoint", "http://127.0.0.1:9", "--package", package)
     assert code == 2
     assert "no Kubeflow Pipelines endpoint answers at http://127.0.0.1:9" in out
 
 
-def test_a_file_that_is_no_pipeline_is_told(endpoint, tmp_path, matinee):
+def test_a_file_that_is_no_pipeline_is_told(endpoint, tmp_path, submit):
     (tmp_path / "x.yaml").write_text("a: 1")
-    code, out = matinee("submit", "--endpoint", url(endpoint), "--package", tmp_path / "x.yaml")
+    code, out = submit("--endpoint", url(endpoint), "--package", tmp_path / "x.yaml")
     assert code == 2
     assert "is no compiled pipeline" in out
-    code, out = matinee("submit", "--endpoint", url(endpoint), "--package", tmp_path / "y.yaml")
+    code, out = submit("--endpoint", url(endpoint), "--package", tmp_path / "y.yaml")
     assert "compile the pipeline first" in out

@@ -1,22 +1,13 @@
-import subprocess
-import sys
+import importlib.metadata
 
 import pytest
 
 from pipeline import cli, config
+from tests import forked
 
 
-def run(*arguments, code=None):
-    """Run `matinee` as its users do; return exit status, output and errors."""
-    program = code or "from pipeline.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_help_explains_every_option_with_its_default():
-    code, out, _ = run("compile", "--help")
+def test_help_explains_every_option_with_its_default(matinee):
+    code, out, _ = matinee("compile", "--help")
     assert code == 0
     for cls in config.sections().values():
         for name in cls.__pydantic_fields__.keys() - {"resources"}:  # A table; docs/kubeflow.md has it.
@@ -24,16 +15,16 @@ def test_help_explains_every_option_with_its_default():
     assert "[default: (1024)]" in out
 
 
-def test_print_config_is_a_config_file(tmp_path):
-    code, out, _ = run("run", "--print-config", "--epochs", 3, "--hidden-units", "64,32")
+def test_print_config_is_a_config_file(matinee, tmp_path):
+    code, out, _ = matinee("run", "--print-config", "--epochs", 3, "--hidden-units", "64,32")
     assert code == 0
     path = tmp_path / "run.yaml"
     path.write_text(out)
     assert config.load(str(path), {}) == config.load(None, {"epochs": 3, "hidden_units": [64, 32]})
 
 
-def test_sample_says_what_it_wrote(tmp_path):
-    code, out, _ = run("data", "sample", "--output", tmp_path, "--users", 100, "--ratings", 3000, "--movies", 200)
+def test_sample_says_what_it_wrote(matinee, tmp_path):
+    code, out, _ = matinee("data", "sample", "--output", tmp_path, "--users", 100, "--ratings", 3000, "--movies", 200)
     assert code == 0
     assert "ratings of 200 movies by 100 users" in out
     assert (tmp_path / "ratings.csv").exists()
@@ -51,8 +42,8 @@ def test_sample_says_what_it_wrote(tmp_path):
         (["data", "download", "ml-1b"], "no archive 'ml-1b'"),
     ],
 )
-def test_wrong_calls_give_one_line_and_exit_2(arguments, message):
-    code, _, err = run(*arguments)
+def test_wrong_calls_give_one_line_and_exit_2(matinee, arguments, message):
+    code, _, err = matinee(*arguments)
     assert code == 2
     assert message in err
     assert "Traceback" not in err
@@ -63,26 +54,50 @@ def test_ratings_are_parsed():
     assert cli.parse_ratings("") == []
 
 
+WITHOUT_KFP = """
+import sys
+for name in [name for name in sys.modules if name.startswith(("kfp", "tfx.orchestration.kubeflow"))]:
+    del sys.modules[name]
+sys.modules["kfp"] = None
+from pipeline.cli import main
+main()
+"""
+
+
 @pytest.mark.parametrize(
     "command", [("compile", "--image", "x@sha256:" + "0" * 64), ("submit", "--endpoint", "http://x")]
 )
 def test_without_kfp_compile_and_submit_say_what_to_do(command):
-    code, _, errors = run(*command, code="import sys; sys.modules['kfp'] = None; from pipeline.cli import main; main()")
-    assert code == 2
-    assert "needs the kfp package" in errors
-    assert "make install PYTHON=3.10" in errors
-    assert "Traceback" not in errors
+    done = forked.run(WITHOUT_KFP, *command, timeout=60)
+    assert done.returncode == 2
+    assert "needs the kfp package" in done.stdout
+    assert "make install PYTHON=3.10" in done.stdout
+    assert "Traceback" not in done.stdout
 
 
-def test_the_report_is_that_of_the_latest_evaluation(tmp_path):
+def test_the_report_is_that_of_the_latest_evaluation(matinee, tmp_path):
     for execution in (9, 10):
         directory = tmp_path / "artifacts" / "EvaluationGate" / "evaluation" / str(execution)
         directory.mkdir(parents=True)
         (directory / "report.html").write_text(f"report {execution}")
     target = tmp_path / "mine.html"
-    code, out, _ = run("report", "--output", tmp_path, "--to", target)
+    code, out, _ = matinee("report", "--output", tmp_path, "--to", target)
     assert (code, out.strip()) == (0, str(target))
     assert target.read_text() == "report 10"
-    code, _, err = run("report", "--output", tmp_path / "elsewhere")
+    code, _, err = matinee("report", "--output", tmp_path / "elsewhere")
     assert code == 2
     assert "run the pipeline first" in " ".join(err.split())
+
+
+def test_the_version_is_the_packages(matinee):
+    assert matinee("--version") == (0, f"matinee {importlib.metadata.version('matinee')}\n", "")
+
+
+def test_add_takes_its_defaults_from_the_configurations(matinee):
+    code, out, _ = matinee("index", "add", "--help")
+    text = " ".join(out.split())
+    assert code == 0
+    for option in ("--keep-versions", "--on-bad-rows", "--max-bad-rows"):
+        assert option in text
+    assert "--epochs" not in text
+    assert "[default: (3)]" in text

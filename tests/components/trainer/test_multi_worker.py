@@ -3,8 +3,6 @@
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +12,8 @@ from components.trainer.input import batches
 from components.trainer.multi_worker import Worker
 from schemas import features as f
 from schemas import signatures as s
-from tests.workspace import ROOT, free_ports
+from tests import forked
+from tests.workspace import free_ports
 
 # One batch an epoch, of all rows: in whatever order they come, the steps must be the same.
 CONFIG = {
@@ -81,14 +80,8 @@ def data(shards, tmp_path_factory):
 
 def start(config, data, transform, tables, output, environment=None):
     graph = pathlib.Path(transform.transform_savedmodel_dir).parent
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, json.dumps(config), *map(str, (data, graph, *tables, output))],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    variables = {"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})}
+    return forked.start(RUN, json.dumps(config), data, graph, *tables, output, environment=variables)
 
 
 def wait(*processes):

@@ -1,8 +1,6 @@
 import dataclasses
 import logging
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from components.trainer.training import train
 from schemas import keys
 from schemas import signatures as s
 from schemas.vectors import Vectors
+from tests import forked
 
 CONFIG = TrainerConfig(
     hidden_units=(16,),
@@ -147,8 +146,8 @@ np.testing.assert_allclose(two_weights, one_weights, atol=1e-5)
 
 def test_two_replicas_compute_what_one_does():
     """One step of plain gradient descent on one global batch, in a process with two logical devices."""
-    root = pathlib.Path(__file__).parents[3]
-    subprocess.run([sys.executable, "-c", TWO_REPLICAS], cwd=root, check=True, timeout=120)
+    done = forked.run(TWO_REPLICAS, timeout=120)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(
