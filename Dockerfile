@@ -1,10 +1,19 @@
 # syntax=docker/dockerfile:1
-# The image of the pipeline's steps and of Beam's workers.
-#   docker build -t matinee .
-# A step brings its own command; without one, the image is a Beam SDK worker.
+# Two images:
+#   docker build -t matinee .                              the pipeline's steps, and Beam's workers
+#   docker build -t matinee-service --target service .     the recommendation service
+# The service asks TensorFlow Serving for the user tower, so that there is no TensorFlow in its image. A pipeline's step
+# brings its own command; without one, the first image is a Beam SDK worker.
 ARG PYTHON_IMAGE=python:3.10.16-slim-bookworm
 
 FROM apache/beam_python3.10_sdk:2.74.0 AS beam
+
+FROM scratch AS source
+COPY setup.py pyproject.toml README.md /src/
+COPY components /src/components
+COPY pipeline /src/pipeline
+COPY schemas /src/schemas
+COPY serving /src/serving
 
 FROM ${PYTHON_IMAGE} AS build
 # hadolint ignore=DL3008
@@ -13,18 +22,30 @@ RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /src
 ENV VIRTUAL_ENV=/opt/matinee UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 RUN python -m venv --without-pip /opt/matinee
-COPY pipeline/kubeflow/requirements.lock ./
+
+FROM build AS build-service
+COPY serving/deploy/requirements.lock ./
 RUN uv pip sync --no-cache --require-hashes requirements.lock
-COPY setup.py pyproject.toml README.md ./
-COPY components components
-COPY pipeline pipeline
-COPY schemas schemas
-COPY serving serving
+COPY --from=source /src ./
 RUN uv pip install --no-cache --no-deps .
 
-FROM ${PYTHON_IMAGE}
+FROM build AS build-pipeline
+COPY pipeline/kubeflow/requirements.lock ./
+RUN uv pip sync --no-cache --require-hashes requirements.lock
+COPY --from=source /src ./
+RUN uv pip install --no-cache --no-deps .
+
+FROM ${PYTHON_IMAGE} AS service
+COPY --from=build-service /opt/matinee /opt/matinee
+ENV PATH=/opt/matinee/bin:${PATH} PYTHONUNBUFFERED=1
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["matinee"]
+CMD ["serve", "--serving-dir", "/serving", "--host", "0.0.0.0"]
+
+FROM ${PYTHON_IMAGE} AS pipeline
 COPY --from=beam /opt/apache/beam /opt/apache/beam
-COPY --from=build /opt/matinee /opt/matinee
+COPY --from=build-pipeline /opt/matinee /opt/matinee
 ENV PATH=/opt/matinee/bin:${PATH} PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=1
 RUN useradd --uid 65532 --create-home matinee
 USER 65532:65532

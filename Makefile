@@ -6,7 +6,7 @@ OUTPUT ?= output
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint lock clean
+.PHONY: help install run test check lint style images schema lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,14 +21,30 @@ run: install  ## Run the pipeline on the embedded sample (or DATA=...) and print
 	@$(VENV)/bin/matinee run $(if $(DATA),--data "$(DATA)") --output "$(OUTPUT)"
 	@$(VENV)/bin/matinee recommend --rate "1:5,2:4.5,3:1" --serving-dir "$(OUTPUT)/serving"
 
-test: install  ## Run all tests
-	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+# Two workers, which share the groups of tests/conftest.py, whatever the machine has.
+PYTEST = $(VENV)/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+test: install  ## Run all tests but those of the images
+	@$(PYTEST) -m "not images" $(PYTEST_ARGS)
+
+check: lint  ## The minute before a commit: lint, and the tests that run no pipeline
+	@$(PYTEST) -m "not images and not e2e and not slow" $(PYTEST_ARGS)
+
+images: install  ## Test the Dockerfile's install commands; worth it when a lock or the Dockerfile changes
+	@$(VENV)/bin/python -m pytest -m images $(PYTEST_ARGS)
 
 lint: install  ## Check style, types and the direction of imports
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/ruff format --quiet --check .
+	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/mypy
+
+style:  ## Mend and check style alone, without an environment of the project (needs uv)
+	@uvx "ruff@$$(sed -nE 's/^ruff==([0-9.]+).*/\1/p' requirements.lock)" check --fix .
+	@uvx "ruff@$$(sed -nE 's/^ruff==([0-9.]+).*/\1/p' requirements.lock)" format .
+
+schema: install  ## Write the curated schema again, from the features' table
+	@$(VENV)/bin/python -m schemas.curated
 
 LOCK = uv pip compile --universal --no-emit-index-url --generate-hashes --python-version 3.10 setup.py
 

@@ -13,9 +13,10 @@ import polars as pl
 import tensorflow as tf
 
 from components.embedding import embed_movies
-from components.polars_example_gen import checks
+from components.polars_example_gen import checks, movie_features
 from components.polars_example_gen.catalog import read_movies
 from components.polars_example_gen.config import ExampleGenConfig
+from components.polars_example_gen.ratings import SCHEMA
 from components.polars_example_gen.source import Source
 from components.pusher.config import PusherConfig
 from components.pusher.publish import weights_digest
@@ -115,9 +116,6 @@ def _featurise(movies: pl.DataFrame, old: index.EmbeddingIndex) -> pl.DataFrame:
     """Give new movies the features of a movie that nobody has rated; a missing year is the catalogue's median."""
     median = old.movies[YEAR].median()
     imputed = pl.col(f.MOVIE_YEAR) if median is None else pl.col(YEAR).cast(pl.Float32).fill_null(median)
-    unrated = {feature.name: feature.unrated for feature in f.FEATURES if feature.unrated is not None}
-    values = {name: getattr(old.constants, x) if isinstance(x, str) else x for name, x in unrated.items()}
-    return movies.with_columns(
-        imputed.cast(pl.Float32).alias(f.MOVIE_YEAR),
-        *(pl.lit(value, pl.Float32).alias(name) for name, value in values.items()),
-    )
+    nothing = movie_features.movie_statistics(pl.DataFrame(schema=SCHEMA))
+    dated = movies.with_columns(imputed.cast(pl.Float32).alias(f.MOVIE_YEAR))
+    return movie_features.movie_features(dated, nothing, old.constants)

@@ -105,9 +105,6 @@ class Feature:
     bounds: tuple[float, float | None] | None = None
     """Smallest and largest value, if there is one, in an example. Without bounds it is in no example: Transform derives
     it."""
-    unrated: float | str | None = None
-    """Value of a movie that nobody has rated, or the name of the `FeatureConstants` field that has it. None where it
-    does not depend on ratings, and for users, whose formulas take no ratings as well."""
 
 
 _STARS = RATING_MIN, RATING_MAX
@@ -123,8 +120,8 @@ FEATURES = (
     Feature(USER_AVERAGE_RATING, Side.USER, 1, Scaling.Z_SCORE),
     Feature(USER_TIME, Side.USER, TIME_POINTS, Scaling.NONE),
     Feature(MOVIE_GENRES, Side.MOVIE, NUM_GENRES, Scaling.NONE, _SHARE),
-    Feature(MOVIE_NUM_RATINGS, Side.MOVIE, 1, Scaling.LOG_Z_SCORE, _COUNT, unrated=0.0),
-    Feature(MOVIE_AVERAGE_RATING, Side.MOVIE, 1, Scaling.Z_SCORE, _STARS, unrated="global_mean"),
+    Feature(MOVIE_NUM_RATINGS, Side.MOVIE, 1, Scaling.LOG_Z_SCORE, _COUNT),
+    Feature(MOVIE_AVERAGE_RATING, Side.MOVIE, 1, Scaling.Z_SCORE, _STARS),
     Feature(MOVIE_YEAR, Side.MOVIE, 1, Scaling.Z_SCORE, (YEAR_MIN, YEAR_MAX)),
 )
 """Every feature of the towers, in the order in which they read them."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from pipeline import cli
 from pipeline.data_sample import SampleConfig, write_sample
+from tests.exported import publish_untrained
 from tests.workspace import Workspace
 
 RATINGS_HEADER = "userId,movieId,rating,timestamp\n"
@@ -88,3 +89,39 @@ def finished_output(request):
     """The output of a finished run: that of MATINEE_OUTPUT, for example on real ratings, or else of `finished`."""
     given = os.environ.get("MATINEE_OUTPUT")
     return pathlib.Path(given) if given else request.getfixturevalue("finished")[0].output
+
+
+@pytest.fixture(scope="session")
+def published(sample, tmp_path_factory):
+    """A serving root with one version, of MATINEE_OUTPUT or of untrained towers; tests only read it."""
+    if given := os.environ.get("MATINEE_OUTPUT"):
+        return pathlib.Path(given) / "serving"
+    root = tmp_path_factory.mktemp("published")
+    publish_untrained(sample, root, tmp_path_factory.mktemp("exported"))
+    return root
+
+
+GROUPS = {
+    "tests/e2e": "e2e",
+    "tests/kubeflow/test_steps.py": "steps",
+    "tests/serving": "serving",
+    "tests/pipeline/test_add_movies.py": "serving",
+    "tests/components/trainer": "training",
+    "tests/components/tuner": "training",
+}
+"""What shares session fixtures that take long to make; any other file is a group of its own."""
+FIRST = ("e2e", "steps", "training", "serving", "tests/kubeflow/test_beam_workers.py")
+"""The longest groups: with two workers the tests take as long as these need."""
+
+
+@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
+def pytest_collection_modifyitems(items):
+    """Group the tests for `pytest -n`, and begin with what takes longest."""
+
+    def group(item):
+        file = item.nodeid.partition("::")[0]
+        return next((name for path, name in GROUPS.items() if file.startswith(path)), file)
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=lambda item: FIRST.index(group(item)) if group(item) in FIRST else len(FIRST))

@@ -6,14 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 import tensorflow as tf
-import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
-from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from components.trainer.train_data import load_data
-from components.transform.preprocessing import preprocessing_fn
 from schemas import features as f
 from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, IS_TRAIN
+from tests.exported import analyse
 
 ROWS = 600
 USERS, MOVIES = 60, 80
@@ -62,15 +59,8 @@ def raw():
 
 @pytest.fixture(scope="session")
 def transform(raw, tmp_path_factory):
-    spec = {name: tf.io.FixedLenFeature([n], tf.float32) for name, n in f.FLOAT_FEATURES.items()}
-    spec |= {name: tf.io.FixedLenFeature([1], tf.int64) for name in (f.MOVIE_ID, f.TIMESTAMP)}
-    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
-    rows = [{name: raw[name][i] for name in spec} for i in range(ROWS)]
-    output = str(tmp_path_factory.mktemp("transform"))
-    with tft_beam.Context(temp_dir=str(tmp_path_factory.mktemp("tmp"))):
-        graph = (rows, metadata) | tft_beam.AnalyzeDataset(preprocessing_fn)
-    graph | tft_beam.WriteTransformFn(output)
-    return tft.TFTransformOutput(output)
+    rows = [{name: value[i] for name, value in raw.items()} for i in range(ROWS)]
+    return analyse(rows, tmp_path_factory.mktemp("transform"))
 
 
 @pytest.fixture(scope="session")

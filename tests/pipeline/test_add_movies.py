@@ -16,8 +16,8 @@ NEW = 'movieId,title,genres\n900001,"Second Dawn, The (2024)",Drama|War\n900002,
 
 
 @pytest.fixture
-def root(finished, tmp_path):
-    shutil.copytree(finished[0].serving, tmp_path / "root")
+def root(published, tmp_path):
+    shutil.copytree(published, tmp_path / "root")
     return tmp_path / "root"
 
 

@@ -1,10 +1,14 @@
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
 
 from components import progress
 from pipeline.terminal import RunView, Stage
+from tests.forked import ROOT
 
 
 @pytest.mark.parametrize(
@@ -32,3 +36,31 @@ def test_a_stage_begins_when_the_one_before_was_last_heard_of(monkeypatch):
         assert view._live() == "PolarsExampleGen  write 200 rows (20%, 50/s, 0:00:16 left)  "
         view.end("done")
     assert "read 1,000 rows, write 200 rows" in output.getvalue()
+
+
+REDIRECTED = """
+import pathlib, sys
+from pipeline.terminal import redirected_to
+with redirected_to(pathlib.Path(sys.argv[1])) as console:
+    console.print("The \\u00c5ngstr\\u00f6m (1915)")
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [({}, b"The ?ngstr?m (1915)"), ({"PYTHONIOENCODING": "utf-8"}, "The Ångström (1915)".encode())],
+)
+def test_a_locale_that_knows_ascii_alone_loses_letters_and_nothing_else(tmp_path, variables, expected):
+    environment = {
+        "LC_ALL": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONUTF8": "0",
+        "PATH": os.environ["PATH"],
+        **variables,
+    }
+    log = tmp_path / "run.log"
+    done = subprocess.run(
+        [sys.executable, "-c", REDIRECTED, log], cwd=ROOT, env=environment, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout

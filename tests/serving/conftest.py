@@ -17,12 +17,6 @@ from tests.tf_serving_double import TfServingDouble
 from tests.workspace import free_ports
 
 
-@pytest.fixture(scope="session")
-def published(finished_output):
-    """A serving root with one version; tests only read it."""
-    return finished_output / "serving"
-
-
 @pytest.fixture
 def root(published, tmp_path):
     """A copy of it that a test may change."""

@@ -148,13 +148,24 @@ def _transport(status, **content):
     return httpx.MockTransport(lambda request: httpx.Response(status, **content))
 
 
+def both(vectors):
+    """Outputs of a tower whose embeddings and rating vectors are the same."""
+    return {"user_embedding": vectors, "user_rating_vector": vectors}
+
+
 @pytest.mark.parametrize(
     ("transport", "message", "kind"),
     [
         (_transport(500, text="boom"), "answered 500", "refused"),
         (_transport(200, text="<html>"), "answered no JSON", "answer"),
-        (_transport(200, json={"outputs": [[1.0, 1.0]]}), "no unit vectors", "answer"),
-        (_transport(200, json={"outputs": [[1.0, 0.0], [1.0, 0.0]]}), r"answered \(2, 2\) to a batch of 1", "answer"),
+        (_transport(200, json={"outputs": both([[1.0, 1.0]])}), "no unit vectors", "answer"),
+        (_transport(200, json={"outputs": both([[1.0, 0.0]] * 2)}), r"answered \(2, 2\) to a batch of 1", "answer"),
+        (_transport(200, json={"outputs": [[1.0, 0.0]]}), "answered no embeddings", "answer"),
+        (
+            _transport(200, json={"outputs": {"user_embedding": [[1.0, 0.0]]}}),
+            "answered no user_rating_vector",
+            "answer",
+        ),
         (_transport(200, json={"predictions": []}), "answered no embeddings", "answer"),
     ],
 )

@@ -92,7 +92,7 @@ def test_the_old_version_is_released(root):
 
 
 DAMAGES = {
-    "truncated index": lambda index, tower: os.truncate(index / m.INDEX_FILE, 100),
+    "truncated index": lambda index, tower: os.truncate(index / m.MOVIES_FILE, 100),
     "digest mismatch": lambda index, tower: (index / m.EMBEDDINGS_FILE).write_bytes(
         (index / m.EMBEDDINGS_FILE).read_bytes()[:-1] + b"\x01"
     ),

@@ -1,6 +1,7 @@
 """The executor on real artifacts in a temporary directory, through Beam's direct runner."""
 
 import json
+import os
 import pathlib
 import shutil
 
@@ -121,6 +122,14 @@ def test_shards_are_shuffled_by_seed(ingested, sample, tmp_path):
     assert examples(again["examples"], "train").equals(first)
     seeded = run(sample, tmp_path / "seeded", rows_per_shard=2_000, shuffle_seed=1)
     assert not examples(seeded["examples"], "train")[f.MOVIE_ID].equals(first[f.MOVIE_ID])
+
+
+@pytest.mark.parametrize("cores", [1, 9, 64])
+def test_the_number_of_cores_changes_nothing(ingested, sample, tmp_path, monkeypatch, cores):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    other = run(sample, tmp_path, rows_per_shard=2_000)["examples"]
+    for split in ("train", "eval"):
+        assert examples(other, split).equals(examples(ingested["examples"], split))
 
 
 def test_the_samples_of_little_data_are_all_of_it(ingested):

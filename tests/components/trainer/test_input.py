@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -42,3 +44,13 @@ def test_whatever_is_shuffled_at_a_time_all_whole_batches_come(shards, lookups, 
 def test_no_shards_is_an_error(lookups, tmp_path):
     with pytest.raises(ValueError, match="no examples at"):
         batches([str(tmp_path / "*.gz")], *lookups, 64)
+
+
+@pytest.mark.parametrize("cores", [None, 1, 2, 9, 64])
+def test_the_rows_and_their_order_do_not_depend_on_the_cores(shards, lookups, monkeypatch, cores):
+    def order():
+        return ids(batches([shards], *lookups, 64, shuffle_rows=600, seed=3))
+
+    expected = order()
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    np.testing.assert_array_equal(order(), expected)

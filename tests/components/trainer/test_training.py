@@ -1,5 +1,6 @@
 import dataclasses
 import logging
+import os
 import pathlib
 
 import numpy as np
@@ -40,6 +41,15 @@ def test_training_learns_and_the_seed_repeats(train_data):
     np.testing.assert_allclose(weights(first.published), weights(again.published), atol=1e-6)
     other = train(dataclasses.replace(CONFIG, seed=1), train_data)
     assert not np.allclose(weights(first.published), weights(other.published), atol=1e-2)
+
+
+def test_training_starts_on_any_number_of_cores_and_gives_the_same_model(train_data, monkeypatch):
+    trained = []
+    for cores in (2, 1, 9, 64):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        trained.append(weights(train(dataclasses.replace(CONFIG, epochs=1, patience=1), train_data).published))
+    for other in trained[1:]:
+        np.testing.assert_allclose(other, trained[0], atol=1e-6)
 
 
 def loss(model, data):

@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
-from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
-from components.transform.preprocessing import preprocessing_fn
 from schemas import features as f
+from tests.exported import analyse
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +23,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def layer(rows, tmp_path_factory):
-    spec = {name: tf.io.FixedLenFeature([n], tf.float32) for name, n in f.FLOAT_FEATURES.items()}
-    spec |= {name: tf.io.FixedLenFeature([1], tf.int64) for name in (f.MOVIE_ID, f.TIMESTAMP)}
-    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
-    output = str(tmp_path_factory.mktemp("transform"))
-    with tft_beam.Context(temp_dir=str(tmp_path_factory.mktemp("tmp"))):
-        graph = (rows, metadata) | tft_beam.AnalyzeDataset(preprocessing_fn)
-    graph | tft_beam.WriteTransformFn(output)
-    return tft.TFTransformOutput(output).transform_features_layer()
+    return analyse(rows, tmp_path_factory.mktemp("transform")).transform_features_layer()
 
 
 @pytest.fixture(scope="module")
