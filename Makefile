@@ -22,7 +22,7 @@ run: install  ## Run the pipeline on the embedded sample (or DATA=...) and print
 	@$(VENV)/bin/matinee recommend --rate "1:5,2:4.5,3:1" --serving-dir "$(OUTPUT)/serving"
 
 # Two workers, which share the groups of tests/conftest.py, whatever the machine has.
-PYTEST = $(VENV)/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST = $(VENV)/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test: install  ## Run all tests but those of the images
 	@$(PYTEST) -m "not images" $(PYTEST_ARGS)

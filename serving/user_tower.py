@@ -193,7 +193,7 @@ class BlockingUserTower:
         try:
             self._tower = self._portal.call(towers.open, version)
         except BaseException:
-            self._loop.__exit__(None, None, None)
+            self.close()
             raise
 
     def embed(self, features: Features) -> Vectors:

@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 import tensorflow as tf
+from xdist.scheduler import LoadScopeScheduling
 
 from pipeline import cli
 from pipeline.data_sample import SampleConfig, write_sample
@@ -114,14 +115,24 @@ FIRST = ("e2e", "steps", "training", "serving", "tests/kubeflow/test_beam_worker
 """The longest groups: with two workers the tests take as long as these need."""
 
 
-@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
+def group_of(nodeid):
+    """Return the group of tests with which a test shares a worker."""
+    file = nodeid.partition("::")[0]
+    return next((name for path, name in GROUPS.items() if file.startswith(path)), file)
+
+
+class Groups(LoadScopeScheduling):
+    """Deals whole groups out to the workers."""
+
+    def _split_scope(self, nodeid):
+        return group_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """Group the tests for `pytest -n`, and begin with what takes longest."""
-
-    def group(item):
-        file = item.nodeid.partition("::")[0]
-        return next((name for path, name in GROUPS.items() if file.startswith(path)), file)
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: FIRST.index(group(item)) if group(item) in FIRST else len(FIRST))
+    """Begin with what takes longest."""
+    groups = {item: group_of(item.nodeid) for item in items}
+    items.sort(key=lambda item: FIRST.index(groups[item]) if groups[item] in FIRST else len(FIRST))

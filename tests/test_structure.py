@@ -72,6 +72,7 @@ def hashed_roots(monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 def test_the_cache_is_keyed_by_all_that_is_imported_at_run_time(monkeypatch):
     roots = hashed_roots(monkeypatch)
     assert {module.rpartition(".")[0] for modules in roots for module in modules} == {

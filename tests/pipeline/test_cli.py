@@ -64,6 +64,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [("compile", "--image", "x@sha256:" + "0" * 64), ("submit", "--endpoint", "http://x")]
 )

@@ -34,6 +34,7 @@ def test_the_process_serves_logs_json_and_stops_when_told(published):
         assert time.monotonic() - begin < 10
     finally:
         process.kill()
+        process.communicate()
     assert any(line["event"] == "version in use" for line in lines)
     requests = [json.loads(line) for line in rest.splitlines() if '"request"' in line]
     assert {line["route"] for line in requests} == {"/readyz", "/v1/users/{user_id}/recommendations"}

@@ -40,6 +40,7 @@ def ask(service, user=1):
     return answer.json()["model_version"], [movie["movie_id"] for movie in answer.json()["recommendations"]]
 
 
+@pytest.mark.slow
 def test_five_swaps_under_load_and_every_answer_is_that_of_the_version_it_names(root):
     first = ServingStore(str(root)).latest()
     answers, failures = [], []

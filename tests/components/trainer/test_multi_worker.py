@@ -106,6 +106,7 @@ def embed(output, saved_model=s.EVALUATED_DIR):
     return signature(**inputs)[s.USER_EMBEDDING].numpy()
 
 
+@pytest.mark.slow
 def test_two_workers_train_what_one_does_and_only_the_chief_exports(data, transform, tables, tmp_path):
     wait(start(CONFIG, data, transform, tables, tmp_path / "one"))
     ports = free_ports(2)

@@ -34,6 +34,7 @@ def weights(model):
     return np.concatenate([np.asarray(w).ravel() for w in model.trainable_variables])
 
 
+@pytest.mark.slow
 def test_training_learns_and_the_seed_repeats(train_data):
     first = train(CONFIG, train_data)
     assert first.history["val_loss"][-1] < first.history["val_loss"][0]
@@ -43,6 +44,7 @@ def test_training_learns_and_the_seed_repeats(train_data):
     assert not np.allclose(weights(first.published), weights(other.published), atol=1e-2)
 
 
+@pytest.mark.slow
 def test_training_starts_on_any_number_of_cores_and_gives_the_same_model(train_data, monkeypatch):
     trained = []
     for cores in (2, 1, 9, 64):
@@ -57,6 +59,7 @@ def loss(model, data):
     return model.evaluate(data, verbose=0, return_dict=True)["loss"]
 
 
+@pytest.mark.slow
 def test_what_is_published_has_learned_the_eval_ratings_and_what_is_evaluated_has_not(train_data, shards):
     first, *others = sorted(map(str, pathlib.Path(shards).parent.glob("*.gz")))
     data = dataclasses.replace(train_data, train_files=others, eval_files=[first])
@@ -111,6 +114,7 @@ def as_tensors(raw):
     return {name: tf.constant(value) for name, value in raw.items()}
 
 
+@pytest.mark.slow
 def test_progress_and_tensorboard_logs(train_data, tmp_path, caplog):
     data = dataclasses.replace(train_data, train_rows=600, eval_rows=600)
     with caplog.at_level(logging.INFO, LOGGER.name):
@@ -154,6 +158,7 @@ np.testing.assert_allclose(two_weights, one_weights, atol=1e-5)
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_compute_what_one_does():
     """One step of plain gradient descent on one global batch, in a process with two logical devices."""
     done = forked.run(TWO_REPLICAS, timeout=120)

@@ -24,6 +24,7 @@ def run(config, data, directory, trials=3):
     return search
 
 
+@pytest.mark.slow
 def test_the_given_configuration_is_the_first_trial_and_the_best_one_wins(train_data, tmp_path):
     search = run(GIVEN, train_data, tmp_path)
     first, *others = sorted(search.oracle.trials.values(), key=lambda trial: int(trial.trial_id))
@@ -38,6 +39,7 @@ def test_the_given_configuration_is_the_first_trial_and_the_best_one_wins(train_
     assert len({trial.hyperparameters.get("learning_rate") for trial in (first, *others)}) == 3
 
 
+@pytest.mark.slow
 def test_without_the_softmax_the_loss_decides_and_its_settings_are_not_searched(train_data, tmp_path):
     config = dataclasses.replace(GIVEN, retrieval_weight=0.0)
     assert set(search_space(config).values) == {"learning_rate", "dropout"}
