@@ -22,7 +22,7 @@ def raw_rows(seed=0):
     taste = rng.uniform(0.5, 5, (ROWS, 20)).astype(np.float32)
     genres = (rng.random((ROWS, 20)) < 0.15).astype(np.float32)
     liking = (taste * genres).sum(1) / np.maximum(genres.sum(1), 1)
-    return {
+    rows = {
         f.USER_ID: rng.integers(0, USERS, (ROWS, 1)),
         f.MOVIE_ID: rng.integers(0, MOVIES, (ROWS, 1)),
         f.TIMESTAMP: rng.integers(LATEST_S - 10 * 365 * 86400, LATEST_S, (ROWS, 1)),
@@ -34,6 +34,12 @@ def raw_rows(seed=0):
         f.MOVIE_AVERAGE_RATING: rng.uniform(2, 4.5, (ROWS, 1)).astype(np.float32),
         f.MOVIE_YEAR: rng.integers(1920, 2020, (ROWS, 1)).astype(np.float32),
     }
+    # Whatever the features' table has beside these.
+    for name in f.FLOAT_FEATURES.keys() - rows.keys():
+        low, high = f.BOUNDS[name]
+        values = rng.uniform(low, low + 300 if high is None else high, (ROWS, f.FLOAT_FEATURES[name]))
+        rows[name] = values.astype(np.float32)
+    return rows
 
 
 def example(row):

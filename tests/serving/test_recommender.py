@@ -22,7 +22,7 @@ def unit(vectors):
 class FixedProjectionTower:
     """A user tower that is a random projection of the features: enough to rank by, and easy to repeat."""
 
-    projections = np.random.default_rng(4).normal(size=(2, 40, DIM)).astype(np.float32)
+    projections = np.random.default_rng(4).normal(size=(2, sum(f.USER_FEATURES.values()), DIM)).astype(np.float32)
 
     def embed(self, features):
         statistics = np.concatenate([features[name] for name in f.USER_FEATURES], axis=1)

@@ -85,8 +85,9 @@ def test_an_example_without_history_is_a_user_without_one(exported, raw, user, s
 def test_only_weights_are_saved(exported):
     """No optimizer in either, no movie weights in the user tower.
 
-    User: 115 -> 16 -> 8 for the rating, 115 + 4 + 4 + 1 -> 16 -> 8 for the embedding, and 4 for each of the 80 movies
-    and the unknown one. Movie: 23 -> 16 -> 8, 23 + 4 -> 16 -> 8, and the same; and the state of a random generator.
+    User: its inputs -> 16 -> 8 for the rating, these and 4 + 4 + 1 of the history -> 16 -> 8 for the embedding, and 4
+    for each of the 80 movies and the unknown one. Movie: its inputs -> 16 -> 8, these and 4 -> 16 -> 8, and the same;
+    and the state of a random generator.
     """
     root, _ = exported
     sizes = {}
@@ -96,7 +97,8 @@ def test_only_weights_are_saved(exported):
         assert all(key.startswith(("model_variables", "_CHECKPOINTABLE")) for key in shapes)
         sizes[name] = sum(int(np.prod(shape)) for key, shape in shapes.items() if shape)
     outer = 2 * (16 + 16 * 8 + 8) + 81 * 4
-    user_weights, movie_weights = (115 + 124) * 16 + outer, (23 + 27) * 16 + outer + 2
+    user, movie = (sum(x.length for x in f.FEATURES if x.side is side) for side in (f.Side.USER, f.Side.MOVIE))
+    user_weights, movie_weights = (2 * user + 9) * 16 + outer, (2 * movie + 4) * 16 + outer + 2
     assert sizes == {"model": user_weights + movie_weights, "tower": user_weights}
 
 
