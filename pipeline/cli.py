@@ -173,6 +173,7 @@ def _compile(
 ) -> None:
     """Compile the pipeline for Kubeflow Pipelines or Vertex AI."""
     settings = run_config.load(config, overrides)
+    from pipeline.kubeflow import parameters
     from pipeline.terminal import silenced
 
     with silenced():
@@ -182,7 +183,9 @@ def _compile(
     compiler.write(documents, output)
     found = documents[0]["root"]["inputDefinitions"]["parameters"]
     for name, value in sorted(found.items()):
-        typer.echo(f"parameter {name} = {value.get('defaultValue', '')}")
+        section = parameters.section_of(name)
+        shown = f"matinee submit --set {section}.<option>=<value>" if section else value.get("defaultValue", "")
+        typer.echo(f"parameter {name} = {shown}")
     typer.echo(f"{output}: {len(documents[0]['components'])} components. Next: matinee submit --package {output}")
 
 

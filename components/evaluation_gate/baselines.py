@@ -55,12 +55,7 @@ def biases(
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Fit stars = mean + user bias + movie bias by alternating damped means (Koren et al., Computer 2009).
 
-    Args:
-      user: `[n]` position of the user.
-      movie: `[n]` position of the movie.
-      stars: `[n]` train ratings.
-      num_users: Number of users.
-      num_movies: Number of movies.
+    Args: as `fit`.
 
     Returns:
       The mean, the users' biases and the movies' biases, in stars.

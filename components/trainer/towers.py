@@ -20,7 +20,26 @@ _CONFIG = "trainer_config"
 _Tensors = dict[str, keras.KerasTensor]
 
 
-class Tower(keras.Model):
+class _Configured(keras.Model):
+    """What is made of a configuration and the size of the vocabulary, and round-trips through both."""
+
+    def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config, self.vocabulary_size = config, vocabulary_size
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), _CONFIG: to_json(self.config), "vocabulary_size": self.vocabulary_size}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> _Configured:
+        """Build the model from `get_config`."""
+        del custom_objects
+        given = dict(config)
+        return cls(from_json(TrainerConfig, given.pop(_CONFIG)), **given)
+
+
+class Tower(_Configured):
     """One side's two multilayer perceptrons, each ending on the unit sphere.
 
     One reads the side's statistics and gives the rating vector. The other one reads an embedding of movie ids as well
@@ -43,8 +62,7 @@ class Tower(keras.Model):
           vocabulary_size: Number of movies with an id embedding of their own, 0 or more; all others share one.
           **kwargs: Passed to `keras.Model`.
         """
-        super().__init__(**kwargs)
-        self.config, self.vocabulary_size = config, vocabulary_size
+        super().__init__(config, vocabulary_size, **kwargs)
         self.retrieval = bool(config.retrieval_weight)
         self.rating_stack = self._stack("rating")
         if self.retrieval:
@@ -84,17 +102,6 @@ class Tower(keras.Model):
     def _of_ids(self, inputs: _Tensors, training: bool | None) -> list[keras.KerasTensor]:
         """Return what the movie ids say, `[batch, n]` each."""
         raise NotImplementedError
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), _CONFIG: to_json(self.config), "vocabulary_size": self.vocabulary_size}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Tower:
-        """Build the tower from `get_config`."""
-        del custom_objects
-        given = dict(config)
-        return cls(from_json(TrainerConfig, given.pop(_CONFIG)), **given)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -143,7 +150,7 @@ class MovieTower(Tower):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class TwoTower(keras.Model):
+class TwoTower(_Configured):
     """Both towers. The cosine of the embeddings ranks movies, the cosine of the rating vectors is the rating.
 
     Loss: mean squared error of the rating vectors' cosine against the scaled rating, plus `retrieval_weight` times the
@@ -159,8 +166,7 @@ class TwoTower(keras.Model):
           vocabulary_size: Number of movies with an id embedding of their own.
           **kwargs: Passed to `keras.Model`.
         """
-        super().__init__(**kwargs)
-        self.config, self.vocabulary_size = config, vocabulary_size
+        super().__init__(config, vocabulary_size, **kwargs)
         self.user_tower = UserTower(config, vocabulary_size, name="user_tower")
         self.movie_tower = MovieTower(config, vocabulary_size, name="movie_tower")
         self.negatives: Negatives | None = None
@@ -223,17 +229,6 @@ class TwoTower(keras.Model):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
         """Update the compiled metrics, which look at the predicted rating alone."""
         return super().compute_metrics(x, y, y_pred[s.SCALED_RATING], sample_weight)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), _CONFIG: to_json(self.config), "vocabulary_size": self.vocabulary_size}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> TwoTower:
-        """Build the model from `get_config`."""
-        del custom_objects
-        given = dict(config)
-        return cls(from_json(TrainerConfig, given.pop(_CONFIG)), **given)
 
 
 def _cosine(user: keras.KerasTensor, movie: keras.KerasTensor) -> keras.KerasTensor:

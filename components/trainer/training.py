@@ -123,7 +123,7 @@ def train(
         callbacks=callbacks,
         verbose=0,
     )
-    published = evaluated = _outside_strategy(model, TwoTower(config, len(data.vocabulary), name=_NAME), eval_data)
+    published = evaluated = _outside_strategy(model, eval_data)
     if config.refit_epochs:
         train_data, steps = train_batches(config, data, worker, with_eval=True)
         with strategy.scope():
@@ -135,7 +135,7 @@ def train(
             callbacks=_averaging(config) + ([StepProgress("refit")] if worker.is_chief else []),
             verbose=0,
         )
-        published = _outside_strategy(model, TwoTower(config, len(data.vocabulary), name=_NAME), eval_data)
+        published = _outside_strategy(model, eval_data)
     return Trained(evaluated, published, {name: [float(x) for x in values] for name, values in history.history.items()})
 
 
@@ -198,8 +198,9 @@ def _unsharded(data: tf.data.Dataset) -> tf.data.Dataset:
     return data.with_options(options)
 
 
-def _outside_strategy(model: TwoTower, copy: TwoTower, data: tf.data.Dataset) -> TwoTower:
+def _outside_strategy(model: TwoTower, data: tf.data.Dataset) -> TwoTower:
     """Copy a model, out of its strategy: to save one of several workers' variables, all would have to take part."""
+    copy = TwoTower(model.config, model.vocabulary_size, name=_NAME)
     inputs, _ = data.element_spec
     copy({name: tf.zeros([1, spec.shape[1] or 1], spec.dtype) for name, spec in inputs.items()})
     copy.set_weights(model.get_weights())

@@ -12,3 +12,8 @@ all: a step whose own section is the same stays cached."""
 def config_parameter(section: str) -> str:
     """Return the name of the run-time parameter that holds a section's JSON."""
     return f"{section}_config"
+
+
+def section_of(parameter: str) -> str | None:
+    """Return the section whose JSON a run-time parameter holds; None if it is none of these."""
+    return next((section for section in RUNTIME_SECTIONS if config_parameter(section) == parameter), None)
