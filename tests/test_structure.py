@@ -82,6 +82,7 @@ def test_the_cache_is_keyed_by_all_that_is_imported_at_run_time(monkeypatch):
             "example_validator",
             "polars_example_gen",
             "pusher",
+            "schema_gen",
             "trainer",
             "transform",
             "tuner",

@@ -10,11 +10,10 @@ from tfx.types import channel, component_spec, standard_artifacts, standard_comp
 
 from components import code_hash
 from components.schema_gen import executor
-from schemas.curated import SCHEMA_PATH
 
 
 class CuratedSchemaGenSpec(component_spec.ComponentSpec):
-    """ImportSchemaGen's parameters and the content of the schema, so that an edited schema misses the cache."""
+    """ImportSchemaGen's parameters and a hash of code and schema, so that an edited schema misses the cache."""
 
     PARAMETERS = {
         **standard_component_specs.ImportSchemaGenSpec.PARAMETERS,
@@ -41,7 +40,7 @@ class CuratedSchemaGen(tfx_component.ImportSchemaGen):
             self,
             spec=CuratedSchemaGenSpec(
                 schema_file=schema_file,
-                code_hash=code_hash.of_file(schema_file or SCHEMA_PATH),
+                code_hash=code_hash.of(executor.__name__) + (code_hash.of_file(schema_file) if schema_file else ""),
                 schema=channel.Channel(type=standard_artifacts.Schema),
             ),
         )
