@@ -12,8 +12,8 @@ import warnings
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
+from rich.text import Text
 
 from pipeline import config as run_config
 from pipeline import options
@@ -77,11 +77,23 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         raise SystemExit(_EXIT_INTERRUPTED) from None
     except Exception as error:
-        if not isinstance(error, ValueError | RuntimeError) and not hasattr(error, "format_message"):
+        if not isinstance(error, ValueError | RuntimeError | OSError) and not hasattr(error, "format_message"):
             raise
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        Console(stderr=True).print(f"[bold red]error[/] {message}", highlight=False, soft_wrap=True)
+        from serving.console import terminal_console
+
+        line = Text.assemble(("error", "bold red"), f" {_worded(error)}")
+        terminal_console(stderr=True).print(line, soft_wrap=True)
         raise SystemExit(_EXIT_USAGE) from None
+
+
+def _worded(error: Exception) -> str:
+    """Word an error for people; of the operating system's, what it is about and why."""
+    if hasattr(error, "format_message"):
+        return str(error.format_message())
+    if isinstance(error, OSError) and error.strerror:
+        where = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        return f"{where}: {error.strerror}" if where else error.strerror
+    return str(error)
 
 
 def _run(
@@ -128,7 +140,7 @@ def _run_pipeline(
 
     log = pathlib.Path(output) / "logs" / f"run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
     with redirected_to(log) as console:
-        console.print(f"Data    {data}\nOutput  {output}\nLog     {log}\n", highlight=False, soft_wrap=True)
+        console.print(f"Data    {data}\nOutput  {output}\nLog     {log}\n", soft_wrap=True)
         with RunView(console) as view:
             view.start("Loading TFX")
             from pipeline import local_runner
@@ -147,8 +159,8 @@ def _run_pipeline(
                 )
             except local_runner.ComponentFailed as failure:
                 view.end("failed")
-                console.print(f"\n[bold red]{failure.node} failed[/]: ", end="")
-                console.print(_cause(failure.error), highlight=False, markup=False, soft_wrap=True)
+                failed = (f"\n{failure.node} failed", "bold red")
+                console.print(Text.assemble(failed, f": {_cause(failure.error)}"), soft_wrap=True)
                 console.print(f"Nothing half-written was kept; what was served stays. Log: {log}", soft_wrap=True)
                 raise typer.Exit(_EXIT_FAILED) from None
             except KeyboardInterrupt:
@@ -270,6 +282,7 @@ def report(
     to: Annotated[pathlib.Path, typer.Option(help="File to write")] = pathlib.Path("report.html"),
 ) -> None:
     """Write the report of the latest evaluation: one HTML page that needs nothing else."""
+    to.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(newest(output, "evaluation") / keys.REPORT_FILE, to)
     typer.echo(f"{to}")
 
@@ -335,7 +348,9 @@ def _sample(
 ) -> None:
     """Write a synthetic data set in MovieLens format, the same bytes for the same seed."""
     settings = SampleConfig(**{name: value for name, value in overrides.items() if value is not None})
-    with Progress(console=Console(stderr=True)) as progress:
+    from serving.console import terminal_console
+
+    with Progress(console=terminal_console(stderr=True)) as progress:
         task = progress.add_task("ratings", total=settings.ratings)
         rows = write_sample(output, settings, lambda rows: progress.advance(task, rows))
         progress.update(task, total=rows)

@@ -41,17 +41,17 @@ def print_summary(console: Console, results: dict[str, NodeResult], serving_dir:
     evaluation_uri = results[_GATE].artifacts["evaluation"].uri
     evaluation = Evaluation.from_json((pathlib.Path(evaluation_uri) / keys.EVALUATION_FILE).read_bytes())
     console.print(metrics_table(evaluation))
-    console.print(f"Gate    {evaluation.reason}", highlight=False, soft_wrap=True)
-    console.print(f"Report  {evaluation_uri}/{keys.REPORT_FILE}", highlight=False, soft_wrap=True)
+    console.print(f"Gate    {evaluation.reason}", soft_wrap=True)
+    console.print(f"Report  {evaluation_uri}/{keys.REPORT_FILE}", soft_wrap=True)
     pushed = results[_PUSHER]
     reason = detail(pushed)
-    console.print(f"Pusher  {'nothing to do; last time: ' if pushed.cached else ''}{reason}", highlight=False)
+    console.print(f"Pusher  {'nothing to do; last time: ' if pushed.cached else ''}{reason}")
     try:
         recommender = Recommender.load(serving_dir)
     except ValueError as error:  # Nothing was ever pushed: the first model was refused.
         console.print(str(error))
         return
-    console.print(f"Serving version {recommender.model_version} under {serving_dir}", highlight=False)
+    console.print(f"Serving version {recommender.model_version} under {serving_dir}")
     print_recommendations(console, recommender, user_id=user_id)
 
 
@@ -59,10 +59,9 @@ def _print_data(console: Console, data: dict[str, Any]) -> None:
     console.print(
         f"\nData    {data['train'] + data['eval']:,} ratings ({data['train']:,} train, {data['eval']:,} eval), "
         f"{data['users']:,} users, {data['movies']:,} movies, {data['years_imputed']:,} years imputed",
-        highlight=False,
     )
     bad = ", ".join(f"{count:,} {problem}" for problem, count in data["bad_rows"].items())
-    console.print(f"        bad rows dropped: {bad or 'none'}", highlight=False)
+    console.print(f"        bad rows dropped: {bad or 'none'}")
 
 
 def metrics_table(evaluation: Evaluation) -> Table:

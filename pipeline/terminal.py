@@ -15,6 +15,7 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from components.progress import LOGGER
 from serving.console import terminal_console
@@ -128,19 +129,16 @@ class RunView(logging.Handler):
         """A component begins."""
         self._node, self._stages, self._note = node, {}, ""
         self._begin = self._latest = time.perf_counter()
-        self._status = Status(self._live(), console=self._console)
+        self._status = Status(Text(self._live()), console=self._console)
         self._status.start()
 
     def end(self, state: str, detail: str = "") -> None:
         """A component ended in a state: done, cached, failed or stopped."""
         self._stop()
         seconds = time.perf_counter() - self._begin
-        style = _STATE_STYLES[state]
-        self._console.print(
-            f"  {self._node:<24}[{style}]{state:<8}[/]{seconds:>7.1f} s   {detail or self._counts()}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        styled = (f"{state:<8}", _STATE_STYLES[state])
+        line = Text.assemble(f"  {self._node:<24}", styled, f"{seconds:>7.1f} s   {detail or self._counts()}")
+        self._console.print(line, soft_wrap=True)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a progress record."""
@@ -151,7 +149,7 @@ class RunView(logging.Handler):
         stage.total = said["total"]
         self._note, self._latest = said["note"], time.perf_counter()
         if self._status:
-            self._status.update(self._live())
+            self._status.update(Text(self._live()))
 
     def _stop(self) -> None:
         if self._status:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.table import Table
 
-from serving.answers import Recommendation
-from serving.recommender import Recommender
+if TYPE_CHECKING:  # An error message needs no recommender.
+    from serving.answers import Recommendation
+    from serving.recommender import Recommender
 
 _PLAIN_WIDTH = 120
 
 
-def terminal_console(file: TextIO | None = None) -> Console:
-    """Return a console on a stream, standard output by default; wide where it is no terminal."""
-    console = Console(file=file)
+def terminal_console(file: TextIO | None = None, stderr: bool = False) -> Console:
+    """Return a console that prints text as text: titles, paths and messages have brackets and colons of their own.
+
+    Args:
+      file: Stream; standard output by default. Where it is no terminal, the console is wide.
+      stderr: Standard error instead.
+    """
+    console = Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
     return console

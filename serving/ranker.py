@@ -245,7 +245,8 @@ class Ranker:
     def _described(self, hits: Hits, user: Vectors, profile: Profile, request: Request) -> list[Recommendation]:
         if request.diversity:
             hits = self.search.diversify(hits, request.n, request.diversity)
-        liked = profile.stars >= profile.stars.mean()
+        # In double precision: the mean of float32 ratings, rounded to float32, can lie above all of them.
+        liked = profile.stars >= profile.stars.mean(dtype=np.float64)
         rows, stars = profile.rows[liked], profile.stars[liked]
         nearest = self.search.nearest(hits.rows, rows) if len(hits.rows) else np.array([], np.int64)
         return [

@@ -102,3 +102,42 @@ def test_add_takes_its_defaults_from_the_configurations(matinee):
         assert option in text
     assert "--epochs" not in text
     assert "[default: (3)]" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["recommend", "--rate", "[/b]"], "error --rate: '[/b]' is not of the form"),
+        (["recommend", "--user", "1", "--serving-dir", "no[/where]"], "no model is published under no[/where]"),
+        (["recommend", "--user", "1", "--serving-dir", "a:pizza:"], "no model is published under a:pizza:"),
+        (["run", "--config", "[red]x[/red].yaml"], "cannot read the configuration [red]x[/red].yaml"),
+    ],
+)
+def test_messages_are_text(matinee, arguments, message):
+    code, _, err = matinee(*arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_files_that_are_in_the_way_are_one_line(matinee, tmp_path, published):
+    (tmp_path / "file").write_text("")
+    for arguments in (
+        ("run", "--data", tmp_path, "--output", tmp_path / "file"),
+        ("data", "sample", "--output", tmp_path / "file", "--users", 50, "--ratings", 1000, "--movies", 100),
+        ("index", "add", "--movies", tmp_path, "--serving-dir", published),
+        ("compile", "--image", "x@sha256:" + "0" * 64, "--output", tmp_path / "nowhere" / "x.yaml"),
+    ):
+        code, _, err = matinee(*arguments)
+        assert code == 2, arguments
+        assert str(tmp_path) in err
+        assert "Traceback" not in err
+        assert err.strip().splitlines()[-1].startswith("error "), err
+
+
+def test_a_report_goes_to_a_directory_that_is_not_there_yet(matinee, tmp_path):
+    directory = tmp_path / "artifacts" / "EvaluationGate" / "evaluation" / "3"
+    directory.mkdir(parents=True)
+    (directory / "report.html").write_text("report")
+    code, _, err = matinee("report", "--output", tmp_path, "--to", tmp_path / "new" / "mine.html")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "new" / "mine.html").read_text() == "report"

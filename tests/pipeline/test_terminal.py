@@ -8,6 +8,7 @@ from rich.console import Console
 
 from components import progress
 from pipeline.terminal import RunView, Stage
+from serving.console import terminal_console
 from tests.forked import ROOT
 
 
@@ -23,6 +24,15 @@ from tests.forked import ROOT
 )
 def test_a_stage_says_how_fast_it_is_and_how_long_the_rest_takes(done, total, expected):
     assert Stage(100.0, done, total).progress(110.0) == expected
+
+
+def test_what_a_component_says_is_text():
+    output = io.StringIO()
+    with RunView(terminal_console(output)) as view:
+        view.start("Pusher")
+        progress.advance("read", 1, "rows", note="[/where] [rec] :pizza:")
+        view.end("done", "pushed to out/run[1] [/b] :smile:")
+    assert "pushed to out/run[1] [/b] :smile:" in output.getvalue()
 
 
 def test_a_stage_begins_when_the_one_before_was_last_heard_of(monkeypatch):

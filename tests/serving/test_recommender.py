@@ -1,6 +1,8 @@
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from schemas import features as f
 from schemas import manifest as m
@@ -94,6 +96,16 @@ def test_why_is_the_liked_movie_closest_to_it(recommender):
     for r in answer:
         row = (r.movie_id - 5) // 10
         assert r.because.movie_id == max((15, 35), key=lambda movie: embeddings[row] @ embeddings[(movie - 5) // 10])
+
+
+@given(st.integers(5, 50), st.integers(1, MOVIES - 10))
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_ratings_that_are_all_the_same_are_all_liked(recommender, tenths, number):
+    """Their mean, rounded to float32, lies above all of them for one list in five on this grid."""
+    ratings = [(i * 10 + 5, tenths / 10) for i in range(number)]
+    answer = recommender.recommend(ratings=ratings)
+    assert len(answer) == 10
+    assert [r.because.rating for r in answer] == pytest.approx([tenths / 10] * 10)
 
 
 def test_many_users_at_once_get_what_each_gets_alone(recommender):
