@@ -273,6 +273,11 @@ def recommend(
 
     with silenced():
         recommender = Recommender.load(serving_dir, version)
+        if ratings:
+            held, unknown = recommender.known([movie_id for movie_id, _ in ratings])
+            ratings = [(movie_id, stars) for movie_id, stars in ratings if movie_id in held]
+            if unknown:
+                typer.echo(f"ignored, unknown movies: {', '.join(map(str, unknown))}", err=True)
         print_recommendations(terminal_console(), recommender, user, ratings, n)
 
 

@@ -38,6 +38,9 @@ class Recommendations(Answer):
         Field(description="popular: nothing is known of the user, most rated movies instead"),
     ]
     recommendations: list[Recommendation]
+    ignored_movie_ids: Annotated[
+        list[int], Field(description="Movies of the request that the version in use does not hold")
+    ] = []
 
 
 class MovieAnswer(Answer):

@@ -17,13 +17,14 @@ from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from serving import api_models as api
 from serving.answers import UnknownIdError
 from serving.config import ServiceConfig, TowerConfig
 from serving.metrics import Metrics
-from serving.middleware import Observed
-from serving.routes import NotReadyError, operations, router
+from serving.middleware import REQUEST_ID_HEADER, Observed
+from serving.routes import MODEL_VERSION_HEADER, NotReadyError, operations, router
 from serving.store import ServingStore
 from serving.tf_serving import connect
 from serving.user_tower import InProcessUserTowers, TowerError, UserTowers
@@ -76,6 +77,15 @@ def create_app(
         redoc_url=None,
     )
     app.state.versions, app.state.towers, app.state.metrics = versions, towers, metrics
+    if service.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.allowed_origins,
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=["Content-Type", _KEY.model.name, REQUEST_ID_HEADER],
+            expose_headers=["Retry-After", MODEL_VERSION_HEADER, REQUEST_ID_HEADER],
+        )
+    # Outermost: preflights get an id, a log line and metrics as well.
     app.add_middleware(Observed, metrics=metrics, max_body_bytes=service.max_body_bytes)
     app.include_router(router, dependencies=[Depends(_key_check(service.api_key_file))] if service.api_key_file else [])
     app.include_router(operations)

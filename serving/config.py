@@ -42,6 +42,8 @@ class ServiceConfig:
     """Largest request body in bytes."""
     api_key_file: str | None = None
     """File with the key that requests to /v1 must carry in X-API-Key; without one, anybody may ask."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins whose pages may call the API from a browser (CORS), such as https://shop.example; * for every one."""
     shutdown_s: Annotated[int, Field(ge=0)] = 30
     """Seconds that requests under way are given to finish when the service is told to stop."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -36,6 +36,9 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD":  # Answered as GET is; the server leaves the body out, by its own copy of the scope.
+            scope = {**scope, "method": "GET"}
         headers = Headers(scope=scope)
         given = headers.get(REQUEST_ID_HEADER, "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
@@ -58,12 +61,12 @@ class Observed:
             seconds = time.perf_counter() - begin
             # A path that no route knows is not a label: anybody could make up as many as they like.
             route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.requests.labels(scope["method"], route, status).inc()
-            self._metrics.latency.labels(scope["method"], route).observe(seconds)
+            self._metrics.requests.labels(method, route, status).inc()
+            self._metrics.latency.labels(method, route).observe(seconds)
             _LOG.info(
                 "request",
                 request_id=request_id,
-                method=scope["method"],
+                method=method,
                 route=route,
                 status=status,
                 ms=round(seconds * 1000, 2),

@@ -190,6 +190,18 @@ class Ranker:
         rated = self.movies.select(f.MOVIE_ID, TITLE)[rows]
         return rated.with_columns(pl.Series(f.RATING, stars), pl.Series(f.TIMESTAMP, timestamps))
 
+    def known(self, movie_ids: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Part a list of movies into those that the version holds and those that it does not, in their order.
+
+        Raises:
+          UnknownIdError: It holds none of them, and there are some.
+        """
+        ids = np.array(movie_ids, np.int64)
+        held = np.isin(ids, self._movie_ids)
+        if len(ids) and not held.any():
+            self.rows(movie_ids)
+        return ids[held].tolist(), ids[~held].tolist()
+
     def rows(self, movie_ids: Iterable[int]) -> np.ndarray:
         """Return the catalogue positions of movies.
 

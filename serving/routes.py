@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -15,6 +16,8 @@ from serving.answers import PERSONAL, POPULAR, Profile, RatedMovie
 from serving.answers import Request as RankRequest
 from serving.user_tower import UserTowers
 from serving.versions import ServedVersion, Versions
+
+MODEL_VERSION_HEADER = "X-Model-Version"
 
 
 class NotReadyError(RuntimeError):
@@ -30,7 +33,7 @@ async def served(request: Request, response: Response) -> ServedVersion:
     versions: Versions = request.app.state.versions
     if versions.current is None:
         raise NotReadyError(versions.problem)
-    response.headers["X-Model-Version"] = str(versions.current.version)
+    response.headers[MODEL_VERSION_HEADER] = str(versions.current.version)
     return versions.current
 
 
@@ -56,12 +59,16 @@ def _problems(*statuses: int) -> dict:
 router = APIRouter(prefix="/v1")
 
 
-async def _recommend(version: ServedVersion, profile: Profile, request: RankRequest) -> api.Recommendations:
+async def _recommend(
+    version: ServedVersion, profile: Profile, request: RankRequest, ignored: Iterable[int] = ()
+) -> api.Recommendations:
     # A small catalogue has fewer movies than may be asked for.
     request = dataclasses.replace(request, n=min(request.n, version.ranker.movies.height))
     found = await version.recommend(profile, request)
     source = PERSONAL if len(profile.rows) else POPULAR
-    return api.Recommendations(model_version=version.version, source=source, recommendations=found)
+    return api.Recommendations(
+        model_version=version.version, source=source, recommendations=found, ignored_movie_ids=list(ignored)
+    )
 
 
 @router.get("/users/{user_id}/recommendations", responses=_problems(404), tags=["recommendations"])
@@ -74,9 +81,17 @@ async def recommend_to_user(
 
 @router.post("/recommendations", responses=_problems(400, 404, 413), tags=["recommendations"])
 async def recommend_to_ratings(version: Served, body: api.RecommendationRequest) -> api.Recommendations:
-    """Recommend unseen movies to a new user from a few ratings; without any, the popularity list."""
-    profile = version.ranker.profile(ratings=[(rating.movie_id, rating.rating) for rating in body.ratings])
-    return await _recommend(version, profile, body.request())
+    """Recommend unseen movies to a new user from a few ratings; without any, the popularity list.
+
+    Movies that the version in use does not hold are left out of the request and named in `ignored_movie_ids`; a list of
+    which it holds none is an error.
+    """
+    rated, unknown = version.ranker.known([rating.movie_id for rating in body.ratings])
+    excluded, unknown_excluded = version.ranker.known(body.exclude_movie_ids)
+    stars = {rating.movie_id: rating.rating for rating in body.ratings}
+    profile = version.ranker.profile(ratings=[(movie_id, stars[movie_id]) for movie_id in rated])
+    request = dataclasses.replace(body.request(), exclude_movie_ids=tuple(excluded))
+    return await _recommend(version, profile, request, dict.fromkeys([*unknown, *unknown_excluded]))
 
 
 @router.get("/users/{user_id}/ratings", responses=_problems(404), tags=["users"])

@@ -237,3 +237,50 @@ def test_requests_under_way_finish_when_the_service_stops(published):
         time.sleep(0.2)
     thread.join()
     assert answers[0].status_code == 200
+
+
+def test_unknown_movies_are_left_out_and_named(service, recommender):
+    known = recommender.movies[f.MOVIE_ID].to_list()[:4]
+    body = {"ratings": [{"movie_id": movie, "rating": 4.5} for movie in known[:3]], "exclude_movie_ids": known[3:]}
+    expected = service.post("/v1/recommendations", body).json()
+    assert expected["ignored_movie_ids"] == []
+    body["ratings"].insert(1, {"movie_id": 424242, "rating": 1.0})
+    body["exclude_movie_ids"] += [434343, 424242]
+    answer = service.post("/v1/recommendations", body).json()
+    assert answer.pop("ignored_movie_ids") == [424242, 434343]
+    expected.pop("ignored_movie_ids")
+    assert answer == expected
+
+
+def test_head_is_answered_as_get_without_the_body(service, recommender):
+    user = int(recommender.user_ids[0])
+    for path in ("/healthz", "/readyz", "/", "/v1/model", f"/v1/users/{user}/recommendations", "/v1/recommendations"):
+        got, head = service.get(path), service.client.head(path)
+        assert head.status_code == got.status_code, path
+        assert head.content == b""
+        assert head.headers["Content-Length"] == got.headers["Content-Length"]
+        assert head.headers["X-Request-ID"]
+    assert 'matinee_requests_total{method="HEAD",route="/healthz",status="200"}' in service.get("/metrics").text
+
+
+def test_pages_of_allowed_origins_may_call_the_api(published, tmp_path):
+    (tmp_path / "key").write_text("s3cret")
+    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-api-key"}
+    origins = ("https://shop.example", "https://other.example")
+    with serving(published, api_key_file=str(tmp_path / "key"), allowed_origins=origins) as service:
+        preflight = service.client.options("/v1/recommendations", headers={"Origin": origins[1], **ask})
+        assert preflight.status_code == 200
+        assert preflight.headers["Access-Control-Allow-Origin"] == origins[1]
+        headers = {"Origin": origins[0], "X-API-Key": "s3cret"}
+        answer = service.client.post("/v1/recommendations", json={}, headers=headers)
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == origins[0]
+        assert "X-Model-Version" in answer.headers["Access-Control-Expose-Headers"]
+        stranger = {"Origin": "https://evil.example"}
+        assert service.client.options("/v1/recommendations", headers={**stranger, **ask}).status_code == 400
+        assert "Access-Control-Allow-Origin" not in service.get("/healthz", headers=stranger).headers
+
+
+def test_without_allowed_origins_no_page_but_its_own_may(service):
+    answer = service.get("/healthz", headers={"Origin": "https://shop.example"})
+    assert "Access-Control-Allow-Origin" not in answer.headers
