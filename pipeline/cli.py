@@ -35,7 +35,11 @@ app.add_typer(index_app, name="index")
 
 DEFAULT_OUTPUT = "output"
 DEFAULT_SERVING = f"{DEFAULT_OUTPUT}/serving"
-_EXIT_FAILED, _EXIT_USAGE, _EXIT_INTERRUPTED = 1, 2, 130
+_EXIT_FAILED, _EXIT_USAGE, _EXIT_REFUSED, _EXIT_INTERRUPTED = 1, 2, 3, 130
+_STATUSES = (
+    "Exit status: 0 pushed, or nothing to do; 1 a component failed; 2 wrong options or files; 3 the gate refused the "
+    "model, and what was served stays; 130 interrupted."
+)
 _PANELS = {
     "data": "Reading the data",
     "beam": "Beam",
@@ -130,7 +134,7 @@ def _run(
     _run_pipeline(settings, data, output, serving_dir or str(pathlib.Path(output) / "serving"), cache, user)
 
 
-app.command("run")(options.with_options(_run, _RUN_SECTIONS, _PANELS))
+app.command("run", epilog=_STATUSES)(options.with_options(_run, _RUN_SECTIONS, _PANELS))
 
 
 def _run_pipeline(
@@ -144,7 +148,7 @@ def _run_pipeline(
         with RunView(console) as view:
             view.start("Loading TFX")
             from pipeline import local_runner
-            from pipeline.summary import detail, print_summary
+            from pipeline.summary import detail, evaluation_of, print_summary
 
             view.end("done")
             try:
@@ -168,6 +172,8 @@ def _run_pipeline(
                 console.print(f"\nStopped in {view.node}. Nothing half-written was kept. Log: {log}", soft_wrap=True)
                 raise typer.Exit(_EXIT_INTERRUPTED) from None
         print_summary(console, results, serving_dir, user)
+        if not evaluation_of(results).blessed:
+            raise typer.Exit(_EXIT_REFUSED)
 
 
 def _cause(error: BaseException) -> str:
@@ -225,18 +231,23 @@ def submit(
     follow: Annotated[bool, typer.Option(help="Wait for the end and report each step")] = True,
     poll_s: Annotated[float, typer.Option(min=0.1, help="Seconds between two questions")] = 5.0,
     token: Annotated[str | None, typer.Option(envvar="KFP_TOKEN", help="Bearer token")] = None,
+    cookies: Annotated[
+        str | None, typer.Option(envvar="KFP_COOKIES", help="Cookies of a session, such as authservice_session=...")
+    ] = None,
 ) -> None:
     """Run a compiled pipeline on Kubeflow Pipelines, print its URL and follow it."""
     from pipeline.kubeflow import parameters
-    from pipeline.kubeflow.submit import SUCCEEDED, Endpoint, changed_configs
+    from pipeline.kubeflow.submit import SUCCEEDED, Endpoint, changed_configs, require_kfp
     from pipeline.terminal import silenced
 
-    changed = changed_configs(package, settings) if settings else {}
+    with silenced():
+        require_kfp()
+    changed = changed_configs(package, settings or [])
     with silenced():
         from components.polars_example_gen.component import DATA_FINGERPRINT
         from pipeline.kubeflow import compiler
 
-        target = Endpoint(endpoint, token)
+        target = Endpoint(endpoint, token, cookies)
     given = {
         parameters.DATA: data,
         keys.SERVING_DIR: serving_dir,

@@ -16,6 +16,7 @@ from schemas.evaluation import Evaluation
 from serving import Recommender
 from serving.console import print_recommendations
 
+_MOVIES = 10
 _GATE, _PUSHER, _EXAMPLE_GEN = "EvaluationGate", "Pusher", "PolarsExampleGen"
 
 
@@ -25,6 +26,12 @@ def detail(result: NodeResult) -> str:
         if reason := artifact.custom_properties[keys.REASON].string_value:
             return reason
     return ""
+
+
+def evaluation_of(results: dict[str, NodeResult]) -> Evaluation:
+    """Read what the gate of a finished run measured and decided."""
+    directory = pathlib.Path(results[_GATE].artifacts["evaluation"].uri)
+    return Evaluation.from_json((directory / keys.EVALUATION_FILE).read_bytes())
 
 
 def print_summary(console: Console, results: dict[str, NodeResult], serving_dir: str, user_id: int | None) -> None:
@@ -39,7 +46,7 @@ def print_summary(console: Console, results: dict[str, NodeResult], serving_dir:
     properties = results[_EXAMPLE_GEN].artifacts["examples"].custom_properties
     _print_data(console, json.loads(properties[keys.EXAMPLES_SUMMARY].string_value))
     evaluation_uri = results[_GATE].artifacts["evaluation"].uri
-    evaluation = Evaluation.from_json((pathlib.Path(evaluation_uri) / keys.EVALUATION_FILE).read_bytes())
+    evaluation = evaluation_of(results)
     console.print(metrics_table(evaluation))
     console.print(f"Gate    {evaluation.reason}", soft_wrap=True)
     console.print(f"Report  {evaluation_uri}/{keys.REPORT_FILE}", soft_wrap=True)
@@ -52,7 +59,11 @@ def print_summary(console: Console, results: dict[str, NodeResult], serving_dir:
         console.print(str(error))
         return
     console.print(f"Serving version {recommender.model_version} under {serving_dir}")
-    print_recommendations(console, recommender, user_id=user_id)
+    known = recommender.user_ids
+    if user_id is not None and user_id not in known:
+        console.print(f"User {user_id} is unknown to it: {len(known):,} users, {known[0]} to {known[-1]}")
+        return
+    print_recommendations(console, recommender, user_id, n=min(_MOVIES, recommender.movies.height))
 
 
 def _print_data(console: Console, data: dict[str, Any]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import httpx
 import yaml
 
 from pipeline.config import sections
@@ -16,6 +19,13 @@ from pipeline.kubeflow.parameters import RUNTIME_SECTIONS, config_parameter
 from schemas.configuration import from_json, replace, to_json
 
 SUCCEEDED = "SUCCEEDED"
+_HEALTH = "/apis/v2beta1/healthz"
+_TIMEOUT_S = 10.0
+_LOG_IN = (
+    "Pass --token (KFP_TOKEN) with a bearer token, for Identity-Aware Proxy an OIDC token of its client; --cookies "
+    "(KFP_COOKIES) with the session's cookies where Dex logs in, authservice_session=...; or go around the login by "
+    "kubectl port-forward"
+)
 _ENDED = (SUCCEEDED, "FAILED", "CANCELED", "SKIPPED")
 
 
@@ -27,31 +37,40 @@ class Run:
     url: str
 
 
+def require_kfp() -> Any:
+    """Return the kfp package.
+
+    Raises:
+      RuntimeError: It is not installed.
+    """
+    try:
+        import kfp
+    except ImportError as error:
+        raise kfp_missing("submitting", error, "Or upload the compiled file on the endpoint's page") from None
+    return kfp
+
+
 class Endpoint:
     """A Kubeflow Pipelines 2 endpoint."""
 
-    def __init__(self, host: str, token: str | None = None) -> None:
+    def __init__(self, host: str, token: str | None = None, cookies: str | None = None) -> None:
         """Connect.
 
         Args:
           host: URL of the endpoint.
           token: Bearer token, where the endpoint asks for one.
+          cookies: Cookies of a session, where a login page gives them.
 
         Raises:
-          RuntimeError: kfp is not installed, or the endpoint does not answer.
+          RuntimeError: kfp is not installed, or what answers at the URL, if anything does, is not the API.
         """
-        try:
-            import kfp
-        except ImportError as error:
-            raise kfp_missing("submitting", error, "Or upload the compiled file on the endpoint's page") from None
+        kfp = require_kfp()
         self._host = host.rstrip("/")
+        _check_api(self._host, token, cookies)
         try:
-            self._client = kfp.Client(host=self._host, existing_token=token)
-            self._client.get_kfp_healthz(sleep_duration=1)
+            self._client = kfp.Client(host=self._host, existing_token=token, cookies=cookies)
         except Exception as error:  # kfp, its API client and urllib3 each have exceptions of their own.
-            raise RuntimeError(
-                f"no Kubeflow Pipelines endpoint answers at {self._host}: {_first_line(error)}"
-            ) from error
+            raise RuntimeError(f"{self._host} refuses the client: {_first_line(error)}") from error
 
     def submit(
         self,
@@ -81,17 +100,20 @@ class Endpoint:
         if unknown := arguments.keys() - known.keys():
             raise ValueError(f"{package} has no parameter {min(unknown)!r}; it has {', '.join(sorted(known))}")
         try:
-            run = self._client.create_run_from_pipeline_package(
-                package,
-                arguments=dict(arguments),
-                run_name=run_name,
-                experiment_name=experiment,
-                # The backend does not read the compiled one.
-                pipeline_root=pipeline_root or spec.get("defaultPipelineRoot"),
-                enable_caching=None if enable_cache else False,
-            )
+            with contextlib.redirect_stdout(io.StringIO()):  # kfp prints links of its own.
+                run = self._client.create_run_from_pipeline_package(
+                    package,
+                    arguments=dict(arguments),
+                    run_name=run_name,
+                    experiment_name=experiment,
+                    # The backend does not read the compiled one.
+                    pipeline_root=pipeline_root or spec.get("defaultPipelineRoot"),
+                    enable_caching=None if enable_cache else False,
+                )
         except Exception as error:  # See above.
             raise RuntimeError(f"{self._host} refuses the run: {_first_line(error)}") from error
+        if not run.run_id:
+            raise RuntimeError(f"{self._host} took the run and named no id; look for {run_name!r} on its page")
         return Run(run.run_id, f"{self._host}/#/runs/details/{run.run_id}")
 
     def follow(
@@ -119,6 +141,40 @@ class Endpoint:
             if now.state in _ENDED or (deadline is not None and time.monotonic() > deadline):
                 return now.state
             time.sleep(poll_s)
+
+
+def _check_api(host: str, token: str | None, cookies: str | None) -> None:
+    """Raise RuntimeError unless the API of Kubeflow Pipelines answers, with what is wrong and what to do.
+
+    kfp's own client takes any page for the API, and a refusal for an endpoint that is not up yet.
+    """
+    headers = {"Accept": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    if cookies:
+        headers["Cookie"] = cookies
+    try:
+        answer = httpx.get(f"{host}{_HEALTH}", headers=headers, timeout=_TIMEOUT_S)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        raise RuntimeError(
+            f"no Kubeflow Pipelines endpoint answers at {host}: {_first_line(error)}. Check the URL; from outside the "
+            "cluster: kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80, and --endpoint http://localhost:8080"
+        ) from error
+    if answer.is_redirect or answer.status_code in (401, 403):
+        where = f" (to {answer.headers.get('Location', 'nowhere')})" if answer.is_redirect else ""
+        raise RuntimeError(f"{host} answered {answer.status_code}{where}: it wants to know who asks. {_LOG_IN}")
+    if answer.status_code != httpx.codes.OK:
+        raise RuntimeError(
+            f"{host} answered {answer.status_code} to {_HEALTH}: it is not the API of Kubeflow Pipelines 2, or its "
+            "path is missing, such as /pipeline"
+        )
+    try:
+        is_api = isinstance(answer.json(), dict)
+    except ValueError:
+        is_api = False
+    if not is_api:
+        kind = answer.headers.get("Content-Type", "no content type").partition(";")[0]
+        raise RuntimeError(f"{host} answered a page ({kind}) and not the API's JSON: a login page? {_LOG_IN}")
 
 
 def read_spec(package: str) -> dict[str, Any]:

@@ -84,6 +84,14 @@ def test_nothing_changed_hits_the_cache_everywhere(workspace):
     assert snapshot(workspace) == before
 
 
+def test_the_summary_does_not_decide_how_a_run_ends(workspace):
+    """Neither a user whom nobody knows nor fewer movies than are listed undo a publication."""
+    done = workspace.run("--user", "99999")
+    assert done.returncode == 0, done.stdout
+    assert "User 99999 is unknown to it: 120 users, 1 to 120" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
 def test_an_appended_rating_runs_again_and_is_compared_with_the_served_model(workspace):
     (first,) = versions(workspace)
     with open(workspace.data / "ratings.csv", "a") as file:
@@ -132,10 +140,13 @@ def test_a_deleted_serving_root_is_filled_again(workspace):
 def test_a_refused_model_is_not_pushed(workspace):
     before = snapshot(workspace)
     done = workspace.run("--max-rmse", "0.1")
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 3, done.stdout
     assert "refused: RMSE" in done.stdout
     assert "not pushed: the model was not blessed" in done.stdout
     assert snapshot(workspace) == before
+    again = workspace.run("--max-rmse", "0.1")
+    assert set(workspace.states(again.stdout).values()) == {"cached"}
+    assert again.returncode == 3, "a refusal from the cache is one"
 
 
 KILLS = {

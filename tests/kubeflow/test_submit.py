@@ -20,7 +20,10 @@ class Api(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         server = self.server
-        if self.path.endswith("/healthz"):
+        if server.instead:
+            status, headers, body = server.instead
+            self.answer(body, status, headers)
+        elif self.path.endswith("/healthz"):
             self.answer({"multi_user": False})
         elif "/experiments" in self.path:
             found = [{"experiment_id": "e1", "display_name": name} for name in server.experiments]
@@ -42,14 +45,17 @@ class Api(http.server.BaseHTTPRequestHandler):
             self.answer({"experiment_id": "e1", **body})
         elif "/runs" in self.path:
             self.server.runs.append(body)
-            self.answer({"run_id": "r1", **body})
+            self.answer({"run_id": self.server.run_id, **body})
         else:
             self.send_error(404)
 
-    def answer(self, content):
-        data = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+    def answer(self, content, status=200, headers=()):
+        self.server.asked.append((self.path, dict(self.headers)))
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        kind = "text/html; charset=utf-8" if isinstance(content, bytes) else "application/json"
+        for name, value in (("Content-Type", kind), *headers):
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -61,6 +67,7 @@ class Api(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def endpoint():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    server.instead, server.run_id, server.asked = None, "r1", []
     server.experiments, server.runs, server.questions, server.end = [], [], 0, "SUCCEEDED"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -146,10 +153,59 @@ def test_other_data_gets_its_own_fingerprint(endpoint, package, submit, sample):
     assert len(given["data_fingerprint"]) == 64
 
 
+PAGE = b"<!doctype html><title>Log in</title>"
+
+
+@pytest.mark.parametrize(
+    ("instead", "message"),
+    [
+        ((200, (), PAGE), "answered a page (text/html) and not the API's JSON: a login page? Pass --token"),
+        ((200, (), []), "answered a page (application/json) and not the API's JSON"),
+        ((401, (), PAGE), "answered 401: it wants to know who asks. Pass --token"),
+        ((403, (), {"error": "no"}), "answered 403: it wants to know who asks. Pass --token"),
+        ((302, (("Location", "/dex/auth"),), b""), "answered 302 (to /dex/auth): it wants to know who asks"),
+        ((404, (), PAGE), "answered 404 to /apis/v2beta1/healthz: it is not the API"),
+        ((500, (), PAGE), "answered 500 to /apis/v2beta1/healthz"),
+    ],
+)
+def test_what_is_not_the_api_is_told_at_once(endpoint, package, submit, instead, message):
+    endpoint.instead = instead
+    code, out = submit("--endpoint", url(endpoint), "--package", package)
+    assert code == 2
+    assert message in out
+    assert (endpoint.runs, len(endpoint.asked)) == ([], 1), "asked once, and nothing was sent"
+
+
+def test_a_token_and_cookies_are_passed_on(endpoint, package, submit):
+    given = ("--token", "abc", "--cookies", "authservice_session=xyz")
+    code, out = submit("--endpoint", url(endpoint), "--package", package, "--no-follow", *given)
+    assert code == 0, out
+    assert len(endpoint.asked) > 1
+    for path, headers in endpoint.asked:
+        named = {name.lower(): value for name, value in headers.items()}
+        assert (named.get("authorization"), named.get("cookie")) == ("Bearer abc", "authservice_session=xyz"), path
+
+
+def test_a_run_without_an_id_is_no_run(endpoint, package, submit):
+    endpoint.run_id = None
+    code, out = submit("--endpoint", url(endpoint), "--package", package)
+    assert code == 2
+    assert "named no id" in out
+    assert "None" not in out
+
+
+def test_a_missing_file_is_told_before_the_endpoint_is_asked(submit, tmp_path):
+    code, out = submit("--endpoint", "http://127.0.0.1:9", "--package", tmp_path / "y.yaml")
+    assert code == 2
+    assert "compile the pipeline first" in out
+    assert "127.0.0.1" not in out
+
+
 def test_no_endpoint_is_one_clear_error(package, submit):
     code, out = submit("--endpoint", "http://127.0.0.1:9", "--package", package)
     assert code == 2
     assert "no Kubeflow Pipelines endpoint answers at http://127.0.0.1:9" in out
+    assert "port-forward" in out
 
 
 def test_a_file_that_is_no_pipeline_is_told(endpoint, tmp_path, submit):
