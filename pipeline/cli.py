@@ -140,8 +140,10 @@ app.command("run", epilog=_STATUSES)(options.with_options(_run, _RUN_SECTIONS, _
 def _run_pipeline(
     settings: run_config.RunConfig, data: str, output: str, serving_dir: str, cache: bool, user: int | None
 ) -> None:
+    from pipeline import preflight
     from pipeline.terminal import RunView, redirected_to
 
+    preflight.check_options(settings)
     log = pathlib.Path(output) / "logs" / f"run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
     with redirected_to(log) as console:
         console.print(f"Data    {data}\nOutput  {output}\nLog     {log}\n", soft_wrap=True)
@@ -160,6 +162,7 @@ def _run_pipeline(
                     cache,
                     on_start=view.start,
                     on_end=lambda result: view.end("cached" if result.cached else "done", detail(result)),
+                    user_id=user,
                 )
             except local_runner.ComponentFailed as failure:
                 view.end("failed")

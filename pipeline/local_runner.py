@@ -20,8 +20,10 @@ from tfx.orchestration.local import runner_utils as local_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline import preflight
 from pipeline.config import RunConfig
 from pipeline.pipeline import Parameters, create_pipeline
+from schemas import keys
 
 ARTIFACTS_DIR = "artifacts"
 METADATA_FILE = "metadata.sqlite"
@@ -165,6 +167,7 @@ def run(
     enable_cache: bool = True,
     on_start: Callable[[str], None] = lambda node: None,
     on_end: Callable[[NodeResult], None] = lambda result: None,
+    user_id: int | None = None,
 ) -> dict[str, NodeResult]:
     """Run the pipeline on this machine.
 
@@ -176,14 +179,22 @@ def run(
       enable_cache: Whether unchanged components are skipped.
       on_start: Called with a component's name before it runs.
       on_end: Called with its result.
+      user_id: The user that the summary will be about.
 
     Returns:
       Component name -> result.
 
     Raises:
       ComponentFailed: A component raised.
-      ValueError: Another run uses the output directory.
+      ValueError: Another run uses the output directory, an option cannot work, or the data is too small for one.
     """
+
+    def ended(result: NodeResult) -> None:
+        on_end(result)
+        if result.node == "PolarsExampleGen":
+            histories = pathlib.Path(result.artifacts[keys.USER_HISTORIES].uri)
+            preflight.check_data(config, preflight.read_summary(result.artifacts["examples"]), histories, user_id)
+
     base = pathlib.Path(output).absolute()
     with _exclusive(base):
         remove_unfinished(base)
@@ -198,7 +209,7 @@ def run(
             metadata_connection_config=_connection(base),
             enable_cache=enable_cache,
         )
-        runner = LocalRunner(on_start, on_end)
+        runner = LocalRunner(on_start, ended)
         try:
             runner.run(pipeline)
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.local_runner import NodeResult
+from pipeline.preflight import read_summary
 from schemas import keys
 from schemas.evaluation import Evaluation
 from serving import Recommender
@@ -43,8 +43,7 @@ def print_summary(console: Console, results: dict[str, NodeResult], serving_dir:
       serving_dir: Path or URI of the served versions.
       user_id: The user to recommend to; the first known one by default.
     """
-    properties = results[_EXAMPLE_GEN].artifacts["examples"].custom_properties
-    _print_data(console, json.loads(properties[keys.EXAMPLES_SUMMARY].string_value))
+    _print_data(console, read_summary(results[_EXAMPLE_GEN].artifacts["examples"]))
     evaluation_uri = results[_GATE].artifacts["evaluation"].uri
     evaluation = evaluation_of(results)
     console.print(metrics_table(evaluation))

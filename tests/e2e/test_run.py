@@ -84,12 +84,58 @@ def test_nothing_changed_hits_the_cache_everywhere(workspace):
     assert snapshot(workspace) == before
 
 
-def test_the_summary_does_not_decide_how_a_run_ends(workspace):
-    """Neither a user whom nobody knows nor fewer movies than are listed undo a publication."""
-    done = workspace.run("--user", "99999")
-    assert done.returncode == 0, done.stdout
-    assert "User 99999 is unknown to it: 120 users, 1 to 120" in done.stdout
+@pytest.mark.parametrize(
+    ("options", "message", "ran"),
+    [
+        (("--user", "99999"), "error --user 99999 is not in the data: 120 users, 1 to 120", 2),
+        (
+            ("--batch-size", "9999"),
+            "error a batch has 9,999 rows and the data 5,449 train ratings; choose a smaller",
+            2,
+        ),
+        (
+            ("--index-factory", "IVF4096,Flat"),
+            "error --index-factory 'IVF4096,Flat' makes no index for 300 movies: ",
+            2,
+        ),
+        (("--index-factory", "Foo"), "error --index-factory 'Foo' makes no index: could not parse", 0),
+    ],
+)
+def test_what_cannot_work_is_told_before_transform(workspace, options, message, ran):
+    before = snapshot(workspace)
+    done = workspace.run(*options)
+    assert done.returncode == 2, done.stdout
+    assert message in done.stdout
     assert "Traceback" not in done.stdout
+    assert len(workspace.states(done.stdout)) == ran
+    assert snapshot(workspace) == before
+
+
+def test_nothing_held_out_is_told_before_transform(workspace, sample):
+    ratings = pl.read_csv(sample / "ratings.csv").group_by("userId", maintain_order=True).head(9)
+    ratings.write_csv(workspace.data / "ratings.csv")
+    done = workspace.run()
+    assert done.returncode == 2, done.stdout
+    assert "error no rating is held out for the evaluation. The most active of the users has 9 ratings" in done.stdout
+    assert "Transform" not in workspace.states(done.stdout)
+
+
+def test_a_catalogue_of_fewer_movies_than_are_listed(workspace, sample):
+    """Nine movies: a run trains, pushes, ends with 0, and lists what is left."""
+    few = list(range(1, 10))
+    movies = pl.read_csv(sample / "movies.csv").filter(pl.col("movieId").is_in(few))
+    movies.write_csv(workspace.data / "movies.csv")
+    rows = [
+        (user, movie, (user + movie) % 10 / 2 + 0.5, user * 1000 + movie) for user in range(1, 121) for movie in few
+    ]
+    ratings = pl.DataFrame(rows, schema=["userId", "movieId", "rating", "timestamp"], orient="row")
+    ratings.filter((pl.col("userId") + pl.col("movieId")) % 9 > 0).write_csv(workspace.data / "ratings.csv")
+    shutil.rmtree(workspace.serving)
+    done = workspace.run("--eval-fraction", "0.3", "--max-rmse", "9", "--epochs", "1", "--refit-epochs", "0")
+    assert done.returncode == 0, done.stdout
+    assert "pushed as version" in done.stdout
+    table = done.stdout[done.stdout.index("Recommendations for user 1") :]
+    assert len(table_rows(table)) == 1, "each user has rated eight of the nine"
 
 
 def test_an_appended_rating_runs_again_and_is_compared_with_the_served_model(workspace):

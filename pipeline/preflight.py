@@ -1,0 +1,94 @@
+"""What can be known early is said early: from the options, and from ExampleGen's first pass over the data."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+from typing import Any
+
+import faiss
+import numpy as np
+import polars as pl
+
+from pipeline.config import RunConfig
+from schemas import features as f
+from schemas import keys
+from serving.index import EXACT, build_faiss
+
+_MOST_TRAINED = 50_000
+"""Movies up to which an index is tried on random vectors; what trains on these trains on more."""
+
+
+def check_options(config: RunConfig) -> None:
+    """Raise ValueError if options cannot work on any data."""
+    factory = config.pusher.index_factory
+    if factory != EXACT:
+        _factory_error(factory, lambda: faiss.index_factory(config.trainer.embedding_dim, factory))
+
+
+def check_data(config: RunConfig, summary: dict[str, Any], histories: pathlib.Path, user_id: int | None) -> None:
+    """Hold the options against what ExampleGen found.
+
+    Args:
+      config: Configuration of the run.
+      summary: Counts of the examples.
+      histories: Directory of the user histories.
+      user_id: The user of the summary, if one is asked for.
+
+    Raises:
+      ValueError: The data is too small for an option, or lacks the user; the message has the numbers.
+    """
+    train, held, movies = summary["train"], summary["eval"], summary["movies"]
+    if not held:
+        raise ValueError(
+            f"no rating is held out for the evaluation. {_why_none(config, histories)} With --eval-fraction a larger "
+            "share, or with --eval-after-s a time, some are"
+        )
+    batch_size = config.trainer.batch_size_of(train)
+    if batch_size > train:
+        raise ValueError(
+            f"a batch has {batch_size:,} rows and the data {train:,} train ratings; choose a smaller --batch-size"
+        )
+    factory = config.pusher.index_factory
+    if factory != EXACT and movies <= _MOST_TRAINED:
+        vectors = np.random.default_rng(0).normal(size=(movies, config.trainer.embedding_dim)).astype(np.float32)
+        faiss.normalize_L2(vectors)
+        _factory_error(factory, lambda: build_faiss(vectors, factory), f" for {movies:,} movies")
+    if user_id is not None and not _users(histories).filter(pl.col(f.USER_ID) == user_id).height:
+        first, last, number = (
+            _users(histories)
+            .select(first=pl.col(f.USER_ID).min(), last=pl.col(f.USER_ID).max(), number=pl.len())
+            .row(0)
+        )
+        raise ValueError(f"--user {user_id} is not in the data: {number:,} users, {first} to {last}")
+
+
+def read_summary(examples: Any) -> dict[str, Any]:
+    """Return the counts that ExampleGen left in the properties of the examples, an artifact of ML Metadata."""
+    counts: dict[str, Any] = json.loads(examples.custom_properties[keys.EXAMPLES_SUMMARY].string_value)
+    return counts
+
+
+def _factory_error(factory: str, build: Any, where: str = "") -> None:
+    try:
+        build()
+    except (RuntimeError, ValueError) as error:
+        # FAISS' messages begin with the place in its source.
+        reason = re.sub(r"^.*?\.cpp:\d+: (?:Error: )?", "", str(error)).splitlines()[0]
+        raise ValueError(f"--index-factory {factory!r} makes no index{where}: {reason}. Try Flat or HNSW32") from None
+
+
+def _why_none(config: RunConfig, histories: pathlib.Path) -> str:
+    if config.data.eval_after_s is not None:
+        return f"Every rating is older than --eval-after-s {config.data.eval_after_s}."
+    most = int(_users(histories)["len"].to_numpy().max())
+    return (
+        f"The most active of the users has {most} ratings: too few to hold {config.data.eval_fraction:.0%} out, "
+        f"or fewer than --min-ratings {config.data.min_ratings}."
+    )
+
+
+def _users(histories: pathlib.Path) -> pl.DataFrame:
+    """Return every user and their number of ratings, `len`."""
+    return pl.scan_parquet(sorted(histories.glob("*.parquet"))).group_by(f.USER_ID).len().collect()
