@@ -126,6 +126,9 @@ def _run(
     if print_config:
         typer.echo(run_config.to_yaml(settings), nl=False)
         return
+    from pipeline import preflight
+
+    preflight.check_options(settings, output)
     if data is None:
         data = str(pathlib.Path(output) / "sample")
         if not (pathlib.Path(data) / "ratings.csv").exists():
@@ -140,10 +143,8 @@ app.command("run", epilog=_STATUSES)(options.with_options(_run, _RUN_SECTIONS, _
 def _run_pipeline(
     settings: run_config.RunConfig, data: str, output: str, serving_dir: str, cache: bool, user: int | None
 ) -> None:
-    from pipeline import preflight
     from pipeline.terminal import RunView, redirected_to
 
-    preflight.check_options(settings)
     log = pathlib.Path(output) / "logs" / f"run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
     with redirected_to(log) as console:
         console.print(f"Data    {data}\nOutput  {output}\nLog     {log}\n", soft_wrap=True)

@@ -20,8 +20,13 @@ _MOST_TRAINED = 50_000
 """Movies up to which an index is tried on random vectors; what trains on these trains on more."""
 
 
-def check_options(config: RunConfig) -> None:
+def check_options(config: RunConfig, output: str) -> None:
     """Raise ValueError if options cannot work on any data."""
+    path = str(pathlib.Path(output).absolute())
+    if patterns := sorted(set(path) & set("[]*?")):
+        raise ValueError(
+            f"TFX takes {' '.join(patterns)} in {path} for a pattern of files and finds none; choose another --output"
+        )
     factory = config.pusher.index_factory
     if factory != EXACT:
         _factory_error(factory, lambda: faiss.index_factory(config.trainer.embedding_dim, factory))

@@ -110,6 +110,10 @@ def test_add_takes_its_defaults_from_the_configurations(matinee):
         (["recommend", "--rate", "[/b]"], "error --rate: '[/b]' is not of the form"),
         (["recommend", "--user", "1", "--serving-dir", "no[/where]"], "no model is published under no[/where]"),
         (["recommend", "--user", "1", "--serving-dir", "a:pizza:"], "no model is published under a:pizza:"),
+        (
+            ["run", "--output", "out/run[1]"],
+            "out/run[1] for a pattern of files and finds none; choose another --output",
+        ),
         (["run", "--config", "[red]x[/red].yaml"], "cannot read the configuration [red]x[/red].yaml"),
     ],
 )
