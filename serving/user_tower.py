@@ -17,7 +17,8 @@ from serving.store import ServingStore
 Features = Mapping[str, np.ndarray]
 """What the user tower takes, `schemas.features.USER_TOWER_INPUTS`: name -> `[batch, n]`."""
 
-_PROBE_TOLERANCE = 1e-3
+PROBE_TOLERANCE = 1e-3
+"""How far an answer to the probe may be from the manifest's, in any of its numbers."""
 _UNIT_TOLERANCE = 1e-2
 
 
@@ -103,7 +104,7 @@ async def check_probe(tower: AsyncUserEmbedder, features: Features, expected: li
       TowerError: It is another tower: the index and it must never be used together.
     """
     (answer,) = (await tower.embed(features)).embeddings
-    if len(answer) != len(expected) or np.abs(answer - np.array(expected)).max() > _PROBE_TOLERANCE:
+    if len(answer) != len(expected) or np.abs(answer - np.array(expected)).max() > PROBE_TOLERANCE:
         raise TowerError(
             f"{where} serves another user tower under this version's number; let it watch the same serving root",
             "answer",

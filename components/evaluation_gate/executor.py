@@ -43,7 +43,6 @@ class Executor(base_executor.BaseExecutor):
 
         Raises:
           ValueError: No rating is held out.
-          RuntimeError: The served version is damaged.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         config = configuration.from_properties(GateConfig, exec_properties)

@@ -6,40 +6,35 @@ import tempfile
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from components.dataset import Dataset
 from components.embedding import embed_movies, embed_users
 from components.evaluation_gate.evaluate import Embeddings
 from schemas import features as f
-from schemas.manifest import EMBEDDING_INDEX, EVALUATED, FormatError
+from schemas.manifest import EMBEDDING_INDEX, EVALUATED
 from schemas.vectors import Vectors
-from serving import index, store
+from serving import store
+from serving.verification import newest_whole
 
 
 def load(serving_dir: str, data: Dataset) -> tuple[int, Embeddings] | None:
     """Embed the data set's users and movies with the served version, as it was before it learned its eval ratings.
+
+    A version that is damaged, or of another format, counts as not served: to refuse every other one because of it would
+    leave it for ever.
 
     Args:
       serving_dir: Path or URI of the served versions.
       data: The data set; the users' features come from its train ratings.
 
     Returns:
-      The version and its embeddings, or None where nothing is served, or a version of another format: only to publish
-      again helps there.
-
-    Raises:
-      RuntimeError: The served index is damaged.
+      The newest whole version and its embeddings, or None where there is none.
     """
     serving = store.ServingStore(serving_dir)
-    version = serving.latest()
-    if version is None:
+    found = newest_whole(serving)
+    if found is None:
         return None
-    try:
-        served = index.read_index(serving.directory(EMBEDDING_INDEX, version))
-    except FormatError as error:
-        logging.warning("the candidate is not compared with what is served: %s", error)
-        return None
+    version, served = found
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
         model = tf.saved_model.load(serving.local_copy(EMBEDDING_INDEX, version, directory, EVALUATED))
         vectors = embed_movies(model, served.movies)

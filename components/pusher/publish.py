@@ -16,6 +16,7 @@ from schemas import manifest as m
 from schemas.signatures import USER_TOWER
 from serving import index, store
 from serving.index import IndexContents
+from serving.verification import whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,20 +76,14 @@ def publish(serving_dir: str, publication: Publication, keep_versions: int, work
     contents = dataclasses.replace(publication.contents, models=staged_models)
     manifest = index.write_index(index_dir, version, contents)
     served = serving.latest()
-    if served is not None and _is_served(manifest, serving.directory(m.EMBEDDING_INDEX, served)):
-        return Published(served, False)
+    # A damaged version does not serve the model, whatever its manifest says.
+    found = None if served is None else whole(serving, served)
+    if found and _same(manifest, found.manifest):
+        return Published(found.manifest.version, False)
     _copy(publication.tower_dir, staged_tower)
     warmup.write(staged_tower, USER_TOWER, publication.warmup_features)
     serving.publish(version, index_dir, staged_tower)
     return Published(version, True, tuple(serving.prune(keep_versions)))
-
-
-def _is_served(manifest: m.Manifest, directory: str) -> bool:
-    """Tell whether a served index is the same but for its version."""
-    try:
-        return _same(manifest, index.read_manifest(directory))
-    except m.FormatError:
-        return False
 
 
 def _same(a: m.Manifest, b: m.Manifest) -> bool:

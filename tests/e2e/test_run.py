@@ -183,6 +183,31 @@ def test_a_deleted_serving_root_is_filled_again(workspace):
     assert len(versions(workspace)) == 1
 
 
+DAMAGES = {
+    "a file of the index is missing": lambda index, tower: (index / "embeddings.npy").unlink(),
+    "half a manifest": lambda index, tower: os.truncate(index / "manifest.json", 300),
+    "a truncated tower": lambda index, tower: os.truncate(tower / "saved_model.pb", 5_000),
+    "truncated weights": lambda index, tower: os.truncate(tower / "variables" / "variables.data-00000-of-00001", 99),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_served_version_counts_as_not_served_and_is_published_again(workspace, damage):
+    """The model is the same, so that the version that is there would do, were it whole."""
+    (first,) = versions(workspace)
+    before = Recommender.load(str(workspace.serving)).recommend(user_id=1)
+    DAMAGES[damage](*(workspace.serving / kind / str(first) for kind in (EMBEDDING_INDEX, s.USER_TOWER)))
+    # Another threshold, so that gate and Pusher do not come from the cache.
+    done = workspace.run("--min-recall", "0.0001")
+    assert done.returncode == 0, done.stdout
+    states = workspace.states(done.stdout)
+    assert (states["Trainer"], states["EvaluationGate"], states["Pusher"]) == ("cached", "done", "done")
+    assert "nothing served yet" in done.stdout
+    recommender = Recommender.load(str(workspace.serving))
+    assert recommender.model_version > first
+    assert recommender.recommend(user_id=1) == before
+
+
 def test_a_refused_model_is_not_pushed(workspace):
     before = snapshot(workspace)
     done = workspace.run("--max-rmse", "0.1")

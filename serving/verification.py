@@ -1,0 +1,51 @@
+"""Whether a published version is whole: what it takes to serve it is there, undamaged, and belongs together."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from schemas.manifest import EMBEDDING_INDEX
+from schemas.user_features import no_ratings
+from serving.index import EmbeddingIndex, read_index
+from serving.store import ServingStore
+from serving.user_tower import PROBE_TOLERANCE, InProcessUserTower
+
+_LOG = logging.getLogger(__name__)
+
+
+def read_whole(store: ServingStore, version: int) -> EmbeddingIndex:
+    """Load a version's index, verify its digests, and ask its user tower for the probe in the manifest.
+
+    Raises:
+      FormatError: The version is of another format.
+      RuntimeError: A file is missing or damaged, the tower does not load, or it is another model's.
+    """
+    index = read_index(store.directory(EMBEDDING_INDEX, version))
+    try:
+        answer = InProcessUserTower.of(store, version).embed(no_ratings(index.constants)).embeddings[0]
+    except Exception as error:  # A damaged graph fails in as many ways as there are operations.
+        raise RuntimeError(f"the user tower of version {version} does not work: {error}. Publish again") from error
+    expected = np.array(index.manifest.probe)
+    if answer.shape != expected.shape or not np.abs(answer - expected).max() <= PROBE_TOLERANCE:
+        raise RuntimeError(f"the user tower of version {version} is another model's than its index. Publish again")
+    return index
+
+
+def newest_whole(store: ServingStore) -> tuple[int, EmbeddingIndex] | None:
+    """Return the newest version that is whole, or None where there is none."""
+    for version in reversed(store.versions()):
+        index = whole(store, version)
+        if index is not None:
+            return version, index
+    return None
+
+
+def whole(store: ServingStore, version: int) -> EmbeddingIndex | None:
+    """Return a version's index, or None where the version is damaged or of another format: it counts as not served."""
+    try:
+        return read_whole(store, version)
+    except RuntimeError as error:
+        _LOG.warning("version %d counts as not served: %s", version, error)
+        return None
