@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import pathlib
 import secrets
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import anyio
 import structlog
+from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -60,6 +62,11 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if isinstance(towers, InProcessUserTowers):
+            await to_thread.run_sync(towers.prepare)
+        # What is there before any version stays: to look through it at every collection takes a fifth of a second.
+        gc.collect()
+        gc.freeze()
         await versions.refresh()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(versions.follow)

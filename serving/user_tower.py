@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Mapping
 from typing import Protocol
@@ -175,6 +176,12 @@ class InProcessUserTowers:
 
     def __init__(self, store: ServingStore) -> None:
         self._store = store
+
+    @staticmethod
+    def prepare() -> None:
+        """Import TensorFlow, if it is installed: to load a tower says what to do if it is not."""
+        if importlib.util.find_spec("tensorflow"):
+            importlib.import_module("tensorflow")
 
     async def open(self, version: int) -> AsyncUserEmbedder:
         """Load a version's tower in a thread."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 
 import anyio
 import structlog
@@ -65,6 +67,8 @@ class Versions:
         """Follow a root without loading anything yet; see `refresh`."""
         self._store, self._towers, self._metrics, self._poll_s = ServingStore(serving_dir), towers, metrics, poll_s
         self._refused: dict[int, _Refusal] = {}
+        self._leaving: weakref.ref[Ranker] | None = None
+        """The version before, until the last request that has it ends."""
         self.current: ServedVersion | None = None
         self.problem = f"no model is published under {serving_dir}"
 
@@ -76,6 +80,10 @@ class Versions:
 
     async def refresh(self) -> None:
         """Look once, and take the newest version that loads into use."""
+        if self._leaving and self._leaving() is None:
+            # A tower's graph refers to itself: megabytes in a few objects, for which Python's collector sees no hurry.
+            await to_thread.run_sync(gc.collect)
+            self._leaving = None
         try:
             versions = await to_thread.run_sync(self._store.versions)
         except Exception as error:  # A store's client has exceptions of its own.
@@ -110,6 +118,8 @@ class Versions:
 
     def _use(self, loaded: ServedVersion) -> None:
         before, self.current = self.current, loaded  # Requests under way keep the old one alive until they end.
+        if before:
+            self._leaving = weakref.ref(before.ranker)
         self.problem = ""
         self._refused.pop(loaded.version, None)
         counts = loaded.ranker.manifest.counts

@@ -18,6 +18,7 @@ from serving.metrics import Metrics
 from serving.store import ServingStore
 from serving.user_tower import InProcessUserTowers
 from serving.versions import Versions
+from tests import forked
 from tests.serving.harness import QUICK, publish_next, serving
 from tests.tf_serving_double import TfServingDouble
 
@@ -90,6 +91,40 @@ def test_the_old_version_is_released(root):
         assert old() is None
 
     anyio.run(scenario)
+
+
+SWAPS = """
+import sys
+import anyio, psutil
+from serving.metrics import Metrics
+from serving.store import ServingStore
+from serving.user_tower import InProcessUserTowers
+from serving.versions import Versions
+from tests.serving.harness import publish_next
+
+async def swap(root):
+    store, process = ServingStore(root), psutil.Process()
+    versions = Versions(root, InProcessUserTowers(store), Metrics(), 1)
+    await versions.refresh()
+    for i in range(31):
+        publish_next(root, seed=i)
+        store.prune(2)
+        await versions.refresh()
+        assert versions.current.version == store.latest()
+        if i in (10, 30):
+            print("MEGABYTES", process.memory_info().rss >> 20)
+
+anyio.run(swap, sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_swaps_leave_nothing_in_memory(root):
+    """Twenty towers that stayed would be fifty megabytes."""
+    done = forked.run(SWAPS, root, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:]
+    before, after = (int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("MEGABYTES"))
+    assert after - before < 20
 
 
 DAMAGES = {
