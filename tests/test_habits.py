@@ -1,6 +1,7 @@
 """What people read and what machines run beside the code: documents, workflows, locks, benchmarks."""
 
 import importlib.util
+import os
 import pathlib
 import re
 import shlex
@@ -69,3 +70,23 @@ def test_the_benchmarks_start():
     assert len(names) >= 9
     done = forked.run("\n".join(f"import benchmarks.{name}" for name in names), timeout=120)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_environment_is_made_again_while_it_is_activated(tmp_path):
+    """The activated environment's own Python would become a link to itself."""
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    uv = tmp_path / "uv"
+    uv.write_text('#!/bin/sh\n[ "$1" != --version ] && echo "$@"\nexit 0\n')
+    uv.chmod(0o755)
+    path = f"{environment / 'bin'}:{tmp_path}:{os.environ['PATH']}"
+    version = "{}.{}".format(*sys.version_info)
+    answer = subprocess.run(
+        [ROOT / ".ci" / "install", environment, version],
+        env=os.environ | {"PATH": path, "VIRTUAL_ENV": str(environment)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    python = pathlib.Path(re.search(r"venv .*--python (\S+)", answer.stdout)[1])
+    assert not (python.parent.parent / "pyvenv.cfg").exists()
