@@ -8,8 +8,8 @@ import numpy as np
 
 from schemas import features as f
 
-_USERS = np.dtype([("user_id", "<i8"), ("end", "<i8")])
-_RATINGS = np.dtype([("movie", "<i4"), ("half_stars", "u1"), ("timestamp", "<i8")])
+USERS_DTYPE = np.dtype([("user_id", "<i8"), ("end", "<i8")])
+RATINGS_DTYPE = np.dtype([("movie", "<i4"), ("half_stars", "u1"), ("timestamp", "<i8")])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Histories:
     def of(cls, user_ids: np.ndarray, movies: np.ndarray, stars: np.ndarray, timestamps: np.ndarray) -> Histories:
         """Make the tables of columns that are sorted by user and time, `[ratings]` each."""
         ids, starts = np.unique(user_ids, return_index=True)
-        users, ratings = np.empty(len(ids), _USERS), np.empty(len(movies), _RATINGS)
+        users, ratings = np.empty(len(ids), USERS_DTYPE), np.empty(len(movies), RATINGS_DTYPE)
         users["user_id"], users["end"] = ids, np.append(starts, len(movies))[1:]
         ratings["movie"], ratings["timestamp"] = movies, timestamps
         ratings["half_stars"] = np.rint(stars / f.RATING_STEP)

@@ -20,6 +20,7 @@ from schemas import manifest as m
 from schemas.histories import Histories
 from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
+from serving.index_checks import check_names, check_sense
 
 EXACT = "Flat"
 """index_factory of the exact search."""
@@ -172,7 +173,8 @@ def read_index(directory: str) -> EmbeddingIndex:
 
     Raises:
       FormatError: The version is of another format.
-      RuntimeError: The manifest is missing or broken, or a file's digest is not the manifest's.
+      RuntimeError: The manifest is missing or broken, a file's digest is not the manifest's, or what was read makes no
+        sense.
     """
     manifest = read_manifest(directory)
     exact = manifest.index_factory == EXACT
@@ -180,20 +182,30 @@ def read_index(directory: str) -> EmbeddingIndex:
     if missing := (kept | _HISTORIES | _MODELS) - manifest.files.keys():
         raise RuntimeError(f"{directory}/{m.MANIFEST_FILE} lists no {min(missing)}. Publish the version again")
     local = isinstance(fsspec.core.url_to_fs(directory)[0], LocalFileSystem)
+    path = fsspec.core.strip_protocol(directory) if local else None
+    try:
+        return _read(directory, path, manifest, kept)
+    except (ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise RuntimeError(f"{directory} makes no sense: {error}. Publish the version again") from error
+
+
+def _read(directory: str, path: str | None, manifest: m.Manifest, kept: set[str]) -> EmbeddingIndex:
+    """Read a version's files and check them; `path` is the directory's where it is local."""
+    local = path is not None
+    check_names(manifest.files, path)
     blobs = _verified(directory, manifest, kept if local else kept | _HISTORIES)
     embeddings, rating_vectors = (_array(blobs[name]) for name in (m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE))
     if local:
-        path = fsspec.core.strip_protocol(directory)
         users, ratings = (np.load(f"{path}/{name}", mmap_mode="r") for name in (m.USERS_FILE, m.HISTORIES_FILE))
     else:
         users, ratings = (_array(blobs[name]) for name in (m.USERS_FILE, m.HISTORIES_FILE))
-    return EmbeddingIndex(
-        manifest=manifest,
-        vectors=Vectors(embeddings, rating_vectors),
-        movies=pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE])),
-        histories=Histories(users, ratings),
-        faiss_index=None if exact else faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8)),
-    )
+    faiss_index = None
+    if m.INDEX_FILE in kept:
+        faiss_index = faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8))
+    vectors, histories = Vectors(embeddings, rating_vectors), Histories(users, ratings)
+    movies = pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE]))
+    check_sense(manifest, vectors, movies, histories, faiss_index)
+    return EmbeddingIndex(manifest, vectors, movies, histories, faiss_index)
 
 
 def _array(data: bytes) -> np.ndarray:

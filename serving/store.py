@@ -114,7 +114,7 @@ class ServingStore:
         if not self._fs.exists(directory):
             return set()
         names = (path.rstrip("/").rsplit("/", 1)[-1] for path in self._fs.ls(directory, detail=False, refresh=True))
-        return {int(name) for name in names if name.isdigit()}
+        return {int(name) for name in names if name.isdecimal() and name.isascii() and int(name) < 2**63}
 
     def _marked(self, kind: str) -> set[int]:
         base = f"{self._path.rstrip('/')}/{kind}"

@@ -135,7 +135,9 @@ class Versions:
         self._refused[version] = _Refusal(pause_s, anyio.current_time() + pause_s)
         self._metrics.refused.inc()
         if self.current is None:
-            self.problem = f"version {version} was refused: {error}"
+            # Anybody may ask for readiness: what is wrong inside of the files, and where they lie, is in the log alone.
+            why = error if isinstance(error, TowerError) else "the log says why"
+            self.problem = f"version {version} was refused: {why}"
         _LOG.error(
             "version refused",
             version=version,

@@ -1,5 +1,7 @@
 import json
+import os
 import pathlib
+import pickle
 
 import numpy as np
 import polars as pl
@@ -22,6 +24,12 @@ HISTORIES = {
 CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(f.NUM_GENRES)), latest_s=900)
 
 
+FEATURES = [pl.Series(name, np.ones((50, n), np.float32)) for name, n in f.MOVIE_FEATURES.items()]
+MOVIES = pl.DataFrame(
+    {f.MOVIE_ID: np.arange(50) * 3, "title": "A", "genres": [["Drama"]] * 50, "year": 1990}
+).with_columns(FEATURES)
+
+
 def unit(rows, dim, seed=0):
     vectors = np.random.default_rng(seed).normal(size=(rows, dim)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -36,7 +44,7 @@ def write(directory, embeddings=None, rating_vectors=None, index_factory=index.E
             unit(50, 8) if embeddings is None else embeddings,
             unit(50, 8, seed=2) if rating_vectors is None else rating_vectors,
         ),
-        movies=pl.DataFrame({f.MOVIE_ID: np.arange(50) * 3}),
+        movies=MOVIES,
         histories=Histories.of(*HISTORIES.values()),
         constants=CONSTANTS,
         tower_digest="tower",
@@ -149,3 +157,95 @@ def test_a_manifest_that_lists_too_little_is_refused(tmp_path, name):
     (tmp_path / m.MANIFEST_FILE).write_text(json.dumps(manifest))
     with pytest.raises(RuntimeError, match=f"lists no {name}. Publish the version again"):
         index.read_index(str(tmp_path))
+
+
+def rewritten(directory, name, change):
+    """Change a file of an index and its digest in the manifest."""
+    path = directory / name
+    change(path)
+    manifest = json.loads((directory / m.MANIFEST_FILE).read_text())
+    manifest["files"][name] = m.sha256(str(path))
+    (directory / m.MANIFEST_FILE).write_text(json.dumps(manifest))
+
+
+def array(change):
+    return lambda path: np.save(path, change(np.load(path)))
+
+
+def first(values, row):
+    values = values.copy()
+    values[0] = row
+    return values
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (m.EMBEDDINGS_FILE, array(lambda x: x[:, :4]), r"the embeddings are \(50, 4\) float32, expected \(50, 8\)"),
+        (m.EMBEDDINGS_FILE, array(lambda x: x[:25]), "the embeddings are"),
+        (m.EMBEDDINGS_FILE, array(lambda x: x.astype(np.float64)), "float64, expected"),
+        (m.EMBEDDINGS_FILE, array(lambda x: first(x, np.nan)), "the embeddings are no unit vectors"),
+        (m.RATING_VECTORS_FILE, array(lambda x: x * 1000), "the rating vectors are no unit vectors"),
+        (m.HISTORIES_FILE, array(lambda x: first(x, (50, 8, 1))), "movies outside of the catalogue of 50"),
+        (m.HISTORIES_FILE, array(lambda x: first(x, (-1, 8, 1))), "movies outside of the catalogue"),
+        (m.HISTORIES_FILE, array(lambda x: first(x, (1, 11, 1))), "ratings outside of 0.5 to 5"),
+        (m.HISTORIES_FILE, array(lambda x: x["movie"]), "the histories are"),
+        (m.USERS_FILE, array(lambda x: x[::-1]), "the histories' users are not in order"),
+        (m.USERS_FILE, array(lambda x: first(x, (1, 9))), "the histories' users are not in order"),
+        (m.MOVIES_FILE, lambda path: MOVIES[::-1].write_parquet(path), "ids are not ascending"),
+        (m.MOVIES_FILE, lambda path: MOVIES.drop("title").write_parquet(path), "no column title"),
+        (m.MOVIES_FILE, lambda path: MOVIES[:0].write_parquet(path), "the manifest counts 50 movies, there are 0"),
+        (m.MOVIES_FILE, lambda path: path.write_bytes(b"no Parquet"), "makes no sense"),
+        (m.EMBEDDINGS_FILE, lambda path: path.write_bytes(pickle.dumps([1])), "makes no sense"),
+    ],
+)
+def test_digests_are_not_taken_for_sense(tmp_path, name, change, message):
+    write(tmp_path)
+    rewritten(tmp_path, name, change)
+    with pytest.raises(RuntimeError, match=message) as error:
+        index.read_index(str(tmp_path))
+    assert "Publish the version again" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"counts": {"movies": 50, "users": 2}}, "the manifest has no count of ratings"),
+        ({"dim": 9}, r"expected \(50, 9\)"),
+        ({"probe": [1.0]}, "the probe has 1 numbers, expected 8"),
+        ({"genre_means": [3.0]}, "1 means of genres, expected 20"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused(tmp_path, values, message):
+    manifest = json.loads(write(tmp_path).to_json()) | values
+    (tmp_path / m.MANIFEST_FILE).write_text(json.dumps(manifest))
+    with pytest.raises(RuntimeError, match=message):
+        index.read_index(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "a/../../b", "file:///etc/passwd", ""])
+def test_a_manifest_names_nothing_outside_of_its_version(tmp_path, name):
+    manifest = json.loads(write(tmp_path / "index").to_json())
+    manifest["files"][name] = "0" * 64
+    (tmp_path / "index" / m.MANIFEST_FILE).write_text(json.dumps(manifest))
+    with pytest.raises(RuntimeError, match="is not below the version's directory"):
+        index.read_index(str(tmp_path / "index"))
+
+
+@pytest.mark.parametrize("kind", ["link", "linked folder", "pipe", "device"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path, kind):
+    """A pipe would be waited for, and a device read, for ever."""
+    directory = tmp_path / "index"
+    write(directory)
+    name = f"{m.EVALUATED}/{m.SAVED_MODEL_FILE}" if kind == "linked folder" else m.EMBEDDINGS_FILE
+    path = directory / name
+    if kind == "linked folder":
+        path.parent.rename(tmp_path / "elsewhere")
+        path.parent.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.rename(tmp_path / "elsewhere")
+        {"link": lambda: path.symlink_to(tmp_path / "elsewhere"), "pipe": lambda: os.mkfifo(path)}.get(
+            kind, lambda: path.symlink_to("/dev/zero")
+        )()
+    with pytest.raises(RuntimeError, match="is no regular file"):
+        index.read_index(str(directory))

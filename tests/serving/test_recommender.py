@@ -43,6 +43,7 @@ def recommender(tmp_path_factory):
             "year": pl.Series([1990] * (MOVIES - 1) + [None], dtype=pl.Int32),
             f.MOVIE_NUM_RATINGS: rng.integers(0, 9, MOVIES).astype(np.float32),
             f.MOVIE_AVERAGE_RATING: rng.uniform(2, 4, MOVIES).astype(np.float32),
+            f.MOVIE_YEAR: np.full(MOVIES, 1990, np.float32),
         }
     ).with_columns(pl.Series(f.MOVIE_GENRES, genres).cast(pl.List(pl.Float32)))
     rows = [(1, 0, 4.0, 1), (1, 2, 2.0, 2), (7, 1, 5.0, 1)]

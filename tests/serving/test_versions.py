@@ -167,6 +167,17 @@ def publish_next_good(root, bad):
     return publish_next(root, seed=9)
 
 
+def test_what_is_wrong_with_the_files_is_told_in_the_log_alone(root):
+    (version,) = ServingStore(str(root)).versions()
+    (root / m.EMBEDDING_INDEX / str(version) / m.EMBEDDINGS_FILE).write_bytes(b"other")
+    with serving(root) as service:
+        for path in ("/readyz", "/v1/model"):
+            answer = service.get(path)
+            assert answer.status_code == 503
+            assert f"version {version} was refused: the log says why" in answer.text
+            assert str(root) not in answer.text
+
+
 def test_a_half_written_version_is_not_looked_at(root):
     with serving(root) as service:
         before = ask(service)
