@@ -103,14 +103,17 @@ def create_app(
 
 def _key_check(key_file: str) -> Callable[..., Awaitable[None]]:
     try:
-        expected = pathlib.Path(key_file).read_text(encoding="utf-8").strip()
+        expected = pathlib.Path(key_file).read_bytes().strip()
     except OSError as error:
         raise ValueError(f"cannot read the API key: {error}") from None
     if not expected:
         raise ValueError(f"the API key file {key_file} is empty")
+    if any(not ord(" ") <= byte <= ord("~") for byte in expected):
+        # No client could send it in a header.
+        raise ValueError(f"the API key file {key_file} has several lines or more than ASCII; write one key on one line")
 
     async def check(key: Annotated[str | None, Depends(_KEY)]) -> None:
-        if not secrets.compare_digest((key or "").encode(), expected.encode()):
+        if not secrets.compare_digest((key or "").encode(), expected):
             raise HTTPException(401, "pass the API key in the header X-API-Key", {"WWW-Authenticate": "ApiKey"})
 
     return check

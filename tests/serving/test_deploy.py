@@ -75,6 +75,16 @@ def test_compose_takes_the_file():
             assert source.startswith("${SERVING_DIR") or (DEPLOY / source).exists()
 
 
+def test_a_damaged_tower_holds_up_no_later_version_for_minutes():
+    """TensorFlow Serving's own default is five more tries, a minute apart, before it looks at the next version."""
+    (tower,) = (d for d in DEPLOYMENTS if d["metadata"]["name"] == "user-tower")
+    (container,) = tower["spec"]["template"]["spec"]["containers"]
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["user-tower"]
+    assert set(compose["command"]) == set(container["args"])
+    options = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
+    assert int(options["max_num_load_retries"]) * int(options["load_retry_interval_micros"]) <= 10_000_000
+
+
 def test_tensorflow_serving_takes_the_model_config():
     config = model_server_config_pb2.ModelServerConfig()
     text_format.Parse((KUBERNETES / "models.config").read_text(), config)

@@ -196,6 +196,10 @@ def test_an_api_key(published, tmp_path):
     key.write_text(" \n")
     with pytest.raises(ValueError, match="is empty"), serving(published, api_key_file=str(key)):
         pass
+    for text in ("one\ntwo\n", "schlüssel\n", "tab\tbed"):
+        key.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match="write one key on one line"), serving(published, api_key_file=str(key)):
+            pass
     with pytest.raises(ValueError, match="cannot read the API key"), serving(published, api_key_file="/nowhere"):
         pass
 
