@@ -15,7 +15,7 @@ import structlog
 from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import APIKeyHeader
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -96,7 +96,9 @@ def create_app(
     app.add_middleware(Observed, metrics=metrics, max_body_bytes=service.max_body_bytes)
     app.include_router(router, dependencies=[Depends(_key_check(service.api_key_file))] if service.api_key_file else [])
     app.include_router(operations)
-    app.mount("/", StaticFiles(directory=_PAGE, html=True), name="page")
+    # Not `html=True` below: it sends a folder's path to whatever host the request named.
+    app.add_api_route("/", lambda: FileResponse(_PAGE / "index.html"), include_in_schema=False, response_model=None)
+    app.mount("/", StaticFiles(directory=_PAGE), name="page")
     _handle_errors(app)
     return app
 

@@ -1,6 +1,8 @@
 """The routes: one success and the failures of each, over real sockets."""
 
 import asyncio
+import contextlib
+import http.client
 import threading
 import time
 
@@ -265,6 +267,18 @@ def test_head_is_answered_as_get_without_the_body(service, recommender):
         assert head.headers["Content-Length"] == got.headers["Content-Length"]
         assert head.headers["X-Request-ID"]
     assert 'matinee_requests_total{method="HEAD",route="/healthz",status="200"}' in service.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/.", "/./", "//", "/..", "/%2e", "/v1", "/v1/", "/v1/model/", "/healthz/", "/page"]
+)
+def test_nobody_is_sent_to_the_host_that_a_request_names(service, path):
+    connection = http.client.HTTPConnection("127.0.0.1", service.client.base_url.port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"Host": "evil.example"})
+        answer = connection.getresponse()
+        assert answer.status in {200, 404}
+        assert answer.getheader("Location") is None
 
 
 def test_pages_of_allowed_origins_may_call_the_api(published, tmp_path):
