@@ -129,13 +129,23 @@ def test_files_that_are_in_the_way_are_one_line(matinee, tmp_path, published):
         ("run", "--data", tmp_path, "--output", tmp_path / "file"),
         ("data", "sample", "--output", tmp_path / "file", "--users", 50, "--ratings", 1000, "--movies", 100),
         ("index", "add", "--movies", tmp_path, "--serving-dir", published),
-        ("compile", "--image", "x@sha256:" + "0" * 64, "--output", tmp_path / "nowhere" / "x.yaml"),
     ):
         code, _, err = matinee(*arguments)
         assert code == 2, arguments
-        assert str(tmp_path) in err
-        assert "Traceback" not in err
-        assert err.strip().splitlines()[-1].startswith("error "), err
+        assert_one_line(err, tmp_path)
+
+
+def test_a_compiled_file_without_a_directory_is_one_line(matinee, tmp_path):
+    pytest.importorskip("kfp")
+    code, _, err = matinee("compile", "--image", "x@sha256:" + "0" * 64, "--output", tmp_path / "nowhere" / "x.yaml")
+    assert code == 2
+    assert_one_line(err, tmp_path)
+
+
+def assert_one_line(err, path):
+    assert str(path) in err
+    assert "Traceback" not in err
+    assert err.strip().splitlines()[-1].startswith("error "), err
 
 
 def test_a_report_goes_to_a_directory_that_is_not_there_yet(matinee, tmp_path):
