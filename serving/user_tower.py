@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -18,8 +18,7 @@ from serving.store import ServingStore
 Features = Mapping[str, np.ndarray]
 """What the user tower takes, `schemas.features.USER_TOWER_INPUTS`: name -> `[batch, n]`."""
 
-PROBE_TOLERANCE = 1e-3
-"""How far an answer to the probe may be from the manifest's, in any of its numbers."""
+_PROBE_TOLERANCE = 1e-3
 _UNIT_TOLERANCE = 1e-2
 
 
@@ -98,6 +97,11 @@ def check_answer(outputs: Mapping[str, np.ndarray], batch: int, where: str) -> V
     return vectors
 
 
+def is_probe(answer: np.ndarray, expected: Sequence[float]) -> bool:
+    """Whether an answer to the probe, `[dim]`, is the one in a manifest, in every number within 0.001."""
+    return len(answer) == len(expected) and bool(np.abs(answer - np.array(expected)).max() <= _PROBE_TOLERANCE)
+
+
 async def check_probe(tower: AsyncUserEmbedder, features: Features, expected: list[float], where: str) -> None:
     """Compare a tower with the embedding that was recorded when its version was published.
 
@@ -105,7 +109,7 @@ async def check_probe(tower: AsyncUserEmbedder, features: Features, expected: li
       TowerError: It is another tower: the index and it must never be used together.
     """
     (answer,) = (await tower.embed(features)).embeddings
-    if len(answer) != len(expected) or np.abs(answer - np.array(expected)).max() > PROBE_TOLERANCE:
+    if not is_probe(answer, expected):
         raise TowerError(
             f"{where} serves another user tower under this version's number; let it watch the same serving root",
             "answer",

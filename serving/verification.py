@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
-
 from schemas.manifest import EMBEDDING_INDEX
 from schemas.user_features import no_ratings
 from serving.index import EmbeddingIndex, read_index
 from serving.store import ServingStore
-from serving.user_tower import PROBE_TOLERANCE, InProcessUserTower
+from serving.user_tower import InProcessUserTower, is_probe
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,8 +25,7 @@ def read_whole(store: ServingStore, version: int) -> EmbeddingIndex:
         answer = InProcessUserTower.of(store, version).embed(no_ratings(index.constants)).embeddings[0]
     except Exception as error:  # A damaged graph fails in as many ways as there are operations.
         raise RuntimeError(f"the user tower of version {version} does not work: {error}. Publish again") from error
-    expected = np.array(index.manifest.probe)
-    if answer.shape != expected.shape or not np.abs(answer - expected).max() <= PROBE_TOLERANCE:
+    if not is_probe(answer, index.manifest.probe):
         raise RuntimeError(f"the user tower of version {version} is another model's than its index. Publish again")
     return index
 

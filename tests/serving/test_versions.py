@@ -8,6 +8,7 @@ import weakref
 
 import anyio
 import httpx
+import numpy as np
 import pytest
 
 from schemas import manifest as m
@@ -16,7 +17,7 @@ from serving import Recommender
 from serving.config import TowerConfig
 from serving.metrics import Metrics
 from serving.store import ServingStore
-from serving.user_tower import InProcessUserTowers
+from serving.user_tower import InProcessUserTowers, is_probe
 from serving.versions import Versions
 from tests import forked
 from tests.serving.harness import QUICK, publish_next, serving
@@ -312,3 +313,9 @@ def test_a_full_disk_while_publishing(published, tmp_path):
     finally:
         # Lazily: the service's version, which this process still has, maps its histories from there.
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("answer", [[0.6, np.nan], [0.6, 0.8, 0.0], [0.6], [0.6, 0.79]])
+def test_an_answer_to_the_probe_is_the_manifests_in_every_number(answer):
+    assert is_probe(np.array([0.6, 0.8004], np.float32), [0.6, 0.8])
+    assert not is_probe(np.array(answer, np.float32), [0.6, 0.8])
