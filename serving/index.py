@@ -20,7 +20,7 @@ from schemas import manifest as m
 from schemas.histories import Histories
 from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
-from serving.index_checks import check_names, check_sense
+from serving.index_checks import are_unit, check_names, check_sense
 
 EXACT = "Flat"
 """index_factory of the exact search."""
@@ -129,8 +129,8 @@ def write_index(directory: str, version: int, contents: IndexContents, created_s
 def _checked(vectors: np.ndarray, movies: int, name: str) -> np.ndarray:
     if len(vectors) != movies:
         raise ValueError(f"{len(vectors)} {name} for {movies} movies")
-    norms = np.linalg.norm(vectors, axis=1)
-    if not np.allclose(norms, 1, atol=1e-3):
+    if not are_unit(vectors):
+        norms = np.linalg.norm(vectors, axis=1)
         raise ValueError(f"movie {name} must be unit vectors, lengths range from {norms.min()} to {norms.max()}")
     return np.ascontiguousarray(vectors, np.float32)
 

@@ -39,10 +39,16 @@ def check_names(names: Iterable[str], directory: str | None) -> None:
         path = directory
         for i, part in enumerate(parts if path is not None else ()):
             path = f"{path}/{part}"
-            # Of each folder on the way as well; what is missing is told by who opens it.
-            kind = os.lstat(path).st_mode if os.path.lexists(path) else stat.S_IFREG
-            if not (stat.S_ISREG(kind) if i == len(parts) - 1 else stat.S_ISDIR(kind) or not os.path.lexists(path)):
+            if not os.path.lexists(path):
+                break  # Told by who opens it.
+            is_expected = stat.S_ISREG if i == len(parts) - 1 else stat.S_ISDIR
+            if not is_expected(os.lstat(path).st_mode):
                 raise ValueError(f"{name!r} is no regular file")
+
+
+def are_unit(vectors: np.ndarray) -> bool:
+    """Whether `[n, dim]` vectors are finite and of length 1, within 0.001."""
+    return bool((np.abs(np.linalg.norm(vectors, axis=1) - 1) <= _UNIT_TOLERANCE).all())
 
 
 def check_sense(
@@ -80,7 +86,7 @@ def _problems(
     for name, values in (("embeddings", vectors.embeddings), ("rating vectors", vectors.rating_vectors)):
         if values.shape != shape or values.dtype != np.float32:
             yield f"the {name} are {values.shape} {values.dtype}, expected {shape} float32"
-        if not (np.abs(np.linalg.norm(values, axis=1) - 1) <= _UNIT_TOLERANCE).all():
+        if not are_unit(values):
             yield f"the {name} are no unit vectors"
     if len(manifest.probe) != manifest.dim or not np.isfinite(manifest.probe).all():
         yield f"the probe has {len(manifest.probe)} numbers, expected {manifest.dim} finite ones"
