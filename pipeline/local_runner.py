@@ -28,7 +28,6 @@ from schemas import keys
 ARTIFACTS_DIR = "artifacts"
 METADATA_FILE = "metadata.sqlite"
 SERVING_FOLDER = "serving"
-LOGS_DIR = "logs"
 _LOCK_FILE = ".lock"
 _ID_FILE = ".serving-dir-id"
 

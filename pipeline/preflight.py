@@ -60,13 +60,10 @@ def check_data(config: RunConfig, summary: dict[str, Any], histories: pathlib.Pa
         vectors = np.random.default_rng(0).normal(size=(movies, config.trainer.embedding_dim)).astype(np.float32)
         faiss.normalize_L2(vectors)
         _factory_error(factory, lambda: build_faiss(vectors, factory), f" for {movies:,} movies")
-    if user_id is not None and not _users(histories).filter(pl.col(f.USER_ID) == user_id).height:
-        first, last, number = (
-            _users(histories)
-            .select(first=pl.col(f.USER_ID).min(), last=pl.col(f.USER_ID).max(), number=pl.len())
-            .row(0)
-        )
-        raise ValueError(f"--user {user_id} is not in the data: {number:,} users, {first} to {last}")
+    if user_id is not None:
+        ids = _users(histories)[f.USER_ID].sort()
+        if user_id not in ids:
+            raise ValueError(f"--user {user_id} is not in the data: {len(ids):,} users, {ids[0]} to {ids[-1]}")
 
 
 def read_summary(examples: Any) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Rating(BaseModel):
             ge=f.RATING_MIN,
             le=f.RATING_MAX,
             allow_inf_nan=False,
-            description=f"Stars, {f.RATING_MIN:g} to {f.RATING_MAX:g}",
+            description=_STARS,
         ),
     ]
 
