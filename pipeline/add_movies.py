@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import shutil
 import tempfile
 import time
 
@@ -26,6 +25,7 @@ from schemas import signatures as s
 from schemas.ingest import YEAR
 from schemas.vectors import Vectors
 from serving import index, store
+from serving.verification import check_pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,14 @@ def add_movies(
       RuntimeError: The served version is damaged, or of another format.
     """
     serving = store.ServingStore(serving_dir)
+    serving.resolve()
+    with serving.exclusive():
+        return _add(serving, movies_path, keep_versions, on_bad_rows, max_bad_rows)
+
+
+def _add(
+    serving: store.ServingStore, movies_path: str, keep_versions: int, on_bad_rows: str, max_bad_rows: float
+) -> Added:
     served = serving.resolve()
     old = index.read_index(serving.directory(m.EMBEDDING_INDEX, served))
     movies, report = _read(movies_path, old)
@@ -90,9 +98,7 @@ def add_movies(
             index_factory=old.manifest.index_factory,
         )
         index.write_index(str(work / m.EMBEDDING_INDEX), version, contents)
-        # A copy, because the served directory may be pruned while it is read.
-        shutil.copytree(user_tower, work / s.USER_TOWER)
-        serving.publish(version, str(work / m.EMBEDDING_INDEX), str(work / s.USER_TOWER))
+        serving.publish(version, str(work / m.EMBEDDING_INDEX), user_tower, check_pair)
     return Added(version, new.height, tuple(serving.prune(keep_versions)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Protocol
 
 import numpy as np
 
@@ -12,13 +13,26 @@ USERS_DTYPE = np.dtype([("user_id", "<i8"), ("end", "<i8")])
 RATINGS_DTYPE = np.dtype([("movie", "<i4"), ("half_stars", "u1"), ("timestamp", "<i8")])
 
 
+class Ratings(Protocol):
+    """Rows of `RATINGS_DTYPE`: an array, or what reads from a file as one."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """`RATINGS_DTYPE`, where it is in order."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> np.ndarray: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Histories:
-    """Ratings by user and time: 13 bytes a rating and 16 a user, mapped from a file or in memory."""
+    """Ratings by user and time: 13 bytes a rating and 16 a user, the ratings in memory or in a file."""
 
     users: np.ndarray
     """`[users]` of (`user_id`, `end`: the row behind the user's last rating), ascending."""
-    ratings: np.ndarray
+    ratings: Ratings
     """`[ratings]` of (`movie`: position in the catalogue, `half_stars`: the rating in steps of half a star,
     `timestamp`: Unix seconds)."""
 
@@ -48,7 +62,7 @@ class Histories:
         Args:
           places: `[movies]` where each movie is there.
         """
-        ratings = np.array(self.ratings)
+        ratings = np.array(self.ratings[:])
         ratings["movie"] = places[ratings["movie"]]
         return Histories(self.users, ratings)
 

@@ -26,6 +26,7 @@ from serving.answers import UnknownIdError
 from serving.config import ServiceConfig, TowerConfig
 from serving.metrics import Metrics
 from serving.middleware import REQUEST_ID_HEADER, Observed
+from serving.rating_file import DamagedError
 from serving.routes import MODEL_VERSION_HEADER, NotReadyError, operations, router
 from serving.store import ServingStore
 from serving.tf_serving import connect
@@ -33,6 +34,7 @@ from serving.user_tower import InProcessUserTowers, TowerError, UserTowers
 from serving.versions import Versions
 
 _PAGE = pathlib.Path(__file__).with_name("page")
+_FIRST_LOOK_S = 30.0
 _LOG = structlog.get_logger()
 _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="Only where the service was started with a key")
 
@@ -58,7 +60,7 @@ def create_app(
     metrics = Metrics()
     if towers is None:
         towers = connect(tower) if tower.tf_serving else InProcessUserTowers(ServingStore(serving_dir))
-    versions = Versions(serving_dir, towers, metrics, service.poll_s)
+    versions = Versions(serving_dir, towers, metrics, service.poll_s, service.load_timeout_s)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -67,9 +69,11 @@ def create_app(
         # What is there before any version stays: to look through it at every collection takes a fifth of a second.
         gc.collect()
         gc.freeze()
-        await versions.refresh()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(versions.follow)
+            # Who asks at once is answered from a model, and who stops a service that does not get one is heard.
+            with anyio.move_on_after(_FIRST_LOOK_S):
+                await versions.looked.wait()
             yield
             tasks.cancel_scope.cancel()
         await towers.close()
@@ -148,6 +152,14 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(NotReadyError)
     async def not_ready(request: Request, error: NotReadyError) -> JSONResponse:
         return problem(request, 503, str(error), headers={"Retry-After": "5"})
+
+    @app.exception_handler(DamagedError)
+    async def damaged(request: Request, error: DamagedError) -> JSONResponse:
+        _LOG.error("version in use damaged", request_id=request.state.request_id, reason=str(error))
+        request.app.state.versions.report_damage(request.state.model_version)
+        return problem(
+            request, 503, "a file of the model has changed; the log says which", headers={"Retry-After": "5"}
+        )
 
     @app.exception_handler(TowerError)
     async def tower_failed(request: Request, error: TowerError) -> JSONResponse:

@@ -38,6 +38,8 @@ class ServiceConfig:
     """Port to listen on; 0 for a free one."""
     poll_s: Annotated[float, Field(gt=0)] = 5.0
     """Seconds between two looks for a new version under the serving root."""
+    load_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds in which a version must be loaded; a later version does not wait that long."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1 << 20
     """Largest request body in bytes."""
     api_key_file: str | None = None

@@ -17,16 +17,16 @@ import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas import manifest as m
-from schemas.histories import Histories
+from schemas.histories import Histories, Ratings
 from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
 from serving.index_checks import are_unit, check_names, check_sense
+from serving.rating_file import RatingFile
 
 EXACT = "Flat"
 """index_factory of the exact search."""
 
-_VECTORS = {m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE}
-_HISTORIES = {m.USERS_FILE, m.HISTORIES_FILE}
+_KEPT = {m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.MOVIES_FILE, m.USERS_FILE}
 _MODELS = {f"{folder}/{m.SAVED_MODEL_FILE}" for folder in (m.MOVIE_TOWER, m.EVALUATED)}
 
 
@@ -40,7 +40,7 @@ class EmbeddingIndex:
     movies: pl.DataFrame
     """The catalogue, sorted by `movie_id`."""
     histories: Histories
-    """Every rating; mapped from the file where that is local."""
+    """Every rating; read from the file where that is local."""
     faiss_index: faiss.Index | None
     """Of an approximate search; None of the exact one."""
 
@@ -101,7 +101,7 @@ def write_index(directory: str, version: int, contents: IndexContents, created_s
     np.save(path / m.RATING_VECTORS_FILE, rating_vectors)
     movies.write_parquet(path / m.MOVIES_FILE)
     np.save(path / m.USERS_FILE, histories.users)
-    np.save(path / m.HISTORIES_FILE, histories.ratings)
+    np.save(path / m.HISTORIES_FILE, histories.ratings[:])
     for folder, saved_model in contents.models.items():
         shutil.copytree(saved_model, path / folder)
     files = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
@@ -178,8 +178,8 @@ def read_index(directory: str) -> EmbeddingIndex:
     """
     manifest = read_manifest(directory)
     exact = manifest.index_factory == EXACT
-    kept = _VECTORS | ({m.MOVIES_FILE} if exact else {m.MOVIES_FILE, m.INDEX_FILE})
-    if missing := (kept | _HISTORIES | _MODELS) - manifest.files.keys():
+    kept = _KEPT if exact else _KEPT | {m.INDEX_FILE}
+    if missing := (kept | {m.HISTORIES_FILE} | _MODELS) - manifest.files.keys():
         raise RuntimeError(f"{directory}/{m.MANIFEST_FILE} lists no {min(missing)}. Publish the version again")
     local = isinstance(fsspec.core.url_to_fs(directory)[0], LocalFileSystem)
     path = fsspec.core.strip_protocol(directory) if local else None
@@ -191,14 +191,11 @@ def read_index(directory: str) -> EmbeddingIndex:
 
 def _read(directory: str, path: str | None, manifest: m.Manifest, kept: set[str]) -> EmbeddingIndex:
     """Read a version's files and check them; `path` is the directory's where it is local."""
-    local = path is not None
     check_names(manifest.files, path)
-    blobs = _verified(directory, manifest, kept if local else kept | _HISTORIES)
-    embeddings, rating_vectors = (_array(blobs[name]) for name in (m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE))
-    if local:
-        users, ratings = (np.load(f"{path}/{name}", mmap_mode="r") for name in (m.USERS_FILE, m.HISTORIES_FILE))
-    else:
-        users, ratings = (_array(blobs[name]) for name in (m.USERS_FILE, m.HISTORIES_FILE))
+    blobs, ratings = _verified(directory, path, manifest, kept)
+    embeddings, rating_vectors, users = (
+        _array(blobs[name]) for name in (m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.USERS_FILE)
+    )
     faiss_index = None
     if m.INDEX_FILE in kept:
         faiss_index = faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8))
@@ -213,22 +210,38 @@ def _array(data: bytes) -> np.ndarray:
     return array
 
 
-def _verified(directory: str, manifest: m.Manifest, kept: set[str]) -> dict[str, bytes]:
-    """Verify the digests of all files; return the contents of those to keep."""
-    blobs = {}
+def _verified(
+    directory: str, path: str | None, manifest: m.Manifest, kept: set[str]
+) -> tuple[dict[str, bytes], Ratings]:
+    """Verify the digests of all files; return the contents of those to keep, and the ratings."""
+    blobs, ratings = {}, None
     for name, expected in manifest.files.items():
+        file = f"{directory}/{name}"
         try:
             if name in kept:
-                with fsspec.open(f"{directory}/{name}", "rb") as file:
-                    blobs[name] = file.read()
+                with fsspec.open(file, "rb") as opened:
+                    blobs[name] = opened.read()
                 found = hashlib.sha256(blobs[name]).hexdigest()
+            elif name == m.HISTORIES_FILE:
+                ratings, found = _ratings(file, path)
             else:
-                found = m.sha256(f"{directory}/{name}")
+                found = m.sha256(file)
         except FileNotFoundError:
-            raise RuntimeError(f"{directory}/{name} is missing. Publish the version again") from None
+            raise RuntimeError(f"{file} is missing. Publish the version again") from None
         if found != expected:
             raise RuntimeError(
-                f"{directory}/{name} is damaged: its SHA-256 is {found[:12]}..., the manifest says "
-                f"{expected[:12]}.... Publish the version again"
+                f"{file} is damaged: its SHA-256 is {found[:12]}..., the manifest says {expected[:12]}.... "
+                "Publish the version again"
             )
-    return blobs
+    assert ratings is not None, "listed, which was looked at before"
+    return blobs, ratings
+
+
+def _ratings(file: str, path: str | None) -> tuple[Ratings, str]:
+    """Return the ratings, in memory where they lie behind a URI, and their file's digest."""
+    if path is not None:
+        ratings = RatingFile(f"{path}/{m.HISTORIES_FILE}")
+        return ratings, ratings.sha256
+    with fsspec.open(file, "rb") as opened:
+        blob = opened.read()
+    return _array(blob), hashlib.sha256(blob).hexdigest()

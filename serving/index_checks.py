@@ -20,6 +20,7 @@ from schemas.vectors import Vectors
 _COLUMNS = {f.MOVIE_ID, TITLE, GENRE_NAMES, YEAR, *f.MOVIE_FEATURES}
 _COUNTS = {"movies", "users", "ratings"}
 _UNIT_TOLERANCE = 1e-3
+_ROWS_AT_ONCE = 1 << 18
 
 
 def check_names(names: Iterable[str], directory: str | None) -> None:
@@ -44,6 +45,19 @@ def check_names(names: Iterable[str], directory: str | None) -> None:
             is_expected = stat.S_ISREG if i == len(parts) - 1 else stat.S_ISDIR
             if not is_expected(os.lstat(path).st_mode):
                 raise ValueError(f"{name!r} is no regular file")
+
+
+def check_tree(directory: str) -> None:
+    """Check that a local directory holds nothing but directories and regular files, whatever their depth.
+
+    Raises:
+      ValueError: Something in it is a link, a pipe or a device.
+    """
+    for folder, folders, files in os.walk(directory):
+        for name in (*folders, *files):
+            mode = os.lstat(path := f"{folder}/{name}").st_mode
+            if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+                raise ValueError(f"{path} is neither a file nor a directory. Publish the version again")
 
 
 def are_unit(vectors: np.ndarray) -> bool:
@@ -105,8 +119,10 @@ def _problems_of_histories(histories: Histories, movies: int) -> Iterator[str]:
     ends = np.append(0, users["end"])
     if not (np.diff(users["user_id"]) > 0).all() or not (np.diff(ends) > 0).all() or ends[-1] != len(ratings):
         yield "the histories' users are not in order, or their ratings are not all of them"
-    if len(ratings) and not 0 <= ratings["movie"].min() <= ratings["movie"].max() < movies:
-        yield f"the histories rate movies outside of the catalogue of {movies:,}"
     steps = f.RATING_MAX / f.RATING_STEP
-    if len(ratings) and not 1 <= ratings["half_stars"].min() <= ratings["half_stars"].max() <= steps:
-        yield f"the histories have ratings outside of {f.RATING_SCALE}"
+    for begin in range(0, len(ratings), _ROWS_AT_ONCE):
+        part = ratings[begin : begin + _ROWS_AT_ONCE]
+        if not 0 <= part["movie"].min() <= part["movie"].max() < movies:
+            yield f"the histories rate movies outside of the catalogue of {movies:,}"
+        if not 1 <= part["half_stars"].min() <= part["half_stars"].max() <= steps:
+            yield f"the histories have ratings outside of {f.RATING_SCALE}"

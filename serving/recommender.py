@@ -38,9 +38,16 @@ class Recommender(Ranker):
           RuntimeError: The version is damaged.
         """
         store = ServingStore(str(serving_dir))
-        version = store.resolve(version)
-        index = read_index(store.directory(EMBEDDING_INDEX, version))
-        return cls(index, user_tower or InProcessUserTower.of(store, version))
+        chosen = store.resolve(version)
+        while True:
+            try:
+                index = read_index(store.directory(EMBEDDING_INDEX, chosen))
+                return cls(index, user_tower or InProcessUserTower.of(store, chosen))
+            except (OSError, RuntimeError, ValueError):
+                # It may have been pruned while it was read; what came after it is there.
+                before, chosen = chosen, store.resolve(version)
+                if chosen == before:
+                    raise
 
     def recommend(
         self,

@@ -33,6 +33,7 @@ async def served(request: Request, response: Response) -> ServedVersion:
     versions: Versions = request.app.state.versions
     if versions.current is None:
         raise NotReadyError(versions.problem)
+    request.state.model_version = versions.current.version
     response.headers[MODEL_VERSION_HEADER] = str(versions.current.version)
     return versions.current
 

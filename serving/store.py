@@ -4,23 +4,33 @@
     ROOT/user_tower/<version>/        appears last, and at once
 
 A version is served when both are there. On a file system a directory is staged under a name that TensorFlow Serving
-ignores and renamed; an object store has no rename, so that the file which marks a directory as complete goes last.
+ignores, written through to the disk, and renamed; an object store has no rename, so that the file which marks a
+directory as complete goes last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import uuid
+from collections.abc import Callable, Iterator
 
+import filelock
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas.manifest import EMBEDDING_INDEX, MANIFEST_FILE, SAVED_MODEL_FILE
 from schemas.signatures import USER_TOWER
+from serving.index_checks import check_tree
+
+Verify = Callable[[str, str], object]
+"""Raises if a version does not work; takes the directories of its index and its user tower."""
 
 _MARKERS = {EMBEDDING_INDEX: MANIFEST_FILE, USER_TOWER: SAVED_MODEL_FILE}
 _STAGING = ".staging-"
+_LOCK = ".publishing"
+_LOCK_TIMEOUT_S = 600.0
 
 
 class ServingStore:
@@ -67,9 +77,14 @@ class ServingStore:
         """Return a local directory with a version's index or user tower, copied to `target` from an object store.
 
         With `folder`, that folder of it alone.
+
+        Raises:
+          ValueError: It holds a link, a pipe or a device, which whoever reads it would follow or wait for.
         """
         if self._local:
-            return f"{self.directory(kind, version)}/{folder}".rstrip("/")
+            path = f"{self._path.rstrip('/')}/{kind}/{version}/{folder}".rstrip("/")
+            check_tree(path)
+            return path
         source = f"{self._path.rstrip('/')}/{kind}/{version}/{folder}".rstrip("/")
         for path in self._fs.find(source):
             copy = pathlib.Path(target) / path.removeprefix(source).lstrip("/")
@@ -77,17 +92,61 @@ class ServingStore:
             self._fs.get_file(path, str(copy))
         return target
 
-    def publish(self, version: int, index_dir: str, tower_dir: str) -> None:
-        """Publish a version: the index first, the user tower last.
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Let no other publication into the root meanwhile, of this machine or of one that shares the file system.
+
+        Behind a URI there is no lock to take: an object store needs a single publisher at a time.
+
+        Raises:
+          RuntimeError: Another publication holds it for ten minutes.
+        """
+        if not self._local:
+            yield
+            return
+        self._fs.makedirs(self._path, exist_ok=True)
+        lock = filelock.FileLock(f"{self._path.rstrip('/')}/{_LOCK}", timeout=_LOCK_TIMEOUT_S)
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(lock)
+            except filelock.Timeout:
+                raise RuntimeError(
+                    f"another publication holds {self.root} for {_LOCK_TIMEOUT_S:g} s; wait for it and publish again"
+                ) from None
+            yield
+
+    def publish(self, version: int, index_dir: str, tower_dir: str, verify: Verify | None = None) -> None:
+        """Publish a version: the index first, the user tower last. What goes wrong leaves nothing of it.
 
         Args:
-          version: A version that is not there yet.
+          version: A version that is not there yet; chosen and published within one `exclusive`.
           index_dir: Local directory with the index, manifest inside.
           tower_dir: Local directory with the user tower's SavedModel.
+          verify: Looks at what was written, before the version appears; behind a URI at the tower to be sent.
         """
         self._remove_leftovers()
-        self._put(index_dir, EMBEDDING_INDEX, version)
-        self._put(tower_dir, USER_TOWER, version)
+        names = {kind: f"{_STAGING}{version}-{uuid.uuid4().hex}" if self._local else str(version) for kind in _MARKERS}
+        sources = {EMBEDDING_INDEX: index_dir, USER_TOWER: tower_dir}
+        written: list[str] = []
+        try:
+            for kind, source in sources.items():
+                written.append(kind)
+                # An object store shows the tower with its last object: what there is to verify is verified before.
+                if verify and not self._local and kind == USER_TOWER:
+                    verify(self.directory(EMBEDDING_INDEX, version), tower_dir)
+                self._put(source, kind, names[kind])
+            if self._local:
+                staged = {kind: f"{self._kind(kind)}/{name}" for kind, name in names.items()}
+                if verify:
+                    verify(staged[EMBEDDING_INDEX], staged[USER_TOWER])
+                for kind, path in staged.items():
+                    os.rename(path, f"{self._kind(kind)}/{version}")
+                    names[kind] = str(version)
+                    _write_through(self._kind(kind))
+        except BaseException:
+            for kind in reversed(written):  # A full disk wants its room back.
+                self._remove(kind, names[kind])
+            raise
 
     def prune(self, keep: int) -> list[int]:
         """Remove all but the newest complete versions, and incomplete ones older than the newest.
@@ -109,40 +168,46 @@ class ServingStore:
                 self._remove(kind, str(version))
         return sorted(gone)
 
+    def _kind(self, kind: str) -> str:
+        return f"{self._path.rstrip('/')}/{kind}"
+
     def _listed(self, kind: str) -> set[int]:
-        directory = f"{self._path.rstrip('/')}/{kind}"
+        directory = self._kind(kind)
         if not self._fs.exists(directory):
             return set()
         names = (path.rstrip("/").rsplit("/", 1)[-1] for path in self._fs.ls(directory, detail=False, refresh=True))
         return {int(name) for name in names if name.isdecimal() and name.isascii() and int(name) < 2**63}
 
     def _marked(self, kind: str) -> set[int]:
-        base = f"{self._path.rstrip('/')}/{kind}"
+        base = self._kind(kind)
         return {v for v in self._listed(kind) if self._fs.exists(f"{base}/{v}/{_MARKERS[kind]}")}
 
-    def _put(self, source: str, kind: str, version: int) -> None:
-        base = f"{self._path.rstrip('/')}/{kind}"
-        name = str(version) if not self._local else f"{_STAGING}{version}-{uuid.uuid4().hex}"
+    def _put(self, source: str, kind: str, name: str) -> None:
+        """Copy a directory to a name under a kind, its marker last."""
+        base = f"{self._kind(kind)}/{name}"
         files = sorted(path for path in pathlib.Path(source).rglob("*") if path.is_file())
         files.sort(key=lambda path: path.relative_to(source).as_posix() == _MARKERS[kind])
-        try:
-            for path in files:
-                target = f"{base}/{name}/{path.relative_to(source).as_posix()}"
-                self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-                self._fs.put_file(str(path), target)
-        except OSError:
-            self._remove(kind, name)  # A full disk wants its room back.
-            raise
+        for path in files:
+            target = f"{base}/{path.relative_to(source).as_posix()}"
+            self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            self._fs.put_file(str(path), target)
+            if self._local:
+                # Whoever reads a version relies on its files: nobody has a reason to write to them again.
+                os.chmod(target, 0o444)
+                _write_through(target)
+            elif self._fs.size(target) != path.stat().st_size:
+                raise OSError(f"{target} has {self._fs.size(target)} bytes, {path.stat().st_size} were sent")
         if self._local:
-            os.rename(f"{base}/{name}", f"{base}/{version}")
+            for folder, *_ in os.walk(base):
+                _write_through(folder)
 
     def _remove(self, kind: str, name: str) -> None:
-        path = f"{self._path.rstrip('/')}/{kind}/{name}"
+        path = f"{self._kind(kind)}/{name}"
         if not self._fs.exists(path):
             return
         if self._local and not name.startswith("."):
             # Renamed first, so that no reader ever sees half a directory under the version's name.
-            aside = f"{self._path.rstrip('/')}/{kind}/{_STAGING}{name}-{uuid.uuid4().hex}"
+            aside = f"{self._kind(kind)}/{_STAGING}{name}-{uuid.uuid4().hex}"
             os.rename(path, aside)
             path = aside
         elif not self._local and self._fs.exists(marker := f"{path}/{_MARKERS[kind]}"):
@@ -150,11 +215,23 @@ class ServingStore:
         self._fs.rm(path, recursive=True)
 
     def _remove_leftovers(self) -> None:
-        """Remove what a killed publication staged."""
+        """Remove what killed publications left on a file system: staged directories, and indexes without a tower."""
+        if not self._local:
+            return
         for kind in _MARKERS:
-            directory = f"{self._path.rstrip('/')}/{kind}"
-            if self._local and self._fs.exists(directory):
-                for path in self._fs.ls(directory, detail=False):
+            if self._fs.exists(self._kind(kind)):
+                for path in self._fs.ls(self._kind(kind), detail=False):
                     name = path.rsplit("/", 1)[-1]
                     if name.startswith(_STAGING):
                         self._remove(kind, name)
+        for version in self._listed(EMBEDDING_INDEX) - self._listed(USER_TOWER):
+            self._remove(EMBEDDING_INDEX, str(version))
+
+
+def _write_through(path: str) -> None:
+    """Have a file's content, or a directory's names, on the disk before anything relies on it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
-from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
 from schemas import signatures as s
 from schemas.vectors import Vectors
 from serving.store import ServingStore
+from serving.threads import abandonable
 
 Features = Mapping[str, np.ndarray]
 """What the user tower takes, `schemas.features.USER_TOWER_INPUTS`: name -> `[batch, n]`."""
@@ -77,6 +77,11 @@ class TowerError(RuntimeError):
         """
         super().__init__(message)
         self.kind, self.retry_after_s, self.transient = kind, retry_after_s, transient
+
+    @property
+    def waits(self) -> bool:
+        """Whether the tower is not there, or not yet; otherwise it is there and wrong."""
+        return self.kind in ("connection", "timeout", "circuit_open", "not_loaded")
 
 
 def check_answer(outputs: Mapping[str, np.ndarray], batch: int, where: str) -> Vectors:
@@ -189,7 +194,7 @@ class InProcessUserTowers:
 
     async def open(self, version: int) -> AsyncUserEmbedder:
         """Load a version's tower in a thread."""
-        return _Awaitable(await to_thread.run_sync(InProcessUserTower.of, self._store, version))
+        return _Awaitable(await abandonable(lambda: InProcessUserTower.of(self._store, version)))
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+from collections.abc import Callable
 
 from schemas.manifest import EMBEDDING_INDEX
+from schemas.signatures import USER_TOWER
 from schemas.user_features import no_ratings
 from serving.index import EmbeddingIndex, read_index
 from serving.store import ServingStore
@@ -20,13 +23,25 @@ def read_whole(store: ServingStore, version: int) -> EmbeddingIndex:
       FormatError: The version is of another format.
       RuntimeError: A file is missing or damaged, the tower does not load, or it is another model's.
     """
-    index = read_index(store.directory(EMBEDDING_INDEX, version))
+    with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
+        index_dir = store.directory(EMBEDDING_INDEX, version)
+        return _read_pair(index_dir, lambda: store.local_copy(USER_TOWER, version, directory))
+
+
+def check_pair(index_dir: str, tower_dir: str) -> None:
+    """Raise RuntimeError unless an index and a user tower, in a local directory, load and belong together."""
+    _read_pair(index_dir, lambda: tower_dir)
+
+
+def _read_pair(index_dir: str, tower_dir: Callable[[], str]) -> EmbeddingIndex:
+    index = read_index(index_dir)
+    where = f"the user tower of version {index.manifest.version}"
     try:
-        answer = InProcessUserTower.of(store, version).embed(no_ratings(index.constants)).embeddings[0]
+        answer = InProcessUserTower(tower_dir()).embed(no_ratings(index.constants)).embeddings[0]
     except Exception as error:  # A damaged graph fails in as many ways as there are operations.
-        raise RuntimeError(f"the user tower of version {version} does not work: {error}. Publish again") from error
+        raise RuntimeError(f"{where} does not work: {error}. Publish again") from error
     if not is_probe(answer, index.manifest.probe):
-        raise RuntimeError(f"the user tower of version {version} is another model's than its index. Publish again")
+        raise RuntimeError(f"{where} is another model's than its index. Publish again")
     return index
 
 

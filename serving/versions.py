@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import gc
+import random
 import weakref
 
 import anyio
@@ -16,10 +18,15 @@ from serving.index import read_index
 from serving.metrics import Metrics
 from serving.ranker import Ranker
 from serving.store import ServingStore
+from serving.threads import abandonable, running
 from serving.user_tower import AsyncUserEmbedder, TowerError, UserTowers, check_probe
 
 _LOG = structlog.get_logger()
 _LONGEST_PAUSE_S = 300.0
+_WAIT_FOR_TOWER_S = 2.0
+_PATIENCE = 0.1
+"""Share of a load's time limit after which it gives way to a later version."""
+_MOST_HANGING = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,24 +66,44 @@ class ServedVersion:
 class Versions:
     """Follows a serving root.
 
-    The newest complete version that loads is in use. A version that does not load is tried again after a pause that
-    doubles; until then, and whenever the root cannot be read, the one in use stays.
+    The newest complete version that loads is in use. A version that is wrong is tried again after a pause that doubles;
+    one whose tower is not there yet, after a short one. Until then, and whenever the root cannot be read, the one in
+    use stays.
     """
 
-    def __init__(self, serving_dir: str, towers: UserTowers, metrics: Metrics, poll_s: float) -> None:
+    def __init__(
+        self, serving_dir: str, towers: UserTowers, metrics: Metrics, poll_s: float, load_timeout_s: float
+    ) -> None:
         """Follow a root without loading anything yet; see `refresh`."""
-        self._store, self._towers, self._metrics, self._poll_s = ServingStore(serving_dir), towers, metrics, poll_s
+        self._store, self._towers, self._metrics = ServingStore(serving_dir), towers, metrics
+        self._poll_s, self._load_timeout_s = poll_s, load_timeout_s
         self._refused: dict[int, _Refusal] = {}
+        self._damaged: int | None = None
+        """The version in use, if a file of it has changed since."""
         self._leaving: weakref.ref[Ranker] | None = None
         """The version before, until the last request that has it ends."""
         self.current: ServedVersion | None = None
         self.problem = f"no model is published under {serving_dir}"
+        self.looked = asyncio.Event()
+        """Set after the first look."""
 
     async def follow(self) -> None:
         """Look for versions for ever."""
         while True:
-            await anyio.sleep(self._poll_s)
             await self.refresh()
+            self.looked.set()
+            await anyio.sleep(self._pause_s())
+
+    def _pause_s(self) -> float:
+        if not any(refusal.waiting for refusal in self._refused.values()):
+            return self._poll_s
+        # Services that started together do not come back together.
+        return min(self._poll_s, _WAIT_FOR_TOWER_S) * random.uniform(0.5, 1.5)
+
+    def report_damage(self, version: int) -> None:
+        """Take another version into use at the next look: a file of this one, in use, has changed."""
+        if self.current and self.current.version == version:
+            self._damaged = version
 
     async def refresh(self) -> None:
         """Look once, and take the newest version that loads into use."""
@@ -85,32 +112,58 @@ class Versions:
             await to_thread.run_sync(gc.collect)
             self._leaving = None
         try:
-            versions = await to_thread.run_sync(self._store.versions)
+            with anyio.fail_after(self._load_timeout_s):
+                versions = await abandonable(self._store.versions)
         except Exception as error:  # A store's client has exceptions of its own.
-            self.problem = f"the serving root cannot be read: {error}"
-            _LOG.warning("serving root unreadable", error=str(error))
+            self.problem = f"the serving root cannot be read: {error or type(error).__name__}"
+            _LOG.warning("serving root unreadable", error=str(error) or type(error).__name__)
             return
         in_use = self.current.version if self.current else None
         self._refused = {version: refusal for version, refusal in self._refused.items() if version in versions}
         for version in reversed(versions):
-            if version == in_use:
+            if version == in_use and version != self._damaged:
                 return
             refusal = self._refused.get(version)
-            if refusal and anyio.current_time() < refusal.again_at:
+            if version == self._damaged or (refusal and anyio.current_time() < refusal.again_at):
                 continue
+            if self.current is None:
+                self.problem = f"version {version} is being loaded"
             try:
-                loaded = await self._load(version)
+                loaded = await self._load_in_time(version)
+            except _LaterVersionError:
+                _LOG.info("version given up for a later one", version=version)
+                return
             except Exception as error:  # Whatever is wrong with it, the version in use stays.
                 self._refuse(version, error)
                 continue
             self._use(loaded)
             return
 
+    async def _load_in_time(self, version: int) -> ServedVersion:
+        if running() >= _MOST_HANGING:
+            raise RuntimeError(f"{_MOST_HANGING} other loads hang; look at the disk under {self._store.root}")
+        begin = anyio.current_time()
+        load = asyncio.ensure_future(self._load(version))
+        try:
+            while True:
+                await asyncio.wait({load}, timeout=min(self._poll_s, self._load_timeout_s))
+                if load.done():
+                    return load.result()
+                seconds = anyio.current_time() - begin
+                if seconds > self._load_timeout_s:
+                    raise TimeoutError(f"it was not loaded within {self._load_timeout_s:g} s")
+                if seconds > _PATIENCE * self._load_timeout_s:
+                    latest = await abandonable(self._store.latest)
+                    if latest is not None and latest > version:
+                        raise _LaterVersionError
+        finally:
+            load.cancel()
+
     async def _load(self, version: int) -> ServedVersion:
         # The tower first: where TensorFlow Serving lags behind, this is the cheaper question.
         tower = await self._towers.open(version)
         directory = self._store.directory(EMBEDDING_INDEX, version)
-        ranker = await to_thread.run_sync(lambda: Ranker(read_index(directory)))
+        ranker = await abandonable(lambda: Ranker(read_index(directory)))
         if ranker.model_version != version:
             raise RuntimeError(f"{directory} says that it is version {ranker.model_version}. Publish the version again")
         await check_probe(tower, ranker.probe_features(), ranker.manifest.probe, f"the user tower of version {version}")
@@ -120,7 +173,7 @@ class Versions:
         before, self.current = self.current, loaded  # Requests under way keep the old one alive until they end.
         if before:
             self._leaving = weakref.ref(before.ranker)
-        self.problem = ""
+        self.problem, self._damaged = "", None
         self._refused.pop(loaded.version, None)
         counts = loaded.ranker.manifest.counts
         self._metrics.version.set(loaded.version)
@@ -131,23 +184,30 @@ class Versions:
 
     def _refuse(self, version: int, error: Exception) -> None:
         before = self._refused.get(version)
-        pause_s = min(2 * before.pause_s, _LONGEST_PAUSE_S) if before else self._poll_s
-        self._refused[version] = _Refusal(pause_s, anyio.current_time() + pause_s)
-        self._metrics.refused.inc()
         if self.current is None:
             # Anybody may ask for readiness: what is wrong inside of the files, and where they lie, is in the log alone.
             why = error if isinstance(error, TowerError) else "the log says why"
             self.problem = f"version {version} was refused: {why}"
-        _LOG.error(
-            "version refused",
-            version=version,
-            reason=str(error),
-            in_use=self.current.version if self.current else None,
-            next_try_s=pause_s,
-        )
+        in_use = self.current.version if self.current else None
+        if isinstance(error, TowerError) and error.waits:
+            if not before or not before.waiting:
+                self._metrics.refused.inc()
+                _LOG.warning("version waits for its user tower", version=version, reason=str(error), in_use=in_use)
+            self._refused[version] = _Refusal(0.0, 0.0, waiting=True)
+            return
+        pause_s = min(2 * before.pause_s, _LONGEST_PAUSE_S) if before and before.pause_s else self._poll_s
+        self._refused[version] = _Refusal(pause_s, anyio.current_time() + pause_s)
+        self._metrics.refused.inc()
+        _LOG.error("version refused", version=version, reason=str(error), in_use=in_use, next_try_s=pause_s)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Refusal:
     pause_s: float
     again_at: float
+    waiting: bool = False
+    """For its user tower, which another process loads."""
+
+
+class _LaterVersionError(RuntimeError):
+    """A later version has appeared while one was loading."""

@@ -16,7 +16,7 @@ from schemas import manifest as m
 from schemas.signatures import USER_TOWER
 from serving import index, store
 from serving.index import IndexContents
-from serving.verification import whole
+from serving.verification import check_pair, whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Publication:
 
 
 def publish(serving_dir: str, publication: Publication, keep_versions: int, work_dir: str) -> Published:
-    """Publish a model unless the same one is served.
+    """Publish a model unless the same one is served; what was written is loaded before it appears.
 
     Args:
       serving_dir: Path or URI.
@@ -65,8 +65,18 @@ def publish(serving_dir: str, publication: Publication, keep_versions: int, work
 
     Returns:
       What became of it.
+
+    Raises:
+      RuntimeError: What was written does not work, or another publication holds the root; nothing is published then.
     """
     serving, work = store.ServingStore(serving_dir), pathlib.Path(work_dir)
+    with serving.exclusive():
+        return _publish(serving, publication, keep_versions, work)
+
+
+def _publish(
+    serving: store.ServingStore, publication: Publication, keep_versions: int, work: pathlib.Path
+) -> Published:
     version = serving.next_version(time.time())
     index_dir, staged_tower = str(work / m.EMBEDDING_INDEX), str(work / USER_TOWER)
     models = publication.contents.models
@@ -82,7 +92,7 @@ def publish(serving_dir: str, publication: Publication, keep_versions: int, work
         return Published(found.manifest.version, False)
     _copy(publication.tower_dir, staged_tower)
     warmup.write(staged_tower, USER_TOWER, publication.warmup_features)
-    serving.publish(version, index_dir, staged_tower)
+    serving.publish(version, index_dir, staged_tower, check_pair)
     return Published(version, True, tuple(serving.prune(keep_versions)))
 
 

@@ -21,7 +21,8 @@ from tests.workspace import free_ports
 def root(published, tmp_path):
     """A copy of it that a test may change."""
     for kind in (EMBEDDING_INDEX, USER_TOWER):
-        shutil.copytree(published / kind, tmp_path / "root" / kind)
+        # Published files are read-only; a test damages them.
+        shutil.copytree(published / kind, tmp_path / "root" / kind, copy_function=shutil.copyfile)
     return tmp_path / "root"
 
 

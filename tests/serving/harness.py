@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import shutil
 import socket
@@ -28,7 +29,7 @@ def publish_next(root, seed=0):
     served = store.directory(EMBEDDING_INDEX, store.latest())
     old = index.read_index(served)
     version = store.latest() + 1
-    staged = pathlib.Path(f"{root}-staged")
+    staged = pathlib.Path(f"{root}-staged-{os.getpid()}")
     contents = index.IndexContents(
         vectors=old.vectors[np.random.default_rng(seed).permutation(len(old.vectors))],
         movies=old.movies,

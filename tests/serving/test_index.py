@@ -13,6 +13,7 @@ from schemas.histories import Histories
 from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
 from serving import index
+from serving.rating_file import RatingFile
 from serving.search import MovieSearch
 
 HISTORIES = {
@@ -130,7 +131,7 @@ def assert_histories(found):
 def test_histories_stay_on_disk(tmp_path):
     write(tmp_path)
     histories = index.read_index(str(tmp_path)).histories
-    assert isinstance(histories.ratings, np.memmap)
+    assert isinstance(histories.ratings, RatingFile)
     assert_histories(histories)
 
 

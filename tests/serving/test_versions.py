@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 import weakref
 
 import anyio
@@ -13,7 +14,8 @@ import pytest
 
 from schemas import manifest as m
 from schemas.signatures import USER_TOWER
-from serving import Recommender
+from serving import Recommender, threads
+from serving import versions as serving_versions
 from serving.config import TowerConfig
 from serving.metrics import Metrics
 from serving.store import ServingStore
@@ -81,7 +83,7 @@ def test_five_swaps_under_load_and_every_answer_is_that_of_the_version_it_names(
 
 def test_the_old_version_is_released(root):
     async def scenario():
-        versions = Versions(str(root), InProcessUserTowers(ServingStore(str(root))), Metrics(), 1)
+        versions = Versions(str(root), InProcessUserTowers(ServingStore(str(root))), Metrics(), 1, 60)
         await versions.refresh()
         old = weakref.ref(versions.current.ranker)
         in_use = versions.current  # A request under way.
@@ -105,7 +107,7 @@ from tests.serving.harness import publish_next
 
 async def swap(root):
     store, process = ServingStore(root), psutil.Process()
-    versions = Versions(root, InProcessUserTowers(store), Metrics(), 1)
+    versions = Versions(root, InProcessUserTowers(store), Metrics(), 1, 60)
     await versions.refresh()
     for i in range(31):
         publish_next(root, seed=i)
@@ -285,6 +287,110 @@ def test_tensorflow_serving_over_another_serving_root_is_refused(root, tmp_path,
         answer = service.get("/readyz")
         assert answer.status_code == 503
         assert "serves another user tower under this version's number" in answer.json()["problem"]
+
+
+def test_a_tower_that_was_long_away_is_found_soon(root, double):
+    """However long TensorFlow Serving was away: what waits for it is no version that is wrong."""
+    with serving(root, quick(double.rest_url)) as service:
+        first = service.version()
+        double.hidden = {first + 1}
+        second = publish_next(root)
+        time.sleep(3)  # Pauses that double would be at 1.6 s by now.
+        double.hidden = set()
+        begin = time.monotonic()
+        service.wait_for(lambda: service.version() == second)
+        assert time.monotonic() - begin < 1.5
+
+
+def hang(monkeypatch, *versions):
+    """Let reading the index of some versions hang, as on a file system whose server is away; return what ends that."""
+    released, read = threading.Event(), serving_versions.read_index
+
+    def read_index(directory):
+        if int(directory.rsplit("/", 1)[-1]) in versions:
+            released.wait()
+        return read(directory)
+
+    monkeypatch.setattr(serving_versions, "read_index", read_index)
+    return released
+
+
+def test_a_version_that_hangs_holds_up_no_later_one(root, monkeypatch):
+    first = ServingStore(str(root)).latest()
+    released = hang(monkeypatch, first + 1)
+    try:
+        with serving(root, load_timeout_s=30) as service:
+            publish_next(root)
+            service.wait_for(lambda: threads.running() > 0)
+            assert ask(service)[0] == first
+            second = publish_next(root)
+            service.wait_for(lambda: service.version() == second)
+    finally:
+        released.set()
+
+
+def test_a_version_that_hangs_is_given_up(root, monkeypatch):
+    first = ServingStore(str(root)).latest()
+    publish_next(root)
+    released = hang(monkeypatch, first + 1)
+    begin = time.monotonic()
+    try:
+        with serving(root, load_timeout_s=1) as service:
+            assert ask(service)[0] == first
+            assert service.version() == first
+            assert "matinee_versions_refused_total 1.0" in service.get("/metrics").text
+        assert time.monotonic() - begin < 15, "and the service stops while it hangs"
+    finally:
+        released.set()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "device"])
+@pytest.mark.parametrize("place", ["tower", "tower's folder", "index"])
+def test_what_is_no_file_is_neither_followed_nor_waited_for(root, place, kind):
+    (version,) = ServingStore(str(root)).versions()
+    path = {
+        "tower": root / USER_TOWER / str(version) / m.SAVED_MODEL_FILE,
+        "tower's folder": root / USER_TOWER / str(version) / "variables" / "variables.index",
+        "index": root / m.EMBEDDING_INDEX / str(version) / m.EMBEDDINGS_FILE,
+    }[place]
+    if kind == "link":
+        path.rename(root / "aside")
+        path.symlink_to(root / "aside")
+    elif kind == "pipe":
+        path.unlink()
+        os.mkfifo(path)
+    else:
+        path.unlink()
+        path.symlink_to("/dev/zero")
+    with serving(root) as service:
+        assert service.version() is None
+        assert "refused" in service.get("/readyz").json()["problem"]
+
+
+@pytest.mark.parametrize("damage", ["cut off", "overwritten"])
+def test_a_file_that_changes_while_it_is_served(root, damage):
+    """The process lives, no answer comes from changed ratings, and the version before takes over."""
+    first = ServingStore(str(root)).latest()
+    second = publish_next(root)
+    path = root / m.EMBEDDING_INDEX / str(second) / m.HISTORIES_FILE
+    path.chmod(0o644)
+    with serving(root) as service:
+        assert ask(service)[0] == second
+        if damage == "cut off":
+            os.truncate(path, 300)
+        else:
+            with path.open("r+b") as file:
+                file.seek(-1000, os.SEEK_END)
+                file.write(bytes(1000))
+        user = service.app.state.versions.current.ranker.user_ids[-1]
+        answer = service.get(f"/v1/users/{user}/recommendations")
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert str(root) not in answer.text
+        service.wait_for(lambda: service.version() == first)
+        assert service.get(f"/v1/users/{user}/recommendations").status_code == 200
+        third = publish_next_good(root, second)
+        service.wait_for(lambda: service.version() == third)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
