@@ -32,6 +32,7 @@ SERVICE = [
     "fastapi",
     "httptools",
     "httpx",
+    "limits",
     "prometheus-client",
     "structlog",
     "tenacity",

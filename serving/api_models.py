@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator, model_validator
+from starlette.responses import JSONResponse
+from starlette.types import Scope
 
 from schemas import features as f
 from serving.answers import Movie, MovieFilter, RatedMovie, Recommendation, Request, SimilarMovie
@@ -20,6 +24,9 @@ _STARS = f"Stars, {f.RATING_MIN:g} to {f.RATING_MAX:g}"
 MAX_N = 100
 MAX_RATINGS = 1_000
 MAX_EXCLUDED = 10_000
+MAX_ERRORS = 20
+"""Wrong fields that an answer names."""
+_LONGEST_NAME = 100
 
 
 class Answer(BaseModel):
@@ -79,10 +86,24 @@ class ModelInfo(Answer):
     example_user_ids: list[int]
 
 
-class Rating(BaseModel):
-    """A movie and the stars that a user gives it."""
+class _Known(BaseModel):
+    """Takes no field that it does not know, and names a few of them."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, values: Any) -> Any:
+        # An error for each of a hundred thousand fields would take seconds to word.
+        if not isinstance(values, dict) or len(values) <= len(cls.model_fields) + MAX_ERRORS:
+            return values
+        unknown = itertools.islice((name for name in values if name not in cls.model_fields), MAX_ERRORS)
+        names = [*unknown, *(name for name in cls.model_fields if name in values)]
+        return {name: values[name] for name in names}
+
+
+class Rating(_Known):
+    """A movie and the stars that a user gives it."""
 
     movie_id: MovieId
     rating: Annotated[
@@ -106,23 +127,23 @@ class _Wanted(BaseModel):
 class RecommendationQuery(_Wanted):
     """What a known user wants."""
 
-    genre: Annotated[list[Genre], Field(max_length=f.NUM_GENRES, description="Any of these")] = []
+    genre: Annotated[list[Genre], FailFast(), Field(max_length=f.NUM_GENRES, description="Any of these")] = []
 
     def request(self) -> Request:
         """Return what the ranker is asked."""
         return Request(self.n, (), MovieFilter(tuple(self.genre), self.year_min, self.year_max), self.diversity)
 
 
-class RecommendationRequest(_Wanted):
+class RecommendationRequest(_Known, _Wanted):
     """What is known of a new user, and what they want."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    ratings: Annotated[list[Rating], Field(max_length=MAX_RATINGS, description="None: the popularity list")] = []
-    exclude_movie_ids: Annotated[
-        list[MovieId], Field(max_length=MAX_EXCLUDED, description="Not these, beside the rated ones")
+    ratings: Annotated[
+        list[Rating], FailFast(), Field(max_length=MAX_RATINGS, description="None: the popularity list")
     ] = []
-    genres: Annotated[list[Genre], Field(max_length=f.NUM_GENRES, description="Any of these")] = []
+    exclude_movie_ids: Annotated[
+        list[MovieId], FailFast(), Field(max_length=MAX_EXCLUDED, description="Not these, beside the rated ones")
+    ] = []
+    genres: Annotated[list[Genre], FailFast(), Field(max_length=f.NUM_GENRES, description="Any of these")] = []
 
     @field_validator("ratings")
     @classmethod
@@ -150,6 +171,26 @@ class Problem(BaseModel):
     detail: str
     request_id: str
     errors: Annotated[list[FieldError], Field(description="The fields that are wrong, of status 422")] = []
+
+
+def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
+    """Word a few of a validation's errors."""
+    return [
+        FieldError(field=".".join(str(part)[:_LONGEST_NAME] for part in error["loc"]), message=error["msg"])
+        for error in itertools.islice(errors, MAX_ERRORS)
+    ]
+
+
+def problem(
+    scope: Scope,
+    status: int,
+    detail: str,
+    errors: Iterable[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """Return the answer to a request that is not answered otherwise."""
+    body = Problem(detail=detail, request_id=scope["state"]["request_id"], errors=list(errors))
+    return JSONResponse(body.model_dump(), status, headers)
 
 
 class Health(BaseModel):

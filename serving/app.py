@@ -6,9 +6,7 @@ import contextlib
 import gc
 import math
 import pathlib
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Annotated
+from collections.abc import AsyncIterator
 
 import anyio
 import structlog
@@ -23,6 +21,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from serving import api_models as api
 from serving.answers import UnknownIdError
+from serving.api_key import HEADER, ApiKey, KeyRequired
 from serving.config import ServiceConfig, TowerConfig
 from serving.metrics import Metrics
 from serving.middleware import REQUEST_ID_HEADER, Observed
@@ -36,7 +35,7 @@ from serving.versions import Versions
 _PAGE = pathlib.Path(__file__).with_name("page")
 _FIRST_LOOK_S = 30.0
 _LOG = structlog.get_logger()
-_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="Only where the service was started with a key")
+_KEY = APIKeyHeader(name=HEADER, auto_error=False, description="Only where the service was started with a key")
 
 
 def create_app(
@@ -88,17 +87,20 @@ def create_app(
         redoc_url=None,
     )
     app.state.versions, app.state.towers, app.state.metrics = versions, towers, metrics
+    if service.api_key_file:
+        app.add_middleware(KeyRequired, key=ApiKey(service.api_key_file))
     if service.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=service.allowed_origins,
             allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=["Content-Type", _KEY.model.name, REQUEST_ID_HEADER],
+            allow_headers=["Content-Type", HEADER, REQUEST_ID_HEADER],
             expose_headers=["Retry-After", MODEL_VERSION_HEADER, REQUEST_ID_HEADER],
         )
     # Outermost: preflights get an id, a log line and metrics as well.
     app.add_middleware(Observed, metrics=metrics, max_body_bytes=service.max_body_bytes)
-    app.include_router(router, dependencies=[Depends(_key_check(service.api_key_file))] if service.api_key_file else [])
+    # `KeyRequired` looks at it: the dependency tells the API's documentation.
+    app.include_router(router, dependencies=[Depends(_KEY)] if service.api_key_file else [])
     app.include_router(operations)
     # Not `html=True` below: it sends a folder's path to whatever host the request named.
     app.add_api_route("/", lambda: FileResponse(_PAGE / "index.html"), include_in_schema=False, response_model=None)
@@ -107,67 +109,38 @@ def create_app(
     return app
 
 
-def _key_check(key_file: str) -> Callable[..., Awaitable[None]]:
-    try:
-        expected = pathlib.Path(key_file).read_bytes().strip()
-    except OSError as error:
-        raise ValueError(f"cannot read the API key: {error}") from None
-    if not expected:
-        raise ValueError(f"the API key file {key_file} is empty")
-    if any(not ord(" ") <= byte <= ord("~") for byte in expected):
-        # No client could send it in a header.
-        raise ValueError(f"the API key file {key_file} has several lines or more than ASCII; write one key on one line")
-
-    async def check(key: Annotated[str | None, Depends(_KEY)]) -> None:
-        if not secrets.compare_digest((key or "").encode(), expected):
-            raise HTTPException(401, "pass the API key in the header X-API-Key", {"WWW-Authenticate": "ApiKey"})
-
-    return check
-
-
 def _handle_errors(app: FastAPI) -> None:
-    def problem(
-        request: Request,
-        status: int,
-        detail: str,
-        errors: Iterable[api.FieldError] = (),
-        headers: Mapping[str, str] | None = None,
-    ) -> JSONResponse:
-        body = api.Problem(detail=detail, request_id=request.state.request_id, errors=list(errors))
-        return JSONResponse(body.model_dump(), status, headers)
-
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        return problem(request, error.status_code, str(error.detail), headers=error.headers)
+        return api.problem(request.scope, error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [api.FieldError(field=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
-        return problem(request, 422, f"{errors[0].field}: {errors[0].message}", errors)
+        errors = api.field_errors(error.errors())
+        return api.problem(request.scope, 422, f"{errors[0].field}: {errors[0].message}", errors)
 
     @app.exception_handler(UnknownIdError)
     async def unknown_id(request: Request, error: UnknownIdError) -> JSONResponse:
-        return problem(request, 404, str(error))
+        return api.problem(request.scope, 404, str(error))
 
     @app.exception_handler(NotReadyError)
     async def not_ready(request: Request, error: NotReadyError) -> JSONResponse:
-        return problem(request, 503, str(error), headers={"Retry-After": "5"})
+        return api.problem(request.scope, 503, str(error), headers={"Retry-After": "5"})
 
     @app.exception_handler(DamagedError)
     async def damaged(request: Request, error: DamagedError) -> JSONResponse:
         _LOG.error("version in use damaged", request_id=request.state.request_id, reason=str(error))
         request.app.state.versions.report_damage(request.state.model_version)
-        return problem(
-            request, 503, "a file of the model has changed; the log says which", headers={"Retry-After": "5"}
-        )
+        detail = "a file of the model has changed; the log says which"
+        return api.problem(request.scope, 503, detail, headers={"Retry-After": "5"})
 
     @app.exception_handler(TowerError)
     async def tower_failed(request: Request, error: TowerError) -> JSONResponse:
         _LOG.warning("tower failed", request_id=request.state.request_id, kind=error.kind, reason=str(error))
         headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
-        return problem(request, 503, "the user tower does not answer; try again later", headers=headers)
+        return api.problem(request.scope, 503, "the user tower does not answer; try again later", headers=headers)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         _LOG.error("unexpected error", request_id=request.state.request_id, exc_info=error)
-        return problem(request, 500, "unexpected error; the log has it under this request id")
+        return api.problem(request.scope, 500, "unexpected error; the log has it under this request id")

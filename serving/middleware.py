@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.api_models import problem
 from serving.metrics import Metrics
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -56,7 +57,10 @@ class Observed:
             await send(message)
 
         try:
-            await self._app(scope, _bounded(receive, headers, self._max_body_bytes), answer)
+            if wrong := _wrong_host(scope, headers):
+                await problem(scope, 400, wrong)(scope, receive, answer)
+            else:
+                await self._app(scope, _bounded(receive, headers, self._max_body_bytes), answer)
         finally:
             seconds = time.perf_counter() - begin
             # A path that no route knows is not a label: anybody could make up as many as they like.
@@ -71,6 +75,16 @@ class Observed:
                 status=status,
                 ms=round(seconds * 1000, 2),
             )
+
+
+def _wrong_host(scope: Scope, headers: Headers) -> str:
+    """Say what is wrong with the Host header (RFC 9112, 3.2)."""
+    hosts = len(headers.getlist("host"))
+    if hosts > 1:
+        return f"the request has {hosts} Host headers; send one"
+    if not hosts and scope["http_version"] == "1.1":
+        return "the request has no Host header, which HTTP/1.1 needs"
+    return ""
 
 
 def _bounded(receive: Receive, headers: Headers, most: int) -> Receive:

@@ -46,6 +46,7 @@ Count = Annotated[int, Query(ge=1, le=api.MAX_N, description="How many")]
 _PROBLEMS = {
     400: {"model": api.Problem, "description": "The body is no text that could be JSON"},
     401: {"model": api.Problem, "description": "The API key is missing or wrong"},
+    429: {"model": api.Problem, "description": "Too many wrong API keys from this address; Retry-After"},
     404: {"model": api.Problem, "description": "The version in use does not hold this user or movie"},
     413: {"model": api.Problem, "description": "The body is too long"},
     422: {"model": api.Problem, "description": "A field is wrong; `errors` names it"},
@@ -54,7 +55,7 @@ _PROBLEMS = {
 
 
 def _problems(*statuses: int) -> dict:
-    return {status: _PROBLEMS[status] for status in (401, 422, 503, *statuses)}
+    return {status: _PROBLEMS[status] for status in (401, 422, 429, 503, *statuses)}
 
 
 router = APIRouter(prefix="/v1")

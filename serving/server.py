@@ -11,6 +11,7 @@ import uvicorn
 
 from serving.app import create_app
 from serving.config import ServiceConfig, TowerConfig
+from serving.http_protocol import BoundedHttpProtocol
 
 
 def serve(serving_dir: str, service: ServiceConfig, tower: TowerConfig) -> None:
@@ -32,6 +33,7 @@ def serve(serving_dir: str, service: ServiceConfig, tower: TowerConfig) -> None:
             app,
             host=service.host,
             port=service.port,
+            http=BoundedHttpProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -58,6 +58,6 @@ def whole(store: ServingStore, version: int) -> EmbeddingIndex | None:
     """Return a version's index, or None where the version is damaged or of another format: it counts as not served."""
     try:
         return read_whole(store, version)
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         _LOG.warning("version %d counts as not served: %s", version, error)
         return None

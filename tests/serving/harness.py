@@ -18,6 +18,7 @@ from schemas.signatures import USER_TOWER
 from serving import index
 from serving.app import create_app
 from serving.config import ServiceConfig, TowerConfig
+from serving.http_protocol import BoundedHttpProtocol
 from serving.store import ServingStore
 
 QUICK = TowerConfig(timeout_s=0.4, backoff_s=0.01, recovery_s=0.3)
@@ -76,7 +77,9 @@ def serving(root, tower=None, towers=None, **service):
     app = create_app(str(root), ServiceConfig(port=0, poll_s=0.05, **service), tower or QUICK, towers)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5))
+        server = uvicorn.Server(
+            uvicorn.Config(app, http=BoundedHttpProtocol, log_config=None, timeout_graceful_shutdown=5)
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

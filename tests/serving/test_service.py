@@ -206,6 +206,40 @@ def test_an_api_key(published, tmp_path):
         pass
 
 
+def test_the_key_is_replaced_without_a_restart(published, tmp_path):
+    path = tmp_path / "key"
+    path.write_text("first")
+
+    def status(key):
+        return service.get("/v1/model", headers={"X-API-Key": key}).status_code
+
+    with serving(published, api_key_file=str(path)) as service:
+        assert (status("first"), status("second")) == (200, 401)
+        (tmp_path / "new").write_text("second")
+        (tmp_path / "new").replace(path)
+        assert (status("first"), status("second")) == (401, 200)
+        for wrong in ("", "two\nlines"):
+            path.write_text(wrong)
+            assert status("second") == 200, "a file without a key leaves the one before"
+        path.unlink()
+        assert status("second") == 200
+        path.write_text("third")
+        assert (status("second"), status("third")) == (401, 200)
+
+
+def test_wrong_keys_are_limited_and_lock_nobody_out(published, tmp_path):
+    (tmp_path / "key").write_text("s3cret")
+    with serving(published, api_key_file=str(tmp_path / "key")) as service:
+        answers = [service.get("/v1/model", headers={"X-API-Key": f"wrong{i}"}) for i in range(40)]
+        statuses = [answer.status_code for answer in answers]
+        assert statuses[:20] == [401] * 20
+        assert 429 in statuses
+        problem(answers[statuses.index(429)], 429, "too many wrong keys")
+        assert 1 <= int(answers[statuses.index(429)].headers["Retry-After"]) <= 60
+        assert service.get("/v1/model", headers={"X-API-Key": "s3cret"}).status_code == 200
+        assert service.get("/v1/model").status_code == 401, "without a key nobody has tried one"
+
+
 def test_an_unexpected_error_shows_no_trace(service, monkeypatch):
     def explode(*_):
         raise ZeroDivisionError("secret detail")
