@@ -1,6 +1,7 @@
 """The service beside its lower bound: latency, requests/s, and the search of larger catalogues.
 
     python -m benchmarks.serving --serving-dir output/serving [--requests 20000]
+        [--tf-serving http://localhost:8501 --tf-serving grpc://localhost:8500]
 
 The bound is what a hand-made script does in process for one user: the user tower's call, a NumPy dot product with all
 movies and an argpartition; no HTTP, no masking, no titles. Clients run in a process of their own, on loopback, each
@@ -9,6 +10,7 @@ with one connection that it keeps.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import http.client
 import multiprocessing
@@ -17,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated
 
@@ -59,8 +61,8 @@ def timed(function: Callable[[int], object], arguments: list[int]) -> list[float
     return seconds
 
 
-def _client(path: str, users: list[int], number: int, clients: int, requests: int, found: list) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", _PORT, timeout=30)
+def _client(port: int, path: str, users: list[int], number: int, clients: int, requests: int, found: list) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     for i in range(requests):
         begin = time.perf_counter()
         connection.request("GET", path.format(user=users[(i * clients + number) % len(users)]))
@@ -69,11 +71,11 @@ def _client(path: str, users: list[int], number: int, clients: int, requests: in
         found.append((response.status, time.perf_counter() - begin))
 
 
-def load(path: str, users: list[int], clients: int, requests: int) -> tuple[list[float], float, int]:
+def load(port: int, path: str, users: list[int], clients: int, requests: int) -> tuple[list[float], float, int]:
     """Send requests; return the seconds of each, those of all together, and the number of errors."""
     found: list[tuple[int, float]] = []
     threads = [
-        threading.Thread(target=_client, args=(path, users, number, clients, requests // clients, found))
+        threading.Thread(target=_client, args=(port, path, users, number, clients, requests // clients, found))
         for number in range(clients)
     ]
     begin = time.perf_counter()
@@ -114,6 +116,7 @@ class _Row:
     function: Callable[[int], object] | None = None
     path: str = ""
     clients: int = 0
+    port: int = _PORT
     seconds: list[float] = dataclasses.field(default_factory=list)
     wall: float = 0.0
     errors: int = 0
@@ -123,7 +126,7 @@ class _Row:
             found = timed(self.function, users[:count])
             wall, errors = sum(found), 0
         else:
-            found, wall, errors = clients.apply(load, (self.path, users, self.clients, count))
+            found, wall, errors = clients.apply(load, (self.port, self.path, users, self.clients, count))
         self.seconds += found
         self.wall += wall
         self.errors += errors
@@ -137,8 +140,25 @@ class _Row:
         return [self.name, clients, *percentiles(self.seconds), f"{count / self.wall:,.0f}", errors]
 
 
-def service_table(serving_dir: str, requests: int) -> None:
-    """Print latency and requests/s of the service.
+@contextlib.contextmanager
+def _services(serving_dir: str, towers: list[list[str]]) -> Iterator[None]:
+    """Serve with each tower, on a port of its own from `_PORT` on."""
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "serve", "--serving-dir", serving_dir]
+    servers = []
+    try:
+        for i, options in enumerate(towers):
+            servers.append(subprocess.Popen([*command, *options, "--port", str(_PORT + i)], stderr=subprocess.DEVNULL))
+        for i in range(len(towers)):
+            _wait_until_ready(_PORT + i)
+        yield
+    finally:
+        for server in servers:
+            server.terminate()
+            server.wait()
+
+
+def service_table(serving_dir: str, requests: int, tf_serving: list[str]) -> None:
+    """Print latency and requests/s of the service, with its own tower and behind each TensorFlow Serving.
 
     A machine's speed drifts by a third within seconds, so that what is compared takes turns.
     """
@@ -149,34 +169,30 @@ def service_table(serving_dir: str, requests: int) -> None:
     alone = [_Row(name, function=function) for name, function in bounds(serving_dir).items()]
     alone.append(_Row("loopback HTTP round trip (/healthz)", path="/healthz", clients=1))
     alone.append(_Row("service, ten movies", path=_RECOMMEND, clients=1))
-    crowds = [_Row("service, ten movies", path=_RECOMMEND, clients=n) for n in (8, 32)]
+    crowds = [_Row("service, ten movies", path=_RECOMMEND, clients=n) for n in (8, 32, 64)]
+    for port, url in enumerate(tf_serving, _PORT + 1):
+        crowds += [_Row(f"service, tower at {url}", path=_RECOMMEND, clients=n, port=port) for n in (1, 8, 32, 64)]
     rows = alone + crowds
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "serve", "--serving-dir", serving_dir]
-    server = subprocess.Popen([*command, "--port", str(_PORT)], stderr=subprocess.DEVNULL)
-    try:
-        _wait_until_ready()
-        with multiprocessing.get_context("spawn").Pool(1) as clients:
-            for row in rows:
-                row.measure(clients, users, 500)
-                row.forget()
-            for _ in track(range(_TURNS), "turns"):
-                for row in alone:
-                    row.measure(clients, users, requests // _TURNS)
-            for row in crowds:
-                row.measure(clients, users, requests)
-    finally:
-        server.terminate()
-        server.wait()
+    towers = [[], *(["--tf-serving", url, "--timeout-s", "5"] for url in tf_serving)]
+    with _services(serving_dir, towers), multiprocessing.get_context("spawn").Pool(1) as clients:
+        for row in rows:
+            row.measure(clients, users, 500)
+            row.forget()
+        for _ in track(range(_TURNS), "turns"):
+            for row in alone:
+                row.measure(clients, users, requests // _TURNS)
+        for row in crowds:
+            row.measure(clients, users, requests)
     for row in rows:
         table.add_row(*row.cells())
     _CONSOLE.print(table)
 
 
-def _wait_until_ready() -> None:
+def _wait_until_ready(port: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", _PORT, timeout=5)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             connection.request("GET", "/readyz")
             if connection.getresponse().status == 200:
                 return
@@ -230,10 +246,11 @@ def search_table(catalogue_sizes: list[int]) -> None:
 def main(
     serving_dir: Annotated[str, typer.Option(help="Serving root")] = "output/serving",
     requests: Annotated[int, typer.Option(help="Requests for each number of clients")] = 20_000,
+    tf_serving: Annotated[list[str] | None, typer.Option(help="A TensorFlow Serving over the same root")] = None,
     movies: Annotated[list[int], typer.Option(help="Catalogue sizes for the search")] = [87_585, 1_000_000],  # noqa: B006
 ) -> None:
     """Time the service and the search."""
-    service_table(serving_dir, requests)
+    service_table(serving_dir, requests, tf_serving or [])
     search_table(movies)
 
 

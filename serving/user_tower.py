@@ -66,7 +66,9 @@ class UserTowers(Protocol):
 class TowerError(RuntimeError):
     """The user tower gave no answer that can be used."""
 
-    def __init__(self, message: str, kind: str, retry_after_s: float = 1.0, transient: bool = False) -> None:
+    def __init__(
+        self, message: str, kind: str, retry_after_s: float = 1.0, transient: bool = False, ended: bool = False
+    ) -> None:
         """Describe the failure.
 
         Args:
@@ -74,9 +76,10 @@ class TowerError(RuntimeError):
           kind: One of `connection`, `timeout`, `circuit_open`, `not_loaded`, `refused`, `answer`: a metric's label.
           retry_after_s: When to ask again, in seconds.
           transient: Whether asking again at once may help.
+          ended: Whether a connection that had worked was ended: of a new one nothing is known.
         """
         super().__init__(message)
-        self.kind, self.retry_after_s, self.transient = kind, retry_after_s, transient
+        self.kind, self.retry_after_s, self.transient, self.ended = kind, retry_after_s, transient, ended
 
     @property
     def waits(self) -> bool:

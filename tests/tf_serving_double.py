@@ -68,6 +68,8 @@ class TfServingDouble:
         """Versions that are not loaded yet."""
         self.answer_version = None
         """Version whose tower answers, whatever was asked for: a mis-deployed server."""
+        self.grpc_options = []
+        """Of its gRPC server, such as the age at which it ends a connection."""
         self.requests = 0
         self._models, self._lock = {}, threading.Lock()
         self._rest_port = self._grpc_port = 0
@@ -85,7 +87,7 @@ class TfServingDouble:
         self._rest = _RestServer(("127.0.0.1", self._rest_port), self)
         self._rest_port = self._rest.server_address[1]
         threading.Thread(target=self._rest.serve_forever, args=(0.02,), daemon=True).start()
-        self._grpc = grpc.server(ThreadPoolExecutor(4))
+        self._grpc = grpc.server(ThreadPoolExecutor(4), options=self.grpc_options)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(self), self._grpc)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Status(self), self._grpc)
         self._grpc_port = self._grpc.add_insecure_port(f"127.0.0.1:{self._grpc_port}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -23,8 +25,26 @@ from serving.user_tower import Features, TowerError, check_answer
 _KINDS = {
     grpc.StatusCode.DEADLINE_EXCEEDED: ("timeout", True),
     grpc.StatusCode.UNAVAILABLE: ("connection", True),
+    # Of a server that ends: a call that this side cancels has no status.
+    grpc.StatusCode.CANCELLED: ("connection", True),
     grpc.StatusCode.NOT_FOUND: ("not_loaded", False),
 }
+
+
+# Without the limit a server that was down for a while is looked for once in two minutes. With a pool of its own a new
+# channel makes a new connection: from the shared one it would get the old connection, and its pause.
+_OPTIONS = [("grpc.max_reconnect_backoff_ms", 1000), ("grpc.use_local_subchannel_pool", 1)]
+_Method = Callable[["_Connection"], Any]
+
+
+class _Connection:
+    """A channel and what is called through it."""
+
+    def __init__(self, target: str) -> None:
+        self.channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        self.model = model_service_pb2_grpc.ModelServiceStub(self.channel)
+        self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
+        self.worked = False
 
 
 class GrpcUserTowers:
@@ -39,7 +59,8 @@ class GrpcUserTowers:
         """
         self.target, self._timeout_s = target, config.timeout_s
         self._resilience = Resilience(f"grpc://{target}", config)
-        self._channel: grpc.aio.Channel | None = None
+        self._connection: _Connection | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def retry_after_s(self) -> float:
@@ -49,56 +70,64 @@ class GrpcUserTowers:
     async def open(self, version: int) -> GrpcUserTower:
         """Return the tower of a version that TensorFlow Serving has loaded; see `UserTowers`."""
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=_spec(version))
-        stub = model_service_pb2_grpc.ModelServiceStub(self._open_channel())
-        status = await self.call(stub.GetModelStatus, request)
+        status = await self.call(lambda connection: connection.model.GetModelStatus, request)
         states = {entry.version: entry.state for entry in status.model_version_status}
         available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
         if states.get(version) != available:
             raise TowerError(f"grpc://{self.target} has not loaded version {version} yet", "not_loaded")
-        return GrpcUserTower(self, prediction_service_pb2_grpc.PredictionServiceStub(self._channel), version)
+        return GrpcUserTower(self, version)
 
     async def close(self) -> None:
         """Close the channel."""
-        if self._channel is not None:
-            await self._channel.close()
+        if self._connection is not None:
+            await self._connection.channel.close()
+        await asyncio.gather(*self._closing)
 
-    async def call(self, method: Any, request: Any) -> Any:
-        """Call a method, again after a transient failure.
+    async def call(self, method: _Method, request: Any) -> Any:
+        """Call a method of a connection, and again on a new one after a transient failure.
 
         Raises:
           TowerError: There is no usable answer.
         """
         return await self._resilience.call(lambda: self._call_once(method, request))
 
-    async def _call_once(self, method: Any, request: Any) -> Any:
+    async def _call_once(self, method: _Method, request: Any) -> Any:
+        # Made here and not before: a channel belongs to the event loop in which it is made.
+        connection = self._connection = self._connection or _Connection(self.target)
         try:
-            return await method(request, timeout=self._timeout_s)
+            answer = await method(connection)(request, timeout=self._timeout_s)
         except grpc.aio.AioRpcError as error:
             kind, transient = _KINDS.get(error.code(), ("refused", False))
-            raise TowerError(
-                f"grpc://{self.target} answered {error.code().name}: {error.details()}", kind, transient=transient
-            ) from error
+            lost = kind == "connection"
+            if lost:
+                self._drop(connection)
+            message = f"grpc://{self.target} answered {error.code().name}: {error.details()}"
+            raise TowerError(message, kind, transient=transient, ended=lost and connection.worked) from error
+        connection.worked = True
+        return answer
 
-    def _open_channel(self) -> grpc.aio.Channel:
-        if self._channel is None:  # Here and not before: a channel belongs to the event loop in which it is made.
-            # Without the limit a server that was down for a while is looked for once in two minutes.
-            options = [("grpc.max_reconnect_backoff_ms", 1000)]
-            self._channel = grpc.aio.insecure_channel(self.target, options=options)
-        return self._channel
+    def _drop(self, connection: _Connection) -> None:
+        """Use another connection from now on: the server has ended this one, which would wait to connect again."""
+        if self._connection is connection:
+            self._connection = None
+            # Others may still be answered through it.
+            task = asyncio.create_task(connection.channel.close(self._timeout_s))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
 
 class GrpcUserTower:
     """One version of the user tower behind TensorFlow Serving."""
 
-    def __init__(self, towers: GrpcUserTowers, stub: Any, version: int) -> None:
-        self._towers, self._stub, self._version = towers, stub, version
+    def __init__(self, towers: GrpcUserTowers, version: int) -> None:
+        self._towers, self._version = towers, version
 
     async def embed(self, features: Features) -> Vectors:
         """Embed users; see `AsyncUserEmbedder`."""
         request = predict_pb2.PredictRequest(model_spec=_spec(self._version, s.EMBED_USER))
         for name, value in features.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        answer = await self._towers.call(self._stub.Predict, request)
+        answer = await self._towers.call(lambda connection: connection.prediction.Predict, request)
         where = f"grpc://{self._towers.target}"
         if answer.model_spec.version.value != self._version:
             raise TowerError(

@@ -53,7 +53,18 @@ class Resilience:
                 "circuit_open",
                 self.retry_after_s,
             )
-        return await self._breaker.call_async(function)
+        return await self._breaker.call_async(_on_a_new_connection_too, function)
+
+
+async def _on_a_new_connection_too(function: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    # All that is under way on a connection fails together when it is ended: one event, and no sign of a server that is
+    # away.
+    try:
+        return await function()
+    except TowerError as error:
+        if not error.ended:
+            raise
+    return await function()
 
 
 def _is_transient(error: BaseException) -> bool:

@@ -73,9 +73,9 @@ class RestUserTowers:
                 f"{self.url} did not answer within {self._client.timeout.read:g} s", "timeout", transient=True
             ) from error
         except httpx.TransportError as error:
-            raise TowerError(
-                f"cannot reach TensorFlow Serving at {self.url}: {error}", "connection", transient=True
-            ) from error
+            ended = not isinstance(error, httpx.ConnectError)
+            message = f"cannot reach TensorFlow Serving at {self.url}: {error}"
+            raise TowerError(message, "connection", transient=True, ended=ended) from error
         if response.status_code != httpx.codes.OK:
             raise self._refusal(response)
         try:

@@ -49,12 +49,13 @@ def test_the_kustomization_names_every_file():
 def test_pods_are_locked_down_bounded_and_probed(deployment):
     pod = deployment["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"]
-    for container in pod["containers"]:
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
         context = container["securityContext"]
         assert context["readOnlyRootFilesystem"]
         assert not context["allowPrivilegeEscalation"]
         assert context["capabilities"] == {"drop": ["ALL"]}
         assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+    for container in pod["containers"]:
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
     assert any(d["kind"] == "PodDisruptionBudget" and named(d).endswith(named(deployment)[10:]) for d in MANIFESTS)
 
@@ -83,6 +84,26 @@ def test_a_damaged_tower_holds_up_no_later_version_for_minutes():
     assert set(compose["command"]) == set(container["args"])
     options = dict(argument.removeprefix("--").split("=", 1) for argument in container["args"])
     assert int(options["max_num_load_retries"]) * int(options["load_retry_interval_micros"]) <= 10_000_000
+
+
+def test_tensorflow_serving_is_started_with_the_first_publication(tmp_path):
+    """Over an empty root it opens no port, so that its probes would end it again and again."""
+    (tower,) = (d for d in DEPLOYMENTS if d["metadata"]["name"] == "user-tower")
+    (waits,) = tower["spec"]["template"]["spec"]["initContainers"]
+    command = [part.replace("/serving/", f"{tmp_path}/").replace("sleep 2", "sleep 0.05") for part in waits["command"]]
+    process = subprocess.Popen(command)
+    try:
+        for name in (".staging-7-abc", "7"):
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=0.5)
+            (tmp_path / USER_TOWER / name).mkdir(parents=True)
+            (tmp_path / USER_TOWER / name / "saved_model.pb").touch()
+        assert process.wait(timeout=10) == 0
+    finally:
+        process.kill()
+        process.wait()
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["service"]
+    assert compose["depends_on"] == ["user-tower"], "started, not healthy"
 
 
 def test_tensorflow_serving_takes_the_model_config():

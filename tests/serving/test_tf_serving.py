@@ -132,6 +132,62 @@ def test_a_late_answer_is_given_up(double, user, protocol):
     asyncio.run(scenario())
 
 
+def load(towers, user, clients, requests, disturb):
+    """Ask from several clients at once while something happens to the server; return the failures."""
+    failures = []
+
+    async def client(tower):
+        for _ in range(requests):
+            try:
+                assert (await tower.embed(user[1])).embeddings.shape == (1, 32)
+            except TowerError as error:
+                failures.append(str(error))
+
+    async def scenario():
+        tower = await towers.open(user[0])
+        await tower.embed(user[1])
+        tasks = [asyncio.create_task(client(tower)) for _ in range(clients)]
+        await disturb(tasks)
+        await asyncio.gather(*tasks)
+        await towers.close()
+
+    asyncio.run(scenario())
+    return failures
+
+
+async def nothing(_):
+    """Leave the server alone."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clients", [8, 64])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_many_clients_at_once(published, tf_serving, user, protocol, clients):
+    towers = connect(config(getattr(tf_serving, protocol), timeout_s=10))
+    assert load(towers, user, clients, 1_600 // clients, nothing) == []
+
+
+def test_connections_that_the_server_ends_lose_no_request(double, user):
+    """GOAWAY: a server ends its connections at an age, with what is under way on them."""
+    double.stop()
+    double.grpc_options = [("grpc.max_connection_age_ms", 100), ("grpc.max_connection_age_grace_ms", 1)]
+    double.start()
+    assert load(connect(config(double.grpc_url, timeout_s=10)), user, 8, 100, nothing) == []
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_server_that_is_started_again_under_load_loses_no_request(double, user, protocol):
+    async def disturb(tasks):
+        for _ in range(3):
+            await asyncio.sleep(0.3)
+            assert not all(task.done() for task in tasks)
+            await asyncio.to_thread(double.stop)
+            double.start()
+
+    towers = connect(config(getattr(double, protocol), timeout_s=10, attempts=5, failures_to_open=50))
+    assert load(towers, user, 8, 250, disturb) == []
+
+
 def test_an_answer_of_another_version_is_refused(double, root, user):
     other = publish_next(root)
     towers = connect(config(double.grpc_url, timeout_s=10))
