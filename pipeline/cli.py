@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import pathlib
 import shutil
+import signal
 import uuid
 import warnings
 from typing import Annotated, Any, TypeVar
@@ -75,6 +76,8 @@ def main() -> None:
     # Before TensorFlow is imported: its C++ notices would go between the lines of the output.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
+    # Whoever is told to end cleans up as whoever is interrupted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         # Without standalone mode an exit status is returned, not raised.
         raise SystemExit(app(standalone_mode=False))
@@ -330,6 +333,9 @@ def _serve(
     """Serve recommendations and a page over HTTP, following new versions as they are published."""
     from serving.server import serve
 
+    signal.signal(
+        signal.SIGTERM, signal.SIG_DFL
+    )  # The server has its own handler, and raises it again when it is done.
     given = {name: value for name, value in overrides.items() if value is not None}
 
     def part(cls: type[_Config]) -> _Config:

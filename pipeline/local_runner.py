@@ -23,6 +23,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline import preflight
 from pipeline.config import RunConfig
 from pipeline.pipeline import Parameters, create_pipeline
+from pipeline.scratch import scratch
 from schemas import keys
 
 ARTIFACTS_DIR = "artifacts"
@@ -152,8 +153,9 @@ def serving_dir_id(serving_dir: str) -> str:
     if "://" in serving_dir:
         return ""
     path = pathlib.Path(serving_dir) / _ID_FILE
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A full disk leaves an empty file.
+    if not path.exists() or not path.read_text(encoding="ascii"):
         path.write_text(uuid.uuid4().hex, encoding="ascii")
     return path.read_text(encoding="ascii")
 
@@ -195,7 +197,7 @@ def run(
             preflight.check_data(config, preflight.read_summary(result.artifacts["examples"]), histories, user_id)
 
     base = pathlib.Path(output).absolute()
-    with _exclusive(base):
+    with _exclusive(base), scratch():
         remove_unfinished(base)
         pipeline = create_pipeline(
             config,

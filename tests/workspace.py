@@ -78,9 +78,10 @@ class Workspace:
             out = file.read()
         return subprocess.CompletedProcess(arguments, code, out)
 
-    def start(self, *options: str, fault: str) -> forked.Forked:
+    def start(self, *options: str, fault: str, environment: dict[str, str] | None = None) -> forked.Forked:
         """Start `matinee run` as a process of its own, with a fault injected by Python code."""
-        return forked.start(f"{fault}\nfrom pipeline.cli import main\nmain()", *self.arguments(*options), session=True)
+        command = f"{fault}\nfrom pipeline.cli import main\nmain()"
+        return forked.start(command, *self.arguments(*options), session=True, environment=environment)
 
     def states(self, out: str) -> dict[str, str]:
         """Return component name -> state of a run's output."""

@@ -41,10 +41,10 @@ COMPONENTS = [
 
 
 def snapshot(workspace):
-    """Every file under the serving root with its time and size."""
+    """Every file of the versions under the serving root with its time and size."""
     return {
         str(path): (path.stat().st_mtime_ns, path.stat().st_size)
-        for path in workspace.serving.rglob("*")
+        for path in workspace.serving.glob("*/*/**/*")
         if path.is_file()
     }
 
@@ -278,21 +278,25 @@ def unpublished_directories(workspace):
     return [str(path) for path in paths if path.name.isdigit() and int(path.name) not in complete]
 
 
-def test_ctrl_c_names_the_component_and_leaves_nothing(workspace):
-    before = snapshot(workspace)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_ctrl_c_names_the_component_and_leaves_nothing(workspace, sent, tmp_path_factory):
+    before, temporary = snapshot(workspace), tmp_path_factory.mktemp("temporary")
     process = workspace.start(
         "--seed",
-        "5",
-        fault="import time\nfrom components.trainer import export\n"
+        str(int(sent)),
+        environment={**os.environ, "TMPDIR": str(temporary)},
+        fault="import tempfile, time\ntempfile.tempdir = None\nfrom components.trainer import export\n"
         "export.export_model = lambda *a, **k: (print('REACHED', flush=True), time.sleep(60))",
     )
     deadline = time.time() + 240
     while time.time() < deadline and not any("REACHED" in p.read_text() for p in (workspace.output / "logs").iterdir()):
         time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGINT)
+    assert list(temporary.iterdir()), "its temporary files go there"
+    os.killpg(process.pid, sent)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out
     assert "Stopped in Trainer. Nothing half-written was kept." in out
+    assert list(temporary.iterdir()) == [], "and go with it"
     assert unpublished_directories(workspace) == []
     assert snapshot(workspace) == before
 
