@@ -7,6 +7,7 @@ import pathlib
 import tempfile
 import time
 
+import fsspec
 import numpy as np
 import polars as pl
 import tensorflow as tf
@@ -16,7 +17,7 @@ from components.polars_example_gen import checks, movie_features
 from components.polars_example_gen.catalog import read_movies
 from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.ratings import SCHEMA
-from components.polars_example_gen.source import Source
+from components.polars_example_gen.source import Source, check_is_file
 from components.pusher.config import PusherConfig
 from components.pusher.publish import weights_digest
 from schemas import features as f
@@ -70,7 +71,7 @@ def _add(
     serving: store.ServingStore, movies_path: str, keep_versions: int, on_bad_rows: str, max_bad_rows: float
 ) -> Added:
     served = serving.resolve()
-    old = index.read_index(serving.directory(m.EMBEDDING_INDEX, served))
+    old = index.read_index(serving.directory(m.EMBEDDING_INDEX, served), served)
     movies, report = _read(movies_path, old)
     checks.enforce(report, on_bad_rows, max_bad_rows)
     new = _featurise(movies, old)
@@ -104,10 +105,11 @@ def _add(
 
 def _read(path: str, old: index.EmbeddingIndex) -> tuple[pl.DataFrame, checks.Report]:
     source = Source(path, "parquet" if path.endswith(".parquet") else "csv")
-    try:
-        movies, report = read_movies(source)
-    except FileNotFoundError:
-        raise ValueError(f"no movies table at {path!r}; pass a CSV or Parquet file (movieId, title, genres)") from None
+    fs, name = fsspec.core.url_to_fs(path)
+    if not fs.exists(name):
+        raise ValueError(f"no movies table at {path!r}; pass a CSV or Parquet file (movieId, title, genres)")
+    check_is_file(fs, name)
+    movies, report = read_movies(source)
     known = movies.filter(pl.col(f.MOVIE_ID).is_in(old.movies[f.MOVIE_ID].implode()))
     if known.height:
         first = ", ".join(map(str, known[f.MOVIE_ID].head(5)))

@@ -333,9 +333,8 @@ def _serve(
     """Serve recommendations and a page over HTTP, following new versions as they are published."""
     from serving.server import serve
 
-    signal.signal(
-        signal.SIGTERM, signal.SIG_DFL
-    )  # The server has its own handler, and raises it again when it is done.
+    # The server has a handler of its own, and raises the signal again when it is done.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     given = {name: value for name, value in overrides.items() if value is not None}
 
     def part(cls: type[_Config]) -> _Config:

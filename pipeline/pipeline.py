@@ -26,8 +26,8 @@ from schemas import keys
 from schemas.ingest import SAMPLES, TRAIN
 
 PIPELINE_NAME = "matinee"
-# TFX packs its own source for workers elsewhere, a second and 49 MB of temporary files a component, unless it hears of an
-# image that has it. There are no workers here.
+# TFX packs its own source for workers elsewhere, a second and 49 MB of temporary files a component, unless it hears of
+# an image that has it. There are no workers here.
 _IN_THIS_PROCESS = ["--direct_running_mode=in_memory", "--sdk_container_image=none"]
 
 

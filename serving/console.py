@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # An error message needs no recommender.
     from serving.recommender import Recommender
 
 _PLAIN_WIDTH = 120
+_SIGNS = {code: chr(0x2400 + code) for code in range(32)} | {127: "␡"} | dict.fromkeys(range(128, 160), "�")
 
 
 def terminal_console(file: TextIO | None = None, stderr: bool = False) -> Console:
@@ -49,14 +50,21 @@ def recommendation_table(
     recommendations: list[Recommendation], title: str, favourites: list[str] | None = None
 ) -> Table:
     """Lay recommendations out as a table, with a user's favourites in a last column."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=visible(title), title_justify="left")
     table.add_column("movie id", justify="right")
-    table.add_column("title")
-    table.add_column("genres", style="dim")
+    # Folded: a long word would be cut.
+    table.add_column("title", overflow="fold")
+    table.add_column("genres", style="dim", overflow="fold")
     table.add_column("stars", justify="right")
     if favourites:
-        table.add_column("rated highest so far", style="dim")
+        table.add_column("rated highest so far", style="dim", overflow="fold")
     for i, r in enumerate(recommendations):
-        last = [favourites[i] if i < len(favourites) else ""] if favourites else []
-        table.add_row(str(r.movie_id), r.title, ", ".join(r.genres), f"{r.predicted_rating:.2f}", *last)
+        last = [visible(favourites[i]) if i < len(favourites) else ""] if favourites else []
+        row = visible(r.title), visible(", ".join(r.genres)), f"{r.predicted_rating:.2f}"
+        table.add_row(str(r.movie_id), *row, *last)
     return table
+
+
+def visible(text: str) -> str:
+    """Show control characters as signs for them, such as ␛: a terminal obeys them, whoever wrote them into a title."""
+    return text.translate(_SIGNS)

@@ -20,7 +20,7 @@ from schemas import manifest as m
 from schemas.histories import Histories, Ratings
 from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
-from serving.index_checks import are_unit, check_names, check_sense
+from serving.index_checks import are_unit, check_names, check_sense, check_tree
 from serving.rating_file import RatingFile
 
 EXACT = "Flat"
@@ -156,6 +156,11 @@ def read_manifest(directory: str) -> m.Manifest:
       RuntimeError: It is missing or broken.
     """
     path = f"{directory}/{m.MANIFEST_FILE}"
+    if _is_local(directory):
+        try:
+            check_tree(fsspec.core.strip_protocol(directory))
+        except ValueError as error:
+            raise RuntimeError(str(error)) from None
     try:
         with fsspec.open(path, "rb") as file:
             return m.Manifest.from_json(file.read())
@@ -165,11 +170,16 @@ def read_manifest(directory: str) -> m.Manifest:
         raise RuntimeError(f"{path} is missing or broken: {error}. Publish the version again") from error
 
 
-def read_index(directory: str) -> EmbeddingIndex:
+def _is_local(directory: str) -> bool:
+    return isinstance(fsspec.core.url_to_fs(directory)[0], LocalFileSystem)
+
+
+def read_index(directory: str, version: int | None = None) -> EmbeddingIndex:
     """Load an index and verify its digests.
 
     Args:
       directory: A version's directory, local or behind a URI.
+      version: The version that it must be; whatever it says by default.
 
     Raises:
       FormatError: The version is of another format.
@@ -177,12 +187,13 @@ def read_index(directory: str) -> EmbeddingIndex:
         sense.
     """
     manifest = read_manifest(directory)
+    if version is not None and manifest.version != version:
+        raise RuntimeError(f"{directory} says that it is version {manifest.version}. Publish the version again")
     exact = manifest.index_factory == EXACT
     kept = _KEPT if exact else _KEPT | {m.INDEX_FILE}
     if missing := (kept | {m.HISTORIES_FILE} | _MODELS) - manifest.files.keys():
         raise RuntimeError(f"{directory}/{m.MANIFEST_FILE} lists no {min(missing)}. Publish the version again")
-    local = isinstance(fsspec.core.url_to_fs(directory)[0], LocalFileSystem)
-    path = fsspec.core.strip_protocol(directory) if local else None
+    path = fsspec.core.strip_protocol(directory) if _is_local(directory) else None
     try:
         return _read(directory, path, manifest, kept)
     except (ValueError, OverflowError, pl.exceptions.PolarsError) as error:
@@ -191,7 +202,7 @@ def read_index(directory: str) -> EmbeddingIndex:
 
 def _read(directory: str, path: str | None, manifest: m.Manifest, kept: set[str]) -> EmbeddingIndex:
     """Read a version's files and check them; `path` is the directory's where it is local."""
-    check_names(manifest.files, path)
+    check_names(manifest.files)
     blobs, ratings = _verified(directory, path, manifest, kept)
     embeddings, rating_vectors, users = (
         _array(blobs[name]) for name in (m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.USERS_FILE)

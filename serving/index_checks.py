@@ -17,34 +17,28 @@ from schemas.histories import RATINGS_DTYPE, USERS_DTYPE, Histories
 from schemas.ingest import GENRE_NAMES, TITLE, YEAR
 from schemas.vectors import Vectors
 
-_COLUMNS = {f.MOVIE_ID, TITLE, GENRE_NAMES, YEAR, *f.MOVIE_FEATURES}
+_COLUMNS = {
+    f.MOVIE_ID: pl.Int64,
+    TITLE: pl.String,
+    GENRE_NAMES: pl.List(pl.String),
+    YEAR: pl.Int32,
+    **{name: pl.Float32 if length == 1 else pl.List(pl.Float32) for name, length in f.MOVIE_FEATURES.items()},
+}
 _COUNTS = {"movies", "users", "ratings"}
 _UNIT_TOLERANCE = 1e-3
 _ROWS_AT_ONCE = 1 << 18
 
 
-def check_names(names: Iterable[str], directory: str | None) -> None:
-    """Check that files of a version are regular ones below its directory.
-
-    Args:
-      names: Names in the manifest.
-      directory: The version's local directory; None behind a URI, where there are objects alone.
+def check_names(names: Iterable[str]) -> None:
+    """Check that the files which a manifest names lie below its directory.
 
     Raises:
-      ValueError: A name leads out of the directory, or to a link, a pipe or a device.
+      ValueError: A name leads out of it.
     """
     for name in names:
         parts = pathlib.PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or "\0" in name or "://" in name:
             raise ValueError(f"the manifest names {name!r}, which is not below the version's directory")
-        path = directory
-        for i, part in enumerate(parts if path is not None else ()):
-            path = f"{path}/{part}"
-            if not os.path.lexists(path):
-                break  # Told by who opens it.
-            is_expected = stat.S_ISREG if i == len(parts) - 1 else stat.S_ISDIR
-            if not is_expected(os.lstat(path).st_mode):
-                raise ValueError(f"{name!r} is no regular file")
 
 
 def check_tree(directory: str) -> None:
@@ -57,7 +51,7 @@ def check_tree(directory: str) -> None:
         for name in (*folders, *files):
             mode = os.lstat(path := f"{folder}/{name}").st_mode
             if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-                raise ValueError(f"{path} is neither a file nor a directory. Publish the version again")
+                raise ValueError(f"{path} is no regular file. Publish the version again")
 
 
 def are_unit(vectors: np.ndarray) -> bool:
@@ -83,19 +77,13 @@ def _problems(
 ) -> Iterator[str]:
     if missing := _COUNTS - manifest.counts.keys():
         yield f"the manifest has no count of {min(missing)}"
-    if missing := _COLUMNS - set(movies.columns):
-        yield f"the catalogue has no column {min(missing)}"
     counts = {"movies": movies.height, "users": len(histories.users), "ratings": len(histories.ratings)}
     yield from (
         f"the manifest counts {manifest.counts[name]} {name}, there are {counts[name]}"
         for name in sorted(_COUNTS)
         if manifest.counts[name] != counts[name]
     )
-    if not movies.height:
-        yield "the catalogue is empty"
-    ids = movies[f.MOVIE_ID]
-    if ids.dtype != pl.Int64 or ids.null_count() or not (ids.diff().drop_nulls() > 0).all():
-        yield "the movies' ids are not ascending 64-bit integers"
+    yield from _problems_of_catalogue(movies)
     shape = movies.height, manifest.dim
     for name, values in (("embeddings", vectors.embeddings), ("rating vectors", vectors.rating_vectors)):
         if values.shape != shape or values.dtype != np.float32:
@@ -106,9 +94,35 @@ def _problems(
         yield f"the probe has {len(manifest.probe)} numbers, expected {manifest.dim} finite ones"
     if len(manifest.genre_means) != f.NUM_GENRES:
         yield f"there are {len(manifest.genre_means)} means of genres, expected {f.NUM_GENRES}"
+    if not all(f.RATING_MIN <= mean <= f.RATING_MAX for mean in (manifest.global_mean, *manifest.genre_means)):
+        yield f"a mean is outside of {f.RATING_SCALE}"
+    if not 0 <= manifest.pseudo_ratings < np.inf or manifest.latest_s < 0:
+        yield "the weight of the prior mean or the latest time is below 0"
     if index is not None and (index.ntotal, index.d) != shape:
         yield f"the FAISS index holds {(index.ntotal, index.d)}, expected {shape}"
     yield from _problems_of_histories(histories, movies.height)
+
+
+def _problems_of_catalogue(movies: pl.DataFrame) -> Iterator[str]:
+    if not movies.height:
+        yield "the catalogue is empty"
+    for name, dtype in _COLUMNS.items():
+        if name not in movies.columns:
+            yield f"the catalogue has no column {name}"
+        elif movies[name].dtype != dtype:
+            yield f"the catalogue's {name} is {movies[name].dtype}, expected {dtype}"
+        elif name != YEAR and movies[name].null_count():
+            yield f"the catalogue has movies without {name}"
+    if not (movies[f.MOVIE_ID].diff().drop_nulls() > 0).all():
+        yield "the movies' ids are not ascending"
+    for name, length in f.MOVIE_FEATURES.items():
+        values = movies[name]
+        if length > 1:
+            if not (values.list.len() == length).all():
+                yield f"the catalogue's {name} has not {length} numbers a movie"
+            values = values.explode()
+        if not values.is_finite().all():
+            yield f"the catalogue's {name} is not finite"
 
 
 def _problems_of_histories(histories: Histories, movies: int) -> Iterator[str]:

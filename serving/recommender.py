@@ -41,7 +41,7 @@ class Recommender(Ranker):
         chosen = store.resolve(version)
         while True:
             try:
-                index = read_index(store.directory(EMBEDDING_INDEX, chosen))
+                index = read_index(store.directory(EMBEDDING_INDEX, chosen), chosen)
                 return cls(index, user_tower or InProcessUserTower.of(store, chosen))
             except (OSError, RuntimeError, ValueError):
                 # It may have been pruned while it was read; what came after it is there.

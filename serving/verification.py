@@ -24,17 +24,16 @@ def read_whole(store: ServingStore, version: int) -> EmbeddingIndex:
       RuntimeError: A file is missing or damaged, the tower does not load, or it is another model's.
     """
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
-        index_dir = store.directory(EMBEDDING_INDEX, version)
-        return _read_pair(index_dir, lambda: store.local_copy(USER_TOWER, version, directory))
+        index = read_index(store.directory(EMBEDDING_INDEX, version), version)
+        return _with_its_tower(index, lambda: store.local_copy(USER_TOWER, version, directory))
 
 
 def check_pair(index_dir: str, tower_dir: str) -> None:
     """Raise RuntimeError unless an index and a user tower, in a local directory, load and belong together."""
-    _read_pair(index_dir, lambda: tower_dir)
+    _with_its_tower(read_index(index_dir), lambda: tower_dir)
 
 
-def _read_pair(index_dir: str, tower_dir: Callable[[], str]) -> EmbeddingIndex:
-    index = read_index(index_dir)
+def _with_its_tower(index: EmbeddingIndex, tower_dir: Callable[[], str]) -> EmbeddingIndex:
     where = f"the user tower of version {index.manifest.version}"
     try:
         answer = InProcessUserTower(tower_dir()).embed(no_ratings(index.constants)).embeddings[0]

@@ -163,9 +163,7 @@ class Versions:
         # The tower first: where TensorFlow Serving lags behind, this is the cheaper question.
         tower = await self._towers.open(version)
         directory = self._store.directory(EMBEDDING_INDEX, version)
-        ranker = await abandonable(lambda: Ranker(read_index(directory)))
-        if ranker.model_version != version:
-            raise RuntimeError(f"{directory} says that it is version {ranker.model_version}. Publish the version again")
+        ranker = await abandonable(lambda: Ranker(read_index(directory, version)))
         await check_probe(tower, ranker.probe_features(), ranker.manifest.probe, f"the user tower of version {version}")
         return ServedVersion(ranker, tower, self._metrics)
 

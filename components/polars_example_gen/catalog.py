@@ -7,6 +7,7 @@ import io
 import polars as pl
 
 from components.polars_example_gen import checks
+from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.movie_features import genre_matrix
 from components.polars_example_gen.ratings import check_columns
 from components.polars_example_gen.source import Source
@@ -19,11 +20,14 @@ COLUMNS = ("movieId", "title", "genres")
 _YEAR_PATTERN = r"\((\d{4})(?:[-–]\d{0,4})?\)\s*$"
 
 
-def read_movies(source: Source) -> tuple[pl.DataFrame, checks.Report]:
+def read_movies(
+    source: Source, max_bytes: int = ExampleGenConfig.max_movies_bytes
+) -> tuple[pl.DataFrame, checks.Report]:
     """Read the movies table.
 
     Args:
       source: CSV or Parquet with movieId, title and genres joined by |.
+      max_bytes: Largest table.
 
     Returns:
       The catalogue, sorted by movie: `movie_id` Int64, `title`, `genres` List(String), `year` Int32 or null,
@@ -31,9 +35,9 @@ def read_movies(source: Source) -> tuple[pl.DataFrame, checks.Report]:
       the checks' report.
 
     Raises:
-      BadInputError: The table is empty or lacks a column.
+      BadInputError: The table is empty, too large, unreadable, or lacks a column.
     """
-    raw = _read(source)
+    raw = _read(source, max_bytes)
     number = pl.col("movieId").cast(pl.Int64, strict=False)
     typed = raw.with_row_index("_row").with_columns(
         number.alias(f.MOVIE_ID),
@@ -70,11 +74,19 @@ def _catalogue(movies: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _read(source: Source) -> pl.DataFrame:
+def _read(source: Source, max_bytes: int) -> pl.DataFrame:
     with source.open() as file:
-        data = file.read()
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise checks.BadInputError(
+            f"{source.name} has more than {max_bytes:,} bytes. Is it a movies table? If so, raise --max-movies-bytes"
+        )
     if source.format == "parquet":
-        raw = pl.read_parquet(io.BytesIO(data))
+        try:
+            raw = pl.read_parquet(io.BytesIO(data))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            reason = str(error).split("\n", 1)[0]
+            raise checks.BadInputError(f"{source.name} is no readable Parquet file: {reason}. Write it again") from None
         check_columns(source, tuple(raw.columns), COLUMNS)
         raw = raw.with_columns(pl.col("movieId", "title", "genres").cast(pl.String))
     else:
@@ -83,7 +95,7 @@ def _read(source: Source) -> pl.DataFrame:
         try:
             raw = pl.read_csv(data, infer_schema=False)
         except pl.exceptions.PolarsError as error:
-            reason = str(error).split("\n", 1)[0]
+            reason = checks.shown(str(error).split("\n", 1)[0])
             raise checks.BadInputError(f"{source.name} is not readable as CSV: {reason}. Mend the file") from None
         check_columns(source, tuple(raw.columns), COLUMNS)
     if not raw.height:
@@ -95,7 +107,9 @@ def _report(source: Source, raw: pl.DataFrame, problem: pl.Series) -> checks.Rep
     bad = problem.is_not_null()
     header = 1 if source.format == "csv" else 0
     samples = tuple(
-        checks.BadRow(name, source.name, row + header + 1, ",".join(map(str, raw.row(row))), ",".join(COLUMNS))
+        checks.BadRow(
+            name, source.name, row + header + 1, checks.shown(",".join(map(str, raw.row(row)))), ",".join(COLUMNS)
+        )
         for row, name in zip(bad.arg_true()[:5], problem.filter(bad)[:5], strict=True)
     )
     counts = dict(problem.drop_nulls().value_counts(name="n").iter_rows())

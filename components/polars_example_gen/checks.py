@@ -44,6 +44,7 @@ _EXPLANATIONS = {
     DUPLICATE_MOVIE: "repeats a movie id",
 }
 _SAMPLES = 5
+_LONGEST_SHOWN = 200
 
 FAIL = "fail"
 DROP = "drop"
@@ -92,6 +93,13 @@ class Report:
     def from_dict(cls, data: dict[str, Any]) -> Report:
         """Build a report from `to_dict`."""
         return cls(data["rows"], dict(data["counts"]), tuple(BadRow(**row) for row in data["samples"]))
+
+
+def shown(text: str, printable: bool = False) -> str:
+    """Cut a text from the input to what a message has room for; if asked, leave out what moves a terminal's cursor."""
+    if printable:
+        text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
 
 
 class BadInputError(ValueError):

@@ -28,6 +28,12 @@ class ExampleGenConfig:
     """Ratings per user partition, which is the most that a worker holds, and per shard."""
     chunk_bytes: Annotated[int, Field(ge=1024)] = 32 << 20
     """Bytes of a CSV file that are read at a time."""
+    max_line_bytes: Annotated[int, Field(ge=256)] = 1 << 20
+    """Longest line of a CSV file that is read to its end; a longer one may be cut, and is a bad row then."""
+    max_movies_bytes: Annotated[int, Field(ge=1024)] = 1 << 30
+    """Largest movies table in bytes, which is read at once."""
+    max_unpacked_ratio: Annotated[float, Field(ge=1)] = 100.0
+    """How many times its own size a zip may unpack to, where that is more than 64 MiB."""
     sample_rows: Annotated[int, Field(ge=1)] = 1_000_000
     """Train ratings, about, from which statistics, the constants of Transform and its vocabulary of movies are taken:
     a random sample where there are more."""

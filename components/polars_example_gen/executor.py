@@ -65,8 +65,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         config = configuration.from_properties(ExampleGenConfig, exec_properties)
         policy = config.on_bad_rows, config.max_bad_rows
         data = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-        sources = source.find_sources(data, f"{tmp_dir}/unpacked")
-        catalog, movie_report = read_movies(sources[source.MOVIES])
+        sources = source.find_sources(data, f"{tmp_dir}/unpacked", config.max_unpacked_ratio)
+        catalog, movie_report = read_movies(sources[source.MOVIES], config.max_movies_bytes)
         checks.enforce(movie_report, *policy)
         job = _job(sources[source.RATINGS], output_dict, config, tmp_dir)
         chunks = list(source.chunks(job.source, job.header.length, config.chunk_bytes))
@@ -106,7 +106,7 @@ def _job(
     rows = table.size() / (_BYTES_PER_ROW if table.format == "csv" else _BYTES_PER_ROW / 4)
     return graph.Job(
         source=table,
-        header=ratings.read_header(table),
+        header=ratings.read_header(table, config.max_line_bytes),
         expected_rows=round(rows),
         partitions=max(1, math.ceil(rows / config.rows_per_shard)),
         config=config,

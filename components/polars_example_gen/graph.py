@@ -95,7 +95,8 @@ class ReadChunk(MoviesDoFn):
 
     def process(self, chunk: Chunk) -> Iterator:
         """Read, check and partition one chunk."""
-        frame, report = ratings.read_chunk(chunk, self._job.header, self._movies[f.MOVIE_ID].to_numpy())
+        ids, longest = self._movies[f.MOVIE_ID].to_numpy(), self._job.config.max_line_bytes
+        frame, report = ratings.read_chunk(chunk, self._job.header, ids, longest)
         reject_if_bad(self._job, report)
         progress.advance("read", report.rows, "rows", self._job.expected_rows)
         yield beam.pvalue.TaggedOutput(_REPORTS, json.dumps({"report": report.to_dict()}))

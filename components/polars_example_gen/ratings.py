@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.polars_example_gen import checks
+from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.source import Chunk, Source, chunks, count_lines, read_bytes
 from schemas import features as f
 
@@ -21,6 +23,8 @@ SCHEMA = {f.USER_ID: pl.Int64, f.MOVIE_ID: pl.Int64, f.RATING: pl.Float32, f.TIM
 
 _BOM = b"\xef\xbb\xbf"
 _INDEX = "_index"
+_MOST_GROUP_ROWS = 1 << 26
+_BATCH_ROWS = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,18 +37,23 @@ class Header:
     """Length of a CSV header in bytes, byte-order mark and line end inside; 0 for Parquet."""
 
 
-def read_header(source: Source) -> Header:
+def read_header(source: Source, max_line_bytes: int = ExampleGenConfig.max_line_bytes) -> Header:
     """Read and check the column names.
 
     Raises:
-      BadInputError: The file is empty, a column is missing, or there is no row.
+      BadInputError: The file is empty, a column is missing, there is no row, or it is no Parquet file, or one whose row
+        groups are too large.
     """
     with source.open() as file:
         if source.format == "parquet":
-            metadata = pq.ParquetFile(file).metadata
+            metadata = _metadata(source, file)
             header, rows = Header(tuple(metadata.schema.names), 0), metadata.num_rows
         else:
-            line = file.readline()
+            line = file.readline(max_line_bytes)
+            if len(line) == max_line_bytes:
+                raise checks.BadInputError(
+                    f"{source.name}, line 1: longer than {max_line_bytes:,} bytes; expected {', '.join(COLUMNS)}"
+                )
             names = line.removeprefix(_BOM).decode("utf-8", "replace").strip()
             header = Header(tuple(name.strip().strip('"') for name in names.split(",")), len(line))
             rows = len(file.read(1))
@@ -60,25 +69,43 @@ def check_columns(source: Source, found: tuple[str, ...], expected: tuple[str, .
         raise checks.BadInputError(f"{source.name} is empty; expected a header with {', '.join(expected)}")
     if missing := [name for name in expected if name not in found]:
         raise checks.BadInputError(
-            f"{source.name}, line 1: the column {', '.join(missing)} is missing (found: {', '.join(found)}); "
+            f"{source.name}, line 1: the column {', '.join(missing)} is missing (found: "
+            f"{checks.shown(', '.join(found), printable=True)}); "
             f"expected {', '.join(expected)}"
         )
 
 
-def read_chunk(chunk: Chunk, header: Header, movie_ids: np.ndarray) -> tuple[pl.DataFrame, checks.Report]:
+def _metadata(source: Source, file: IO[bytes]) -> pq.FileMetaData:
+    try:
+        metadata = pq.ParquetFile(file).metadata
+    except (pa.ArrowException, OSError) as error:
+        raise checks.BadInputError(f"{source.name} is no readable Parquet file: {error}. Write it again") from error
+    largest = max((metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)), default=0)
+    if largest > _MOST_GROUP_ROWS:
+        # A kilobyte can hold billions of equal rows.
+        raise checks.BadInputError(
+            f"{source.name} has a row group of {largest:,} rows; write it with {_MOST_GROUP_ROWS:,} or fewer a group"
+        )
+    return metadata
+
+
+def read_chunk(
+    chunk: Chunk, header: Header, movie_ids: np.ndarray, max_line_bytes: int = ExampleGenConfig.max_line_bytes
+) -> tuple[pl.DataFrame, checks.Report]:
     """Read one chunk, leaving out the rows that fail a check.
 
     Args:
       chunk: Part of the ratings table.
       header: Its columns.
       movie_ids: Every known movie id, sorted.
+      max_line_bytes: Bound on a line.
 
     Returns:
       The good rows with the columns of `SCHEMA`, and the report of the checks.
     """
     if chunk.source.format == "parquet":
         return _read_row_group(chunk, movie_ids)
-    data, begin = read_bytes(chunk)
+    data, begin = read_bytes(chunk, max_line_bytes)
     if not data:
         return pl.DataFrame(schema=SCHEMA), checks.Report()
     whole = data.endswith(b"\n")
@@ -118,7 +145,7 @@ def _read_lines(
         stamp = typed[f.TIMESTAMP][last]
         if problem[last] == checks.UNREADABLE or (before is not None and stamp is not None and stamp * 10 < before):
             problem = pl.concat([problem[:-1], pl.Series([checks.TRUNCATED])])
-    return _keep_good(typed, problem, typed["line"], source, count_lines, begin)
+    return _keep_good(typed, problem, lambda bad: typed["line"].filter(bad).head(5), source, count_lines, begin)
 
 
 def _fields(lines: pl.Series, header: Header, dtypes: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
@@ -130,17 +157,21 @@ def _fields(lines: pl.Series, header: Header, dtypes: Mapping[str, type[pl.DataT
     )
 
 
-def _row_group(chunk: Chunk) -> pl.DataFrame:
-    """Read a Parquet row group column by column: this pyarrow may be older than Polars' Arrow interface allows."""
+def _batches(chunk: Chunk) -> Iterator[pl.DataFrame]:
+    """Read a Parquet row group, which may be the whole file, a piece at a time.
+
+    Column by column: this pyarrow may be older than Polars' Arrow interface allows.
+    """
     with chunk.source.open() as file:
-        table = pq.ParquetFile(file).read_row_group(chunk.start, columns=list(COLUMNS))
-    return pl.DataFrame(
-        {
-            name: table[name].to_pylist() if pa.types.is_string(table[name].type) else table[name].to_numpy()
-            for name in COLUMNS
-        },
-        nan_to_null=True,
-    )
+        batches = pq.ParquetFile(file).iter_batches(_BATCH_ROWS, row_groups=[chunk.start], columns=list(COLUMNS))
+        for table in (pa.Table.from_batches([batch]) for batch in batches):
+            yield pl.DataFrame(
+                {
+                    name: table[name].to_pylist() if pa.types.is_string(table[name].type) else table[name].to_numpy()
+                    for name in COLUMNS
+                },
+                nan_to_null=True,
+            )
 
 
 def _as_text(raw: pl.DataFrame) -> pl.Series:
@@ -148,10 +179,21 @@ def _as_text(raw: pl.DataFrame) -> pl.Series:
 
 
 def _read_row_group(chunk: Chunk, movie_ids: np.ndarray) -> tuple[pl.DataFrame, checks.Report]:
-    raw = _row_group(chunk)
     with chunk.source.open() as file:
         metadata = pq.ParquetFile(file).metadata
         first = sum(metadata.row_group(i).num_rows for i in range(chunk.start))
+    frames, reports = [pl.DataFrame(schema=SCHEMA)], []
+    for raw in _batches(chunk):
+        frame, report = _check_batch(raw, first, chunk.source, movie_ids)
+        frames.append(frame)
+        reports.append(report)
+        first += raw.height
+    return pl.concat(frames), checks.merge_reports(reports)
+
+
+def _check_batch(
+    raw: pl.DataFrame, first: int, source: Source, movie_ids: np.ndarray
+) -> tuple[pl.DataFrame, checks.Report]:
     typed = raw.select(
         # A float column of ids is what a null in it makes of integers; a fraction in it is no id.
         pl.when(pl.col(name).cast(pl.Float64, strict=False).floor() == pl.col(name).cast(pl.Float64, strict=False))
@@ -162,7 +204,7 @@ def _read_row_group(chunk: Chunk, movie_ids: np.ndarray) -> tuple[pl.DataFrame, 
         for name, feature in COLUMNS.items()
     ).with_row_index(_INDEX)
     problem = _problems(typed, movie_ids).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
-    return _keep_good(typed, problem, _as_text(raw), chunk.source, lambda _, row: row, first)
+    return _keep_good(typed, problem, lambda bad: _as_text(raw.filter(bad).head(5)), source, lambda _, row: row, first)
 
 
 def _any_null(frame: pl.DataFrame) -> pl.Series:
@@ -189,7 +231,7 @@ def _problems(frame: pl.DataFrame, movie_ids: np.ndarray) -> pl.Series:
 def _keep_good(
     typed: pl.DataFrame,
     problem: pl.Series,
-    text: pl.Series,
+    text: Callable[[pl.Series], pl.Series],
     source: Source,
     lines_before: Callable[[Source, int], int],
     offset: int,
@@ -199,8 +241,10 @@ def _keep_good(
         return typed.select(*SCHEMA), checks.Report(typed.height)
     counts = dict(problem.drop_nulls().value_counts(name="n").iter_rows())
     first_line = lines_before(source, offset) + 1
-    rows = zip(problem.filter(bad).head(5), typed[_INDEX].filter(bad).head(5), text.filter(bad).head(5), strict=True)
-    samples = tuple(checks.BadRow(p, source.name, first_line + i, v, ",".join(COLUMNS)) for p, i, v in rows)
+    rows = zip(problem.filter(bad).head(5), typed[_INDEX].filter(bad).head(5), text(bad), strict=True)
+    samples = tuple(
+        checks.BadRow(p, source.name, first_line + i, checks.shown(v), ",".join(COLUMNS)) for p, i, v in rows
+    )
     return typed.filter(~bad).select(*SCHEMA), checks.Report(typed.height, counts, samples)
 
 
@@ -225,15 +269,17 @@ def locate_duplicate(source: Source, header: Header, user_id: int, movie_id: int
     line, found = 1 if source.format == "csv" else 0, 0
     for chunk in chunks(source, header.length, chunk_bytes):
         if source.format == "csv":
-            lines = pl.Series(read_bytes(chunk)[0].decode("utf-8", "replace").splitlines(), dtype=pl.String)
+            lines = pl.Series(
+                read_bytes(chunk, chunk_bytes)[0].decode("utf-8", "replace").splitlines(), dtype=pl.String
+            )
             raw = _fields(lines, header, {"userId": pl.String, "movieId": pl.String}).with_columns(line=lines)
         else:
-            raw = _row_group(chunk)
+            raw = pl.concat(_batches(chunk))
             raw = raw.with_columns(line=_as_text(raw))
         keys = raw.select(pl.col("userId", "movieId").cast(pl.Int64, strict=False))
         for place in ((keys["userId"] == user_id) & (keys["movieId"] == movie_id)).arg_true():
             found += 1
             if found == 2:
-                return checks.BadRow(checks.DUPLICATE, source.name, line + place + 1, raw["line"][place])
+                return checks.BadRow(checks.DUPLICATE, source.name, line + place + 1, checks.shown(raw["line"][place]))
         line += raw.height
     raise RuntimeError(f"{source.name} holds no second rating of movie {movie_id} by user {user_id}")

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import shutil
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import IO
 
 import fsspec
 import pyarrow.parquet as pq
 
+from components.polars_example_gen.config import ExampleGenConfig
+
 RATINGS = "ratings"
 MOVIES = "movies"
 _FORMATS = ("csv", "parquet")
 _COPY_BYTES = 1 << 20
+_SMALL_BYTES = 64 << 20
+_TOO_LONG = b",(goes on)\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,26 +59,31 @@ class Chunk:
     """Byte behind the last, or the row group's position + 1. The line that holds this byte belongs to the chunk."""
 
 
-def find_sources(data: str, extract_to: str) -> dict[str, Source]:
+def find_sources(
+    data: str, extract_to: str, max_unpacked_ratio: float = ExampleGenConfig.max_unpacked_ratio
+) -> dict[str, Source]:
     """Find the ratings and movies tables in a data set.
 
     Args:
       data: A directory or a zip archive, local path or URI. The tables may lie one directory down in a zip.
       extract_to: Directory to unpack a zip into, path or URI, because a byte range of a
         compressed member cannot be read directly.
+      max_unpacked_ratio: How many times its own size a zip may unpack to.
 
     Returns:
       `{"ratings": Source, "movies": Source}`.
 
     Raises:
-      ValueError: The data set does not exist, is not a zip, or lacks a table.
+      ValueError: The data set does not exist, is not a zip that can be unpacked, or lacks a table.
     """
     fs, root = fsspec.core.url_to_fs(data)
     if not fs.exists(root):
         raise ValueError(f"no data at {data!r}; pass a directory, a zip or a URI that holds ratings and movies")
     if fs.isfile(root):
-        _extract(data, extract_to)
+        _extract(data, extract_to, max_unpacked_ratio * fs.size(root))
         return find_sources(extract_to, extract_to)
+    if not fs.isdir(root):
+        raise ValueError(f"{data} is neither a directory nor a file")
     names = {path.rstrip("/").rsplit("/", 1)[-1]: path for path in fs.ls(root, detail=False)}
     return {table: _table(fs, names, table, data) for table in (RATINGS, MOVIES)}
 
@@ -81,25 +91,44 @@ def find_sources(data: str, extract_to: str) -> dict[str, Source]:
 def _table(fs: fsspec.AbstractFileSystem, names: dict[str, str], table: str, data: str) -> Source:
     for form in _FORMATS:
         if f"{table}.{form}" in names:
+            check_is_file(fs, names[f"{table}.{form}"])
             return Source(fs.unstrip_protocol(names[f"{table}.{form}"]).removeprefix("file://"), form)
     raise ValueError(
         f"{data} holds no {table}.csv or {table}.parquet (found: {', '.join(sorted(names)[:10]) or 'nothing'})"
     )
 
 
-def _extract(data: str, extract_to: str) -> None:
+def check_is_file(fs: fsspec.AbstractFileSystem, path: str) -> None:
+    """Raise ValueError unless there is a file: a pipe would be waited for, and a device never ends."""
+    if not fs.isfile(path):
+        raise ValueError(f"{path} is no file; pass one with the table")
+
+
+def _extract(data: str, extract_to: str, most: float) -> None:
+    """Unpack the tables of an archive, of no more than so many bytes or 64 MiB."""
     target_fs, target = fsspec.core.url_to_fs(extract_to)
     target_fs.makedirs(target, exist_ok=True)
     wanted = {f"{table}.{form}" for table in (RATINGS, MOVIES) for form in _FORMATS}
+    room = max(most, _SMALL_BYTES)
     with fsspec.open(data, "rb") as packed:
         if not zipfile.is_zipfile(packed):
             raise ValueError(f"{data} is neither a directory nor a zip archive")
-        with zipfile.ZipFile(packed) as archive:
-            for member in archive.namelist():
-                name = member.rsplit("/", 1)[-1]
-                if name in wanted:
-                    with archive.open(member) as source, target_fs.open(f"{target}/{name}", "wb") as file:
-                        shutil.copyfileobj(source, file, _COPY_BYTES)
+        try:
+            with zipfile.ZipFile(packed) as archive:
+                for member in archive.namelist():
+                    name = member.rsplit("/", 1)[-1]
+                    if name in wanted:
+                        with archive.open(member) as source, target_fs.open(f"{target}/{name}", "wb") as file:
+                            while block := source.read(_COPY_BYTES):
+                                room -= len(block)
+                                if room < 0:
+                                    raise ValueError(
+                                        f"{data} unpacks to more than {max(most, _SMALL_BYTES):,.0f} bytes; if that "
+                                        "is right, unpack it yourself, or raise --max-unpacked-ratio"
+                                    )
+                                file.write(block)
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError) as error:
+            raise ValueError(f"{data} cannot be unpacked: {error}. Pack it again without a password") from error
 
 
 def fingerprint(data: str) -> str:
@@ -144,8 +173,12 @@ def chunks(source: Source, header_bytes: int, chunk_bytes: int) -> Iterator[Chun
         yield from (Chunk(source, start, end) for start, end in zip(starts, [*starts[1:], size], strict=True))
 
 
-def read_bytes(chunk: Chunk) -> tuple[bytes, int]:
+def read_bytes(chunk: Chunk, max_line_bytes: int) -> tuple[bytes, int]:
     """Read the lines that start in a CSV chunk.
+
+    Args:
+      chunk: Part of the table.
+      max_line_bytes: How much of its last line may lie behind it; one that is longer is cut, and a field too long.
 
     Returns:
       The whole lines and the offset of the first one in the file.
@@ -154,12 +187,20 @@ def read_bytes(chunk: Chunk) -> tuple[bytes, int]:
         # A line belongs to the chunk that holds its first byte; the one before the first chunk is the header.
         file.seek(chunk.start - 1)
         if file.read(1) != b"\n":
-            file.readline()
+            _skip_line(file)
         begin = file.tell()
         if begin >= chunk.end:
             return b"", begin
         data = file.read(chunk.end - begin)
-        return (data if data.endswith(b"\n") else data + file.readline()), begin
+        if data.endswith(b"\n"):
+            return data, begin
+        rest = file.readline(max_line_bytes)
+        return data + (rest if len(rest) < max_line_bytes or rest.endswith(b"\n") else rest + _TOO_LONG), begin
+
+
+def _skip_line(file: IO[bytes]) -> None:
+    while (part := file.readline(_COPY_BYTES)) and not part.endswith(b"\n"):
+        pass
 
 
 def count_lines(source: Source, until: int) -> int:

@@ -21,12 +21,16 @@ def base(tmp_path, monkeypatch):
 
 
 def test_what_libraries_leave_goes_with_the_run(base):
-    with pytest.raises(RuntimeError, match="fails"), scratch():
-        pathlib.Path(tempfile.mkdtemp(), "left").write_text("by a library")
-        subprocess.run([sys.executable, "-c", "import tempfile; tempfile.mkdtemp()"], check=True)
-        (run,) = base.iterdir()
-        assert len(list(run.iterdir())) == 3, "its lock, and both directories"
-        raise RuntimeError("the run fails")
+    def fails():
+        with scratch():
+            pathlib.Path(tempfile.mkdtemp(), "left").write_text("by a library")
+            subprocess.run([sys.executable, "-c", "import tempfile; tempfile.mkdtemp()"], check=True)
+            (run,) = base.iterdir()
+            assert len(list(run.iterdir())) == 3, "its lock, and both directories"
+            raise RuntimeError("the run fails")
+
+    with pytest.raises(RuntimeError, match="the run fails"):
+        fails()
     assert list(base.iterdir()) == []
     assert (tempfile.gettempdir(), os.environ["TMPDIR"]) == (str(base), str(base))
 

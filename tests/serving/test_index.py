@@ -25,9 +25,17 @@ HISTORIES = {
 CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(f.NUM_GENRES)), latest_s=900)
 
 
-FEATURES = [pl.Series(name, np.ones((50, n), np.float32)) for name, n in f.MOVIE_FEATURES.items()]
+FEATURES = [
+    pl.Series(name, [[1.0] * n if n > 1 else 1.0] * 50, pl.List(pl.Float32) if n > 1 else pl.Float32)
+    for name, n in f.MOVIE_FEATURES.items()
+]
 MOVIES = pl.DataFrame(
-    {f.MOVIE_ID: np.arange(50) * 3, "title": "A", "genres": [["Drama"]] * 50, "year": 1990}
+    {
+        f.MOVIE_ID: np.arange(50) * 3,
+        "title": "A",
+        "genres": [["Drama"]] * 50,
+        "year": pl.Series([1990] * 50, dtype=pl.Int32),
+    }
 ).with_columns(FEATURES)
 
 

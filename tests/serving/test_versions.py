@@ -306,10 +306,10 @@ def hang(monkeypatch, *versions):
     """Let reading the index of some versions hang, as on a file system whose server is away; return what ends that."""
     released, read = threading.Event(), serving_versions.read_index
 
-    def read_index(directory):
-        if int(directory.rsplit("/", 1)[-1]) in versions:
+    def read_index(directory, version):
+        if version in versions:
             released.wait()
-        return read(directory)
+        return read(directory, version)
 
     monkeypatch.setattr(serving_versions, "read_index", read_index)
     return released

@@ -29,7 +29,7 @@ def test_a_uri_is_read_in_ranges(sample):
     table = source.find_sources("memory://lens", "")[source.RATINGS]
     assert table.path == "memory:///lens/ratings.csv"
     header = len(b"userId,movieId,rating,timestamp\n")
-    data = b"".join(source.read_bytes(chunk)[0] for chunk in source.chunks(table, header, 1000))
+    data = b"".join(source.read_bytes(chunk, 1000)[0] for chunk in source.chunks(table, header, 1000))
     assert data == (sample / "ratings.csv").read_bytes()[header:]
 
 
