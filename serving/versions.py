@@ -129,7 +129,7 @@ class Versions:
             if self.current is None:
                 self.problem = f"version {version} is being loaded"
             try:
-                loaded = await self._load_in_time(version)
+                loaded = await self._load_in_time(version, versions[-1])
             except _LaterVersionError:
                 _LOG.info("version given up for a later one", version=version)
                 return
@@ -139,7 +139,8 @@ class Versions:
             self._use(loaded)
             return
 
-    async def _load_in_time(self, version: int) -> ServedVersion:
+    async def _load_in_time(self, version: int, newest: int) -> ServedVersion:
+        """Load a version, unless it takes too long, or a later one than the newest of this look appears."""
         if running() >= _MOST_HANGING:
             raise RuntimeError(f"{_MOST_HANGING} other loads hang; look at the disk under {self._store.root}")
         begin = anyio.current_time()
@@ -154,7 +155,7 @@ class Versions:
                     raise TimeoutError(f"it was not loaded within {self._load_timeout_s:g} s")
                 if seconds > _PATIENCE * self._load_timeout_s:
                     latest = await abandonable(self._store.latest)
-                    if latest is not None and latest > version:
+                    if latest is not None and latest > newest:
                         raise _LaterVersionError
         finally:
             load.cancel()

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from components.polars_example_gen import checks
 from components.polars_example_gen.config import ExampleGenConfig
-from components.polars_example_gen.source import Chunk, Source, chunks, count_lines, read_bytes
+from components.polars_example_gen.source import Chunk, Source, chunks, count_lines, read_bytes, read_line
 from schemas import features as f
 
 COLUMNS = {"userId": f.USER_ID, "movieId": f.MOVIE_ID, "rating": f.RATING, "timestamp": f.TIMESTAMP}
@@ -49,7 +49,7 @@ def read_header(source: Source, max_line_bytes: int = ExampleGenConfig.max_line_
             metadata = _metadata(source, file)
             header, rows = Header(tuple(metadata.schema.names), 0), metadata.num_rows
         else:
-            line = file.readline(max_line_bytes)
+            line = read_line(file, max_line_bytes)
             if len(line) == max_line_bytes:
                 raise checks.BadInputError(
                     f"{source.name}, line 1: longer than {max_line_bytes:,} bytes; expected {', '.join(COLUMNS)}"

@@ -19,6 +19,7 @@ RATINGS = "ratings"
 MOVIES = "movies"
 _FORMATS = ("csv", "parquet")
 _COPY_BYTES = 1 << 20
+_LINE_BYTES = 1 << 13
 _SMALL_BYTES = 64 << 20
 _TOO_LONG = b",(goes on)\n"
 
@@ -194,12 +195,24 @@ def read_bytes(chunk: Chunk, max_line_bytes: int) -> tuple[bytes, int]:
         data = file.read(chunk.end - begin)
         if data.endswith(b"\n"):
             return data, begin
-        rest = file.readline(max_line_bytes)
+        rest = read_line(file, max_line_bytes)
         return data + (rest if len(rest) < max_line_bytes or rest.endswith(b"\n") else rest + _TOO_LONG), begin
 
 
+def read_line(file: IO[bytes], most: int) -> bytes:
+    """Read the rest of a line, or so many bytes of it; fsspec's files have no such limit."""
+    start, line = file.tell(), b""
+    while len(line) < most and (block := file.read(min(_LINE_BYTES, most - len(line)))):
+        end = block.find(b"\n") + 1
+        if end:
+            file.seek(start + len(line) + end)
+            return line + block[:end]
+        line += block
+    return line
+
+
 def _skip_line(file: IO[bytes]) -> None:
-    while (part := file.readline(_COPY_BYTES)) and not part.endswith(b"\n"):
+    while (part := read_line(file, _COPY_BYTES)) and not part.endswith(b"\n"):
         pass
 
 
