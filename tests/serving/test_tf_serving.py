@@ -169,6 +169,8 @@ def test_many_clients_at_once(published, tf_serving, user, protocol, clients):
 
 def test_connections_that_the_server_ends_lose_no_request(double, user):
     """GOAWAY: a server ends its connections at an age, with what is under way on them."""
+    # The double loads a model when it is first asked for, which may take longer than a connection gets below.
+    assert load(connect(config(double.grpc_url, timeout_s=30)), user, 1, 1, nothing) == []
     double.stop()
     double.grpc_options = [("grpc.max_connection_age_ms", 100), ("grpc.max_connection_age_grace_ms", 1)]
     double.start()
