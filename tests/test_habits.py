@@ -66,7 +66,7 @@ def test_the_workflow_follows_its_schema():
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("implicit"), reason="implicit has wheels for Python 3.10 alone")
 def test_the_benchmarks_start():
-    names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")) + ["faults.__main__"]
+    names = [*sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py")), "faults.__main__"]
     assert len(names) >= 9
     done = forked.run("\n".join(f"import benchmarks.{name}" for name in names), timeout=120)
     assert done.returncode == 0, done.stdout
