@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,14 @@ class FeatureConstants:
             raise ValueError(f"genre_means has {len(self.genre_means)} values, expected {f.NUM_GENRES}")
 
 
+def smoothed_mean(total: Any, count: Any, prior: Any, pseudo_ratings: float) -> Any:
+    """Return the mean of `count` ratings that add up to `total`, and of so many pseudo-ratings at the prior mean.
+
+    Of NumPy arrays or of tensors, of any shapes that go together.
+    """
+    return (total + pseudo_ratings * prior) / (count + pseudo_ratings)
+
+
 def user_features(
     offsets: np.ndarray, genres: np.ndarray, ratings: np.ndarray, constants: FeatureConstants
 ) -> dict[str, np.ndarray]:
@@ -57,9 +66,9 @@ def user_features(
         np.bincount(cell, weights, users * f.NUM_GENRES).reshape(users, f.NUM_GENRES)
         for weights in (ratings[row], None)
     )
-    k, prior = constants.pseudo_ratings, np.asarray(constants.genre_means)
+    mean = smoothed_mean(total, count, np.asarray(constants.genre_means), constants.pseudo_ratings)
     return {
-        f.USER_GENRE_RATING: ((total + k * prior) / (count + k)).astype(np.float32),
+        f.USER_GENRE_RATING: mean.astype(np.float32),
         f.USER_GENRE_COUNT: count.astype(np.float32),
     }
 

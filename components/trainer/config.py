@@ -41,6 +41,9 @@ class TrainerConfig:
     scaled to [0, 1], to this power; 0 takes all rows."""
     softmax_rows: Annotated[int, Field(ge=1)] = 1024
     """Rows a step that the softmax looks at, at most. A batch of 1,024 has some 350 that were liked."""
+    thinned_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the train rows whose user is shown with a few of their latest ratings alone, so that the towers learn
+    what to make of a new user; 0 shows every user with all that is known of them."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Learning rate of Adam."""
     ema_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99

@@ -29,13 +29,15 @@ class HistoryTable:
     """`[users, HISTORY_LENGTH + 1]` int32, places in the vocabulary from 1; 0 for a movie that it lacks."""
     half_stars: np.ndarray
     """`[users, HISTORY_LENGTH + 1]` uint8, ratings in steps of half a star; 0 where there is none."""
+    vocabulary: np.ndarray
+    """`[movies]` int64, the movie ids in the order of the vocabulary."""
 
-    def lookup(self, user_id: tf.Tensor, movie_token: tf.Tensor) -> dict[str, tf.Tensor]:
+    def lookup(self, user_id: tf.Tensor, movie_id: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return the histories of a batch of rows without the rows' own movies.
 
         Args:
           user_id: `[batch, 1]` int64.
-          movie_token: `[batch, 1]` int64, the row's movie in the vocabulary.
+          movie_id: `[batch, 1]` int64, the row's movie.
 
         Returns:
           `user_history_tokens` int32 and `user_history_ratings` float32 in stars, `[batch, HISTORY_LENGTH + 1]` each.
@@ -47,8 +49,15 @@ class HistoryTable:
         known = tf.gather(user_ids, row)[:, None] == user_id
         return {
             f.USER_HISTORY_TOKENS: index,
-            f.USER_HISTORY_RATINGS: tf.where(known & (index != tf.cast(movie_token, tf.int32)), rating, 0.0),
+            f.USER_HISTORY_RATINGS: tf.where(known & (index != self._tokens(movie_id)), rating, 0.0),
         }
+
+    def _tokens(self, movie_id: tf.Tensor) -> tf.Tensor:
+        """Return places in the vocabulary from 1, int32; 0 for a movie that it lacks."""
+        order = np.argsort(self.vocabulary)
+        ids, tokens = tf.constant(self.vocabulary[order]), tf.constant(order.astype(np.int32) + 1)
+        place = tf.minimum(tf.searchsorted(ids, movie_id[:, 0]), len(order) - 1)
+        return tf.where(tf.gather(ids, place) == movie_id[:, 0], tf.gather(tokens, place), 0)[:, None]
 
 
 def load(histories_uri: str, vocabulary: np.ndarray) -> tuple[HistoryTable, HistoryTable]:
@@ -66,10 +75,12 @@ def load(histories_uri: str, vocabulary: np.ndarray) -> tuple[HistoryTable, Hist
 
 
 def _joined(parts: Sequence[HistoryTable]) -> HistoryTable:
-    names = [field.name for field in dataclasses.fields(HistoryTable)]
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    order = np.argsort(columns["user_ids"])
-    return HistoryTable(**{name: column[order] for name, column in columns.items()})
+    user_ids, movies, half_stars = (
+        np.concatenate(columns)
+        for columns in zip(*((part.user_ids, part.movies, part.half_stars) for part in parts), strict=True)
+    )
+    order = np.argsort(user_ids)
+    return HistoryTable(user_ids[order], movies[order], half_stars[order], parts[0].vocabulary)
 
 
 def _table(shard: pl.DataFrame, places: pl.DataFrame) -> HistoryTable:
@@ -84,4 +95,5 @@ def _table(shard: pl.DataFrame, places: pl.DataFrame) -> HistoryTable:
     history = user_history(
         np.append(starts, latest.height), index, latest[f.RATING].to_numpy(), length=f.HISTORY_LENGTH + 1
     )
-    return HistoryTable(users, history[0], (history[1] / f.RATING_STEP).astype(np.uint8))
+    half_stars = (history[1] / f.RATING_STEP).astype(np.uint8)
+    return HistoryTable(users, history[0], half_stars, places[f.MOVIE_ID].to_numpy())

@@ -11,6 +11,7 @@ import tensorflow as tf
 from components.embedding import movie_inputs
 from components.trainer.histories import HistoryTable
 from components.trainer.multi_worker import Worker
+from components.trainer.thinning import Thinning
 from schemas import features as f
 
 PARSE_SPEC = {
@@ -43,6 +44,7 @@ def batches(
     shuffle_rows: int = 0,
     seed: int = 0,
     worker: Worker = Worker(),  # noqa: B008  Frozen.
+    thinning: Thinning | None = None,
 ) -> tf.data.Dataset:
     """Stream batches from gzip TFRecord shards.
 
@@ -55,6 +57,7 @@ def batches(
         last batch is dropped, so that all steps count alike.
       seed: Seed of the order of shards and rows.
       worker: The worker whose share of the shards is wanted; of several workers' shares there is no end.
+      thinning: Shows some rows' users with a part of their ratings, drawn anew in every pass.
 
     Returns:
       Dataset of (inputs of the model, label `[batch, 1]`).
@@ -90,14 +93,21 @@ def batches(
     if worker.count > 1:
         blocks = blocks.repeat()  # After the shuffling, so that no window holds rows of two passes.
 
-    def inputs_and_label(raw: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def inputs_and_label(raw: dict[str, tf.Tensor], *seeds: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        history = histories.lookup(raw[f.USER_ID], raw[f.MOVIE_ID])
+        if thinning:
+            tokens, stars = history[f.USER_HISTORY_TOKENS], history[f.USER_HISTORY_RATINGS]
+            raw, history[f.USER_HISTORY_RATINGS] = thinning(raw, tokens, stars, *seeds)
         features = transform({name: values for name, values in raw.items() if name != f.USER_ID})
         # The vocabulary's look-up loses the shape, and Keras asks for it.
         features[f.MOVIE_TOKEN] = tf.ensure_shape(features[f.MOVIE_TOKEN], features[f.MOVIE_ID].shape)
         inputs = {name: features[name] for name in _COLUMNS}
-        return inputs | histories.lookup(raw[f.USER_ID], features[f.MOVIE_TOKEN]), features[f.LABEL]
+        return inputs | history, features[f.LABEL]
 
     rows = blocks.rebatch(batch_size, drop_remainder=shuffle_rows > 0)
+    if thinning:
+        # Seeds as data: in a map that runs in parallel, random operations would draw in no fixed order.
+        rows = tf.data.Dataset.zip(rows, tf.data.Dataset.random(seed + 1, rerandomize_each_iteration=True).batch(2))
     options = tf.data.Options()
     options.autotune.enabled = False  # To measure every element takes a tenth of the input's time.
     found = rows.map(inputs_and_label, num_parallel_calls=threads, deterministic=True).prefetch(_PREFETCHED_BATCHES)

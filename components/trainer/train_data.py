@@ -14,8 +14,10 @@ from components.trainer import histories
 from components.trainer.histories import HistoryTable
 from components.trainer.input import Transform
 from components.trainer.ranking import MAX_USERS
+from components.trainer.thinning import Thinning
 from components.trainer.tower_inputs import TowerInputs
 from schemas import features as f
+from schemas.vectors import column_array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,13 @@ class TrainData:
     """Rows in all train shards; several workers need to know."""
     eval_rows: int | None = None
     """Rows in all eval shards."""
+
+    def thinning(self, share: float) -> Thinning:
+        """Return what shows a share of the rows' users with a part of their ratings."""
+        catalog = self.ranking.catalog
+        genres = column_array(catalog[f.MOVIE_GENRES])[np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), self.vocabulary)]
+        unknown = np.zeros((1, f.NUM_GENRES), np.float32)
+        return Thinning(share, np.concatenate([unknown, genres]), self.ranking.constants)
 
 
 def load_data(

@@ -161,7 +161,8 @@ def train_batches(
     steps = None if rows is None else rows // batch_size
     if steps == 0:
         raise ValueError(f"batch_size is {batch_size}, more than the {rows} train ratings; choose a smaller one")
-    found = batches(files, data.transform, table, batch_size, config.shuffle_rows, config.seed, worker)
+    thinning = data.thinning(config.thinned_share) if config.thinned_share else None
+    found = batches(files, data.transform, table, batch_size, config.shuffle_rows, config.seed, worker, thinning)
     if worker.count > 1:
         return _unsharded(found), steps
     # Where it must look for the end, Keras 3.12 counts one batch too many into the means of loss and metrics.
