@@ -39,7 +39,7 @@ class FeatureConstants:
 def smoothed_mean(total: Any, count: Any, prior: Any, pseudo_ratings: float) -> Any:
     """Return the mean of `count` ratings that add up to `total`, and of so many pseudo-ratings at the prior mean.
 
-    Of NumPy arrays or of tensors, of any shapes that go together.
+    Of NumPy arrays, of tensors, or of Polars expressions, of any shapes that go together.
     """
     return (total + pseudo_ratings * prior) / (count + pseudo_ratings)
 

@@ -81,11 +81,10 @@ class ServingStore:
         Raises:
           ValueError: It holds a link, a pipe or a device, which whoever reads it would follow or wait for.
         """
+        source = f"{self._kind(kind)}/{version}/{folder}".rstrip("/")
         if self._local:
-            path = f"{self._path.rstrip('/')}/{kind}/{version}/{folder}".rstrip("/")
-            check_tree(path)
-            return path
-        source = f"{self._path.rstrip('/')}/{kind}/{version}/{folder}".rstrip("/")
+            check_tree(source)
+            return source
         for path in self._fs.find(source):
             copy = pathlib.Path(target) / path.removeprefix(source).lstrip("/")
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from schemas import features as f
-from schemas.user_features import FeatureConstants
+from schemas.user_features import FeatureConstants, smoothed_mean
 from schemas.vectors import column_array
 
 
@@ -73,13 +73,13 @@ def feature_constants(statistics: pl.DataFrame, catalog: pl.DataFrame) -> Featur
 
 def movie_features(catalog: pl.DataFrame, statistics: pl.DataFrame, constants: FeatureConstants) -> pl.DataFrame:
     """Add `movie_num_ratings` and the smoothed `movie_average_rating` of all train ratings to the catalogue."""
-    k = constants.pseudo_ratings
     count, total = pl.col("count").fill_null(0), pl.col("total").fill_null(0.0)
+    average = smoothed_mean(total, count, constants.global_mean, constants.pseudo_ratings)
     return (
         catalog.join(statistics, on=f.MOVIE_ID, how="left", maintain_order="left")
         .with_columns(
             count.cast(pl.Float32).alias(f.MOVIE_NUM_RATINGS),
-            ((total + k * constants.global_mean) / (count + k)).cast(pl.Float32).alias(f.MOVIE_AVERAGE_RATING),
+            average.cast(pl.Float32).alias(f.MOVIE_AVERAGE_RATING),
         )
         .drop("count", "total", "latest_s")
     )
