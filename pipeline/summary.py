@@ -51,16 +51,18 @@ def print_summary(console: Console, results: dict[str, NodeResult], serving_dir:
     console.print(f"Report  {evaluation_uri}/{keys.REPORT_FILE}", soft_wrap=True)
     pushed = results[_PUSHER]
     reason = detail(pushed)
-    console.print(f"Pusher  {'nothing to do; last time: ' if pushed.cached else ''}{reason}")
+    console.print(f"Pusher  {'nothing to do; last time: ' if pushed.cached else ''}{reason}", soft_wrap=True)
     try:
         recommender = Recommender.load(serving_dir)
     except ValueError as error:  # Nothing was ever pushed: the first model was refused.
-        console.print(str(error))
+        console.print(str(error), soft_wrap=True)
         return
-    console.print(f"Serving version {recommender.model_version} under {serving_dir}")
+    console.print(f"Serving version {recommender.model_version} under {serving_dir}", soft_wrap=True)
     known = recommender.user_ids
     if user_id is not None and user_id not in known:
-        console.print(f"User {user_id} is unknown to it: {len(known):,} users, {known[0]} to {known[-1]}")
+        console.print(
+            f"User {user_id} is unknown to it: {len(known):,} users, {known[0]} to {known[-1]}", soft_wrap=True
+        )
         return
     print_recommendations(console, recommender, user_id, n=min(_MOVIES, recommender.movies.height))
 

@@ -99,8 +99,9 @@ def test_ids_that_are_none_are_named_in_the_error(text, option):
         assert str(refused.value).isprintable()
 
 
-NAMES = ("dätä [x] 'q' \u202e🎬 \"[⁄b]\"", "öut :pizza: <b> 'q' {0} %s 日本 🎬")
-"""Of the directories: TFX takes brackets in the output's path for a pattern, which is refused at once."""
+NAMES = ("dätä [x] 'q' \u202e🎬 \"[⁄b]\"", "öut :pizza: <b> 'q' {0} %s 日本 🎬" + " and long" * 10)
+"""Of the directories, the output's longer than a line. TFX takes brackets in it for a pattern, which is refused at
+once."""
 
 
 def sample_with(titles, directory):
