@@ -72,7 +72,7 @@ VARIANTS = (
     Variant("softmax without uniform negatives", {"uniform_share": 0.0}),
     Variant("softmax with uniform negatives alone", {"uniform_share": 1.0}),
     Variant("softmax without logQ", log_q=False),
-    Variant("softmax of liked and disliked alike", {"liking_power": 0.0}),
+    Variant("softmax of liked and disliked alike", {"unliked_share": 1.0}),
     Variant("without dropout of ids", {"id_dropout": 0.0}),
     Variant("without dropout", {"dropout": 0.0}),
     Variant("without moving average", {"ema_momentum": 0.0}),

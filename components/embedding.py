@@ -13,7 +13,7 @@ from schemas import features as f
 from schemas import signatures as s
 from schemas.vectors import Vectors, column_array
 
-_BATCH = 8192
+_BATCH = 1024
 
 
 def movie_inputs(catalog: pl.DataFrame) -> dict[str, np.ndarray]:

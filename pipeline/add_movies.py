@@ -20,6 +20,7 @@ from components.polars_example_gen.ratings import SCHEMA
 from components.polars_example_gen.source import Source, check_is_file
 from components.pusher.config import PusherConfig
 from components.pusher.publish import weights_digest
+from components.similarity import similarity_vectors
 from schemas import features as f
 from schemas import manifest as m
 from schemas import signatures as s
@@ -88,10 +89,12 @@ def _add(
         places = np.searchsorted(movies[f.MOVIE_ID].to_numpy(), old.movies[f.MOVIE_ID].to_numpy())
         user_tower = serving.local_copy(s.USER_TOWER, served, str(work / "served_tower"))
         version = serving.next_version(time.time())
+        histories = old.histories.moved(places)
         contents = index.IndexContents(
             vectors=vectors[order],
+            similarity=similarity_vectors(movies, histories),
             movies=movies,
-            histories=old.histories.moved(places),
+            histories=histories,
             constants=old.constants,
             tower_digest=weights_digest(user_tower),
             probe=old.manifest.probe,

@@ -44,6 +44,9 @@ RATING_CENTRE = (RATING_MIN + RATING_MAX) / 2
 RATING_HALF_RANGE = (RATING_MAX - RATING_MIN) / 2
 RATING_SCALE = f"{RATING_MIN:g} to {RATING_MAX:g} in steps of {RATING_STEP:g}"
 """The scale in words."""
+RATING_REACH = 2.0
+"""A rating, scaled to [-1, 1], is the cosine of the rating vectors times this: of unit vectors without it no sum of a
+movie's average and a user's bias would fit between the bounds."""
 LIKED_RATING = 4.0
 """A rating of this many stars or more counts as relevant in ranking metrics."""
 
@@ -150,7 +153,9 @@ USER_HISTORY_MOVIES = "user_history_movies"
 USER_HISTORY_RATINGS = "user_history_ratings"
 """float32 `[length]`: their ratings in stars; 0 where there is no movie."""
 HISTORY_LENGTH = 50
-"""How many of a user's latest ratings the user tower looks at."""
+"""How many of a user's latest ratings the towers learn from."""
+SERVED_HISTORY_LENGTH = 500
+"""How many of them serving passes to the user tower: what needs no training reads them all."""
 
 USER_TOWER_INPUTS = (*USER_FEATURES, USER_HISTORY_MOVIES, USER_HISTORY_RATINGS, TIMESTAMP)
 """What the exported user tower takes. Histories are no part of the examples: training looks them up by user."""
@@ -160,6 +165,8 @@ LABEL = "label"
 """Rating scaled to [-1, 1], float32[1]."""
 MOVIE_LOG_COUNT = "movie_log_count"
 """log(1 + movie_num_ratings), unscaled float32[1]: the logQ correction of the softmax."""
+MOVIE_SCALED_AVERAGE = "movie_scaled_average"
+"""movie_average_rating scaled to [-1, 1], float32[1]: where the predicted rating starts."""
 MOVIE_TOKEN = "movie_token"
 """Place of the movie in the vocabulary of train movies, from 1; 0 for any other. int64[1]."""
 USER_HISTORY_TOKENS = "user_history_tokens"
@@ -174,5 +181,5 @@ def to_label(stars: Any) -> Any:
 
 
 def to_stars(cosine: Any) -> Any:
-    """Scale cosines in [-1, 1] linearly to ratings in stars: numbers, arrays or tensors."""
-    return cosine * RATING_HALF_RANGE + RATING_CENTRE
+    """Scale cosines of rating vectors linearly to ratings in stars: numbers, arrays or tensors."""
+    return cosine * (RATING_REACH * RATING_HALF_RANGE) + RATING_CENTRE

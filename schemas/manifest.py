@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from schemas.configuration import FROZEN
 
-FORMAT = 1
+FORMAT = 2
 """Number of the published format: manifest, files, and what the towers take and answer. It is raised with every change
 that an older reader does not understand."""
 
@@ -22,6 +22,7 @@ INDEX_FILE = "index.faiss"
 """Only of an approximate search: the exact one needs the embeddings alone."""
 EMBEDDINGS_FILE = "embeddings.npy"
 RATING_VECTORS_FILE = "rating_vectors.npy"
+SIMILARITY_FILE = "similarity.npy"
 MOVIES_FILE = "movies.parquet"
 USERS_FILE = "users.npy"
 HISTORIES_FILE = "histories.npy"
@@ -49,6 +50,8 @@ class Manifest:
     """Unix time of the publication in seconds."""
     dim: int
     """Length of an embedding."""
+    rating_dim: int
+    """Length of a rating vector."""
     metric: str
     """`inner_product`: of unit vectors, the cosine."""
     index_factory: str

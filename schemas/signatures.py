@@ -22,7 +22,7 @@ USER_RATING_VECTOR = "user_rating_vector"
 MOVIE_RATING_VECTOR = "movie_rating_vector"
 """`[batch, embedding_dim]` float32, L2-normalised."""
 SCALED_RATING = "scaled_rating"
-"""`[batch, 1]` float32 in [-1, 1]: cosine of the rating vectors, the predicted rating before `to_stars`."""
+"""`[batch, 1]` float32: the predicted rating on the scale of `label`."""
 RATING = "predicted_rating"
 """`[batch, 1]` float32, stars in [0.5, 5]."""
 

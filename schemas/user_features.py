@@ -95,7 +95,7 @@ def leave_one_out_user_features(
 
 
 def user_history(
-    offsets: np.ndarray, movies: np.ndarray, ratings: np.ndarray, length: int = f.HISTORY_LENGTH
+    offsets: np.ndarray, movies: np.ndarray, ratings: np.ndarray, length: int = f.SERVED_HISTORY_LENGTH
 ) -> tuple[np.ndarray, np.ndarray]:
     """Take the latest ratings of users.
 

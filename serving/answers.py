@@ -49,13 +49,15 @@ class Recommendation(Movie):
     """One recommended movie."""
 
     score: float
-    """Cosine of user and movie in [-1, 1], by which movies are ranked; of a popularity list, 0."""
+    """Cosine of user and movie in [-1, 1], by which movies are ranked: what the user will watch and like, what those
+    liked who like the same, and the genres that the user likes or dislikes throughout; of a popularity list, 0."""
     predicted_rating: float
     """Stars in [0.5, 5]; of a popularity list, the movie's smoothed average."""
     source: str = PERSONAL
     """`personal` or `popular`."""
     because: RatedMovie | None = None
-    """Of the movies that the user rated at least their average, the closest one; None in a popularity list."""
+    """Of the movies that the user rated 4 or more, the most similar one that shares a genre; None where none is close,
+    and in a popularity list."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,7 @@ class SimilarMovie(Movie):
     """A movie close to another one."""
 
     score: float
-    """Cosine of the two movies in [-1, 1]."""
+    """How similar the two movies are, in [-1, 1]: by who liked them, genres and title."""
 
 
 @dataclasses.dataclass(frozen=True)

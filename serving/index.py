@@ -26,7 +26,7 @@ from serving.rating_file import RatingFile
 EXACT = "Flat"
 """index_factory of the exact search."""
 
-_KEPT = {m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.MOVIES_FILE, m.USERS_FILE}
+_KEPT = {m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.SIMILARITY_FILE, m.MOVIES_FILE, m.USERS_FILE}
 _MODELS = {f"{folder}/{m.SAVED_MODEL_FILE}" for folder in (m.MOVIE_TOWER, m.EVALUATED)}
 
 
@@ -37,6 +37,8 @@ class EmbeddingIndex:
     manifest: m.Manifest
     vectors: Vectors
     """Of every movie, in the order of `movies`."""
+    similarity: np.ndarray
+    """`[movies, n]` float32, L2-normalised: the cosine of two movies' is how similar they are."""
     movies: pl.DataFrame
     """The catalogue, sorted by `movie_id`."""
     histories: Histories
@@ -59,6 +61,8 @@ class IndexContents:
 
     vectors: Vectors
     """Of every movie."""
+    similarity: np.ndarray
+    """`[movies, n]` float32, L2-normalised: the cosine of two movies' is how similar they are."""
     movies: pl.DataFrame
     """Catalogue in the order of the vectors."""
     histories: Histories
@@ -93,12 +97,14 @@ def write_index(directory: str, version: int, contents: IndexContents, created_s
     movies, histories, constants = contents.movies, contents.histories, contents.constants
     embeddings = _checked(contents.vectors.embeddings, movies.height, "embeddings")
     rating_vectors = _checked(contents.vectors.rating_vectors, movies.height, "rating vectors")
+    similarity = _checked(contents.similarity, movies.height, "similarity vectors")
     path = pathlib.Path(directory)
     path.mkdir(parents=True, exist_ok=True)
     if contents.index_factory != EXACT:
         faiss.write_index(build_faiss(embeddings, contents.index_factory), str(path / m.INDEX_FILE))
     np.save(path / m.EMBEDDINGS_FILE, embeddings)
     np.save(path / m.RATING_VECTORS_FILE, rating_vectors)
+    np.save(path / m.SIMILARITY_FILE, similarity)
     movies.write_parquet(path / m.MOVIES_FILE)
     np.save(path / m.USERS_FILE, histories.users)
     np.save(path / m.HISTORIES_FILE, histories.ratings[:])
@@ -111,6 +117,7 @@ def write_index(directory: str, version: int, contents: IndexContents, created_s
         version=version,
         created_s=int(time.time() if created_s is None else created_s),
         dim=embeddings.shape[1],
+        rating_dim=rating_vectors.shape[1],
         metric="inner_product",
         index_factory=contents.index_factory,
         counts={"movies": movies.height, "users": len(histories.users), "ratings": len(histories.ratings)},
@@ -204,16 +211,16 @@ def _read(directory: str, path: str | None, manifest: m.Manifest, kept: set[str]
     """Read a version's files and check them; `path` is the directory's where it is local."""
     check_names(manifest.files)
     blobs, ratings = _verified(directory, path, manifest, kept)
-    embeddings, rating_vectors, users = (
-        _array(blobs[name]) for name in (m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.USERS_FILE)
+    embeddings, rating_vectors, similarity, users = (
+        _array(blobs[name]) for name in (m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.SIMILARITY_FILE, m.USERS_FILE)
     )
     faiss_index = None
     if m.INDEX_FILE in kept:
         faiss_index = faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8))
     vectors, histories = Vectors(embeddings, rating_vectors), Histories(users, ratings)
     movies = pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE]))
-    check_sense(manifest, vectors, movies, histories, faiss_index)
-    return EmbeddingIndex(manifest, vectors, movies, histories, faiss_index)
+    check_sense(manifest, vectors, similarity, movies, histories, faiss_index)
+    return EmbeddingIndex(manifest, vectors, similarity, movies, histories, faiss_index)
 
 
 def _array(data: bytes) -> np.ndarray:

@@ -60,20 +60,30 @@ def are_unit(vectors: np.ndarray) -> bool:
 
 
 def check_sense(
-    manifest: m.Manifest, vectors: Vectors, movies: pl.DataFrame, histories: Histories, index: faiss.Index | None
+    manifest: m.Manifest,
+    vectors: Vectors,
+    similarity: np.ndarray,
+    movies: pl.DataFrame,
+    histories: Histories,
+    index: faiss.Index | None,
 ) -> None:
     """Check shapes, types, ranges and orders of what was loaded.
 
     Raises:
       ValueError: Something does not fit; the message names it.
     """
-    problem = next(_problems(manifest, vectors, movies, histories, index), None)
+    problem = next(_problems(manifest, vectors, similarity, movies, histories, index), None)
     if problem:
         raise ValueError(problem)
 
 
 def _problems(
-    manifest: m.Manifest, vectors: Vectors, movies: pl.DataFrame, histories: Histories, index: faiss.Index | None
+    manifest: m.Manifest,
+    vectors: Vectors,
+    similarity: np.ndarray,
+    movies: pl.DataFrame,
+    histories: Histories,
+    index: faiss.Index | None,
 ) -> Iterator[str]:
     if missing := _COUNTS - manifest.counts.keys():
         yield f"the manifest has no count of {min(missing)}"
@@ -84,8 +94,12 @@ def _problems(
         if manifest.counts[name] != counts[name]
     )
     yield from _problems_of_catalogue(movies)
-    shape = movies.height, manifest.dim
-    for name, values in (("embeddings", vectors.embeddings), ("rating vectors", vectors.rating_vectors)):
+    for name, values, dim in (
+        ("embeddings", vectors.embeddings, manifest.dim),
+        ("rating vectors", vectors.rating_vectors, manifest.rating_dim),
+        ("similarity vectors", similarity, similarity.shape[-1]),
+    ):
+        shape = movies.height, dim
         if values.shape != shape or values.dtype != np.float32:
             yield f"the {name} are {values.shape} {values.dtype}, expected {shape} float32"
         if not are_unit(values):
@@ -98,8 +112,8 @@ def _problems(
         yield f"a mean is outside of {f.RATING_SCALE}"
     if not 0 <= manifest.pseudo_ratings < np.inf or manifest.latest_s < 0:
         yield "the weight of the prior mean or the latest time is below 0"
-    if index is not None and (index.ntotal, index.d) != shape:
-        yield f"the FAISS index holds {(index.ntotal, index.d)}, expected {shape}"
+    if index is not None and (index.ntotal, index.d) != (movies.height, manifest.dim):
+        yield f"the FAISS index holds {(index.ntotal, index.d)}, expected {(movies.height, manifest.dim)}"
     yield from _problems_of_histories(histories, movies.height)
 
 

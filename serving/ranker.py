@@ -27,6 +27,8 @@ from serving.index import EmbeddingIndex
 from serving.search import Hits, MovieSearch
 from serving.titles import TitleSearch
 
+_LEAST_SIMILARITY = 0.2
+"""Cosine from which on a movie that the user liked is a reason for another one."""
 _DIVERSITY_POOL = 10
 """A diverse choice of n is made among the best n times this many movies."""
 
@@ -42,6 +44,7 @@ class Ranker:
         """Prepare a version's index."""
         self.manifest, self.movies = index.manifest, index.movies
         self.search = MovieSearch(index.vectors.embeddings, index.faiss_index)
+        self._similar = MovieSearch(index.similarity)
         self._rating_vectors = index.vectors.rating_vectors
         self._constants, self._histories = index.constants, index.histories
         self._movie_ids = index.movies[f.MOVIE_ID].to_numpy()
@@ -153,7 +156,7 @@ class Ranker:
         return self._stars_of(rows, user)
 
     def similar_movies(self, movie_id: int, n: int = 10) -> list[SimilarMovie]:
-        """Return the n movies closest to a movie by cosine.
+        """Return the n movies most similar to a movie: by who liked them, genres and title.
 
         Raises:
           ValueError: n is out of range.
@@ -162,7 +165,7 @@ class Ranker:
         if not 1 <= n < len(self._movie_ids):
             raise ValueError(f"n is {n}, expected 1 to {len(self._movie_ids) - 1}, the number of other movies")
         row = self.rows([movie_id])
-        hits = self.search.top(self.embeddings[row[0]], n, row)
+        hits = self._similar.top(self._similar.embeddings[row[0]], n, row)
         return [
             SimilarMovie(*movie, float(score))
             for movie, score in zip(self._movies(hits.rows), hits.scores, strict=True)
@@ -256,22 +259,29 @@ class Ranker:
 
     def _described(self, hits: Hits, user: Vectors, profile: Profile, request: Request) -> list[Recommendation]:
         if request.diversity:
-            hits = self.search.diversify(hits, request.n, request.diversity)
-        # In double precision: the mean of float32 ratings, rounded to float32, can lie above all of them.
-        liked = profile.stars >= profile.stars.mean(dtype=np.float64)
-        rows, stars = profile.rows[liked], profile.stars[liked]
-        nearest = self.search.nearest(hits.rows, rows) if len(hits.rows) else np.array([], np.int64)
+            hits = self._similar.diversify(hits, request.n, request.diversity)
+        reasons = self._reasons(hits.rows, profile)
         return [
-            Recommendation(
-                *movie,
-                float(score),
-                float(expected),
-                PERSONAL,
-                RatedMovie(int(self._movie_ids[rows[near]]), self._title[rows[near]], float(stars[near])),
+            Recommendation(*movie, float(score), float(expected), PERSONAL, reason)
+            for movie, score, expected, reason in zip(
+                self._movies(hits.rows), hits.scores, self._stars_of(hits.rows, user), reasons, strict=True
             )
-            for movie, score, expected, near in zip(
-                self._movies(hits.rows), hits.scores, self._stars_of(hits.rows, user), nearest, strict=True
-            )
+        ]
+
+    def _reasons(self, rows: np.ndarray, profile: Profile) -> list[RatedMovie | None]:
+        """Return for each movie the most similar one that the user liked; None where none is similar."""
+        liked = profile.stars >= f.LIKED_RATING
+        known, stars = profile.rows[liked], profile.stars[liked]
+        if not len(known) or not len(rows):
+            return [None] * len(rows)
+        similarity = self._similar.embeddings[rows] @ self._similar.embeddings[known].T
+        similarity[self._genres[rows] @ self._genres[known].T == 0] = 0.0
+        nearest = similarity.argmax(axis=1)
+        return [
+            RatedMovie(int(self._movie_ids[known[near]]), self._title[known[near]], float(stars[near]))
+            if similarity[place, near] >= _LEAST_SIMILARITY
+            else None
+            for place, near in enumerate(nearest)
         ]
 
     def _slice(self, user_id: int) -> slice:

@@ -104,10 +104,6 @@ class MovieSearch:
             closest = similarity if len(chosen) == 1 else np.maximum(closest, similarity)
         return Hits(hits.rows[chosen], hits.scores[chosen])
 
-    def nearest(self, rows: np.ndarray, among: np.ndarray) -> np.ndarray:
-        """Return for each of `rows` the place in `among` of the movie with the highest cosine to it."""
-        return np.argmax(self.embeddings[rows] @ self.embeddings[among].T, axis=1)
-
     @staticmethod
     def _near(approximate: faiss.Index, user: np.ndarray, n: int, hidden: np.ndarray) -> np.ndarray:
         """Search the FAISS index, stepping over hidden movies; the exact search takes over where it finds too few."""

@@ -21,6 +21,7 @@ from components.polars_example_gen.shards import Partition
 from components.polars_example_gen.split import split_by_time
 from components.pusher.config import PusherConfig
 from components.pusher.publish import Publication, publish, weights_digest
+from components.similarity import similarity_vectors
 from components.trainer import export
 from components.trainer.config import TrainerConfig
 from components.trainer.towers import TwoTower
@@ -87,12 +88,14 @@ def publish_untrained(sample: pathlib.Path, serving_dir: pathlib.Path, work: pat
     stars, times = split[f.RATING].to_numpy(), split[f.TIMESTAMP].to_numpy()
     offsets = np.searchsorted(user_ids, np.unique(user_ids)[:3])
     some = slice(0, offsets[-1])
+    histories = Histories.of(user_ids, movie, stars, times)
     publication = Publication(
         towers.user_tower_dir,
         IndexContents(
             vectors=towers.embed_movies(catalog),
+            similarity=similarity_vectors(catalog, histories),
             movies=catalog,
-            histories=Histories.of(user_ids, movie, stars, times),
+            histories=histories,
             constants=constants,
             tower_digest=weights_digest(towers.user_tower_dir),
             probe=towers.embed_users(no_ratings(constants)).embeddings[0].tolist(),

@@ -13,6 +13,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from components import dataset, embedding
 from components.pusher.config import PusherConfig
 from components.pusher.publish import Publication, publish, weights_digest
+from components.similarity import similarity_vectors
 from schemas import configuration, keys
 from schemas import manifest as m
 from schemas.histories import Histories
@@ -53,12 +54,14 @@ class Executor(tfx_pusher.Executor):
         towers = embedding.Towers(model.uri)
         config = configuration.from_properties(PusherConfig, exec_properties)
         serving_dir = exec_properties[keys.SERVING_DIR]
+        histories = Histories.of(data.user_ids[data.user], data.movie, data.stars, data.timestamp)
         publication = Publication(
             tower_dir=towers.user_tower_dir,
             contents=IndexContents(
                 vectors=towers.embed_movies(data.catalog),
+                similarity=similarity_vectors(data.catalog, histories),
                 movies=data.catalog,
-                histories=Histories.of(data.user_ids[data.user], data.movie, data.stars, data.timestamp),
+                histories=histories,
                 constants=data.constants,
                 tower_digest=weights_digest(towers.user_tower_dir),
                 probe=towers.embed_users(no_ratings(data.constants)).embeddings[0].tolist(),

@@ -36,12 +36,17 @@ class TrainerConfig:
     """Share of the negatives that are drawn each as often; the others are drawn by their number of ratings."""
     temperature: Annotated[float, Field(gt=0)] = 0.05
     """Divides the cosines in the softmax."""
-    liking_power: Annotated[float, Field(ge=0)] = 3.0
-    """How sharply the softmax prefers ratings that are high: a row enters it with the probability of its rating,
-    scaled to [0, 1], to this power; 0 takes all rows."""
+    unliked_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the rows below 4 stars that enter the softmax; those of 4 and more all do. 1 treats all alike."""
+    co_rating_dim: Annotated[int, Field(ge=1)] = 64
+    """Factors of co-ratings that both towers start from."""
+    co_rating_weight: Annotated[float, Field(ge=0)] = 3.0
+    """How much the factors of what a user liked and disliked count in the ranking beside the learned embedding."""
+    genre_weight: Annotated[float, Field(ge=0)] = 3.0
+    """How much the genres that a user likes or dislikes throughout count."""
     softmax_rows: Annotated[int, Field(ge=1)] = 1024
     """Rows a step that the softmax looks at, at most. A batch of 1,024 has some 350 that were liked."""
-    thinned_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    thinned_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the train rows whose user is shown with a few of their latest ratings alone, so that the towers learn
     what to make of a new user; 0 shows every user with all that is known of them."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -54,9 +59,9 @@ class TrainerConfig:
     epochs: Annotated[int, Field(ge=1)] = 40
     """Passes over the train ratings at most."""
     patience: Annotated[int, Field(ge=1)] = 6
-    """Epochs without a better NDCG@10 of eval users (retrieval_weight 0: eval loss) before training stops; the best
-    weights are kept."""
-    refit_epochs: Annotated[int, Field(ge=0)] = 10
+    """Epochs without a better NDCG@10 of eval users and without an error of their ratings that is a thousandth smaller
+    (retrieval_weight 0: without a smaller eval loss) before training stops; of ranking and rating the best are kept."""
+    refit_epochs: Annotated[int, Field(ge=0)] = 5
     """Passes over train and eval ratings with which the best model goes on before it is published, so that the latest
     ratings count; it is the model without them that is evaluated. 0 publishes that one."""
     seed: int = 0

@@ -1,13 +1,12 @@
-"""Histories while training: every user's latest ratings, looked up by user.
+"""Histories while training: what every user had rated by the time of a row, looked up by user and time.
 
-In the examples they would be repeated in every row of the user; as a table they take 5 bytes a rating and at most
-`HISTORY_LENGTH` + 1 ratings a user.
+In the examples they would be repeated in every row of the user; as a table they take 13 bytes a rating.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
 
 import numpy as np
 import polars as pl
@@ -16,41 +15,142 @@ import tensorflow as tf
 from components import dataset
 from schemas import features as f
 from schemas.ingest import IS_TRAIN
-from schemas.user_features import user_history
+from schemas.user_features import PSEUDO_RATINGS, smoothed_mean
 
 
 @dataclasses.dataclass(frozen=True)
 class HistoryTable:
-    """The latest ratings of every user, the latest first."""
+    """Every user's ratings, by user and time."""
 
     user_ids: np.ndarray
     """`[users]` int64, ascending."""
+    offsets: np.ndarray
+    """`[users + 1]` int64; user `u` gave the ratings `offsets[u]:offsets[u + 1]`."""
     movies: np.ndarray
-    """`[users, HISTORY_LENGTH + 1]` int32, places in the vocabulary from 1; 0 for a movie that it lacks."""
+    """`[ratings]` int32, places in the vocabulary from 1; 0 for a movie that it lacks."""
     half_stars: np.ndarray
-    """`[users, HISTORY_LENGTH + 1]` uint8, ratings in steps of half a star; 0 where there is none."""
+    """`[ratings]` uint8, ratings in steps of half a star."""
+    timestamps: np.ndarray
+    """`[ratings]` int64, Unix seconds."""
     vocabulary: np.ndarray
     """`[movies]` int64, the movie ids in the order of the vocabulary."""
 
-    def lookup(self, user_id: tf.Tensor, movie_id: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return the histories of a batch of rows without the rows' own movies.
+    @classmethod
+    def of(cls, ratings: pl.DataFrame, vocabulary: np.ndarray) -> HistoryTable:
+        """Make the table of ratings.
+
+        Args:
+          ratings: `user_id`, `movie_id`, `rating`, `timestamp`.
+          vocabulary: `[movies]` int64, the movie ids in the order of the vocabulary.
+        """
+        tokens = np.arange(1, len(vocabulary) + 1, dtype=np.int32)
+        places = pl.DataFrame({f.MOVIE_ID: vocabulary, f.MOVIE_TOKEN: tokens})
+        ratings = ratings.sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
+        ratings = ratings.join(places, on=f.MOVIE_ID, how="left", maintain_order="left")
+        user_ids, starts = np.unique(ratings[f.USER_ID].to_numpy(), return_index=True)
+        return cls(
+            user_ids,
+            np.append(starts, ratings.height),
+            ratings[f.MOVIE_TOKEN].fill_null(0).to_numpy(),
+            (ratings[f.RATING].to_numpy() / f.RATING_STEP).astype(np.uint8),
+            ratings[f.TIMESTAMP].to_numpy(),
+            vocabulary,
+        )
+
+    def users(self, user_id: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the rows of users, `[batch]` int32, and whether they are in the table, `[batch]` bool.
+
+        Args:
+          user_id: `[batch, 1]` int64.
+        """
+        ids = self._tensors["user_ids"]
+        row = tf.minimum(tf.searchsorted(ids, user_id[:, 0]), len(self.user_ids) - 1)
+        return row, tf.gather(ids, row) == user_id[:, 0]
+
+    def lookup(
+        self, user_id: tf.Tensor, movie_id: tf.Tensor, timestamp: tf.Tensor, first: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Return the histories of a batch of rows: what their users had rated by then, but for the rows' own movies.
 
         Args:
           user_id: `[batch, 1]` int64.
           movie_id: `[batch, 1]` int64, the row's movie.
+          timestamp: `[batch, 1]` int64, when it was rated, Unix seconds.
+          first: `[batch, 1]` int64, so many of the first ratings at most that the user ever gave; all by default.
 
         Returns:
-          `user_history_tokens` int32 and `user_history_ratings` float32 in stars, `[batch, HISTORY_LENGTH + 1]` each.
+          `user_history_tokens` int32 and `user_history_ratings` float32 in stars, `[batch, HISTORY_LENGTH + 1]` each,
+          the latest first; 0 where there is none.
         """
-        user_ids = tf.constant(self.user_ids)
-        row = tf.minimum(tf.searchsorted(user_ids, user_id[:, 0]), len(self.user_ids) - 1)
-        index = tf.gather(tf.constant(self.movies), row)
-        rating = tf.cast(tf.gather(tf.constant(self.half_stars), row), tf.float32) * f.RATING_STEP
-        known = tf.gather(user_ids, row)[:, None] == user_id
+        tables = self._tensors
+        row, known = self.users(user_id)
+        since = tf.clip_by_value(timestamp[:, 0] - self._first_s, 0, self._span_s - 1)
+        key = tf.cast(row, tf.int64) * self._span_s + since
+        behind = tf.searchsorted(tables["keys"], key, side="right", out_type=tf.int64)
+        if first is not None:
+            behind = tf.minimum(behind, tf.gather(tables["offsets"], row) + first[:, 0])
+        places = behind[:, None] - 1 - tf.range(f.HISTORY_LENGTH + 1, dtype=tf.int64)
+        there = known[:, None] & (places >= tf.gather(tables["offsets"], row)[:, None])
+        places = tf.maximum(places, 0)
+        tokens = tf.where(there, tf.gather(tables["movies"], places), 0)
+        rating = tf.cast(tf.gather(tables["half_stars"], places), tf.float32) * f.RATING_STEP
         return {
-            f.USER_HISTORY_TOKENS: index,
-            f.USER_HISTORY_RATINGS: tf.where(known & (index != self._tokens(movie_id)), rating, 0.0),
+            f.USER_HISTORY_TOKENS: tokens,
+            f.USER_HISTORY_RATINGS: tf.where(there & (tokens != self._tokens(movie_id)), rating, 0.0),
         }
+
+    def averages(self, mean: float) -> np.ndarray:
+        """Return the movies' smoothed average ratings, `[vocabulary + 1]` float32 in stars; of others the mean.
+
+        Args:
+          mean: Mean of all ratings, in stars.
+        """
+        count, total = self._statistics
+        return smoothed_mean(total, count, mean, PSEUDO_RATINGS).astype(np.float32)
+
+    def averages_without(self, movie_id: tf.Tensor, stars: tf.Tensor, mean: float) -> tf.Tensor:
+        """Return the averages of rows' movies without the rows' own ratings, `[batch, 1]` float32.
+
+        Args:
+          movie_id: `[batch, 1]` int64, rated in this table.
+          stars: `[batch, 1]` float32, the rows' own ratings.
+          mean: Mean of all ratings, in stars.
+        """
+        token = self._tokens(movie_id)
+        known = tf.cast(token > 0, tf.float32)
+        count, total = (tf.gather(tf.constant(values, tf.float32), token) for values in self._statistics)
+        return smoothed_mean((total - stars) * known, (count - 1) * known, mean, PSEUDO_RATINGS)
+
+    @functools.cached_property
+    def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Number and sum of the ratings of each movie of the vocabulary, zeros for the unknown one."""
+        stars = self.half_stars * f.RATING_STEP
+        count, total = (
+            np.bincount(self.movies, weights, len(self.vocabulary) + 1).astype(np.float64) for weights in (None, stars)
+        )
+        count[0] = total[0] = 0
+        return count, total
+
+    @property
+    def _first_s(self) -> int:
+        return int(self.timestamps.min(initial=0x7FFFFFFFFFFF))
+
+    @property
+    def _span_s(self) -> int:
+        return int(self.timestamps.max(initial=0)) - min(self._first_s, int(self.timestamps.max(initial=0))) + 2
+
+    @functools.cached_property
+    def _tensors(self) -> dict[str, tf.Tensor]:
+        """The tables, made outside of any graph: a graph may not hold what is larger than 2 GB."""
+        with tf.init_scope():
+            user = np.repeat(np.arange(len(self.user_ids)), np.diff(self.offsets))
+            return {
+                "user_ids": tf.constant(self.user_ids),
+                "offsets": tf.constant(self.offsets, tf.int64),
+                "keys": tf.constant(user * self._span_s + self.timestamps - self._first_s),
+                "movies": tf.constant(self.movies),
+                "half_stars": tf.constant(self.half_stars),
+            }
 
     def _tokens(self, movie_id: tf.Tensor) -> tf.Tensor:
         """Return places in the vocabulary from 1, int32; 0 for a movie that it lacks."""
@@ -61,39 +161,11 @@ class HistoryTable:
 
 
 def load(histories_uri: str, vocabulary: np.ndarray) -> tuple[HistoryTable, HistoryTable]:
-    """Build the table of train ratings and that of all ratings, shard by shard.
+    """Build the table of train ratings and that of all ratings.
 
     Args:
       histories_uri: URI of the UserHistories artifact.
       vocabulary: `[movies]` int64, the movie ids in the order of the vocabulary.
     """
-    places = pl.DataFrame({f.MOVIE_ID: vocabulary, f.MOVIE_TOKEN: np.arange(1, len(vocabulary) + 1, dtype=np.int32)})
-    shards = (dataset.read_parquet(path) for path in dataset.history_shards(histories_uri))
-    parts = [(_table(shard.filter(IS_TRAIN), places), _table(shard, places)) for shard in shards]
-    train, every = (_joined(tables) for tables in zip(*parts, strict=True))
-    return train, every
-
-
-def _joined(parts: Sequence[HistoryTable]) -> HistoryTable:
-    user_ids, movies, half_stars = (
-        np.concatenate(columns)
-        for columns in zip(*((part.user_ids, part.movies, part.half_stars) for part in parts), strict=True)
-    )
-    order = np.argsort(user_ids)
-    return HistoryTable(user_ids[order], movies[order], half_stars[order], parts[0].vocabulary)
-
-
-def _table(shard: pl.DataFrame, places: pl.DataFrame) -> HistoryTable:
-    latest = (
-        shard.sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
-        .group_by(f.USER_ID, maintain_order=True)
-        .tail(f.HISTORY_LENGTH + 1)
-        .join(places, on=f.MOVIE_ID, how="left", maintain_order="left")
-    )
-    users, starts = np.unique(latest[f.USER_ID].to_numpy(), return_index=True)
-    index = latest[f.MOVIE_TOKEN].fill_null(0).to_numpy()
-    history = user_history(
-        np.append(starts, latest.height), index, latest[f.RATING].to_numpy(), length=f.HISTORY_LENGTH + 1
-    )
-    half_stars = (history[1] / f.RATING_STEP).astype(np.uint8)
-    return HistoryTable(users, history[0], half_stars, places[f.MOVIE_ID].to_numpy())
+    ratings = pl.concat(dataset.read_parquet(path) for path in dataset.history_shards(histories_uri))
+    return HistoryTable.of(ratings.filter(IS_TRAIN), vocabulary), HistoryTable.of(ratings, vocabulary)

@@ -9,9 +9,11 @@ import polars as pl
 import tensorflow as tf
 
 from components.embedding import movie_inputs
+from components.trainer.co_ratings import CoRatings
 from components.trainer.histories import HistoryTable
 from components.trainer.multi_worker import Worker
 from components.trainer.thinning import Thinning
+from components.trainer.towers import HISTORY_SHARES, OWN, ROW_SHARE
 from schemas import features as f
 
 PARSE_SPEC = {
@@ -22,7 +24,7 @@ PARSE_SPEC = {
 }
 """What training parses of an example."""
 
-_MOVIE_COLUMNS = (*f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_TOKEN, f.MOVIE_LOG_COUNT)
+_MOVIE_COLUMNS = (*f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_TOKEN, f.MOVIE_LOG_COUNT, f.MOVIE_SCALED_AVERAGE)
 _COLUMNS = (*f.USER_INPUTS, *_MOVIE_COLUMNS)
 _INTERLEAVED_SHARDS = 8
 _BUFFER_BYTES = 1 << 16
@@ -45,6 +47,8 @@ def batches(
     seed: int = 0,
     worker: Worker = Worker(),  # noqa: B008  Frozen.
     thinning: Thinning | None = None,
+    co_ratings: CoRatings | None = None,
+    mean: float | None = None,
 ) -> tf.data.Dataset:
     """Stream batches from gzip TFRecord shards.
 
@@ -58,6 +62,9 @@ def batches(
       seed: Seed of the order of shards and rows.
       worker: The worker whose share of the shards is wanted; of several workers' shares there is no end.
       thinning: Shows some rows' users with a part of their ratings, drawn anew in every pass.
+      co_ratings: Factors of these very ratings, of which each row's user's own part is told.
+      mean: Mean of all ratings in stars: where the predicted rating starts is then the average of the histories'
+        ratings of the row's movie, without the row's own.
 
     Returns:
       Dataset of (inputs of the model, label `[batch, 1]`).
@@ -94,13 +101,22 @@ def batches(
         blocks = blocks.repeat()  # After the shuffling, so that no window holds rows of two passes.
 
     def inputs_and_label(raw: dict[str, tf.Tensor], *seeds: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        history = histories.lookup(raw[f.USER_ID], raw[f.MOVIE_ID])
+        user_id, drawn, first = raw[f.USER_ID], None, None
         if thinning:
+            drawn = thinning.draw(tf.shape(user_id)[0], *seeds)
+            first = tf.where(drawn.first, tf.cast(drawn.kept, tf.int64), tf.int64.max >> 1)
+        history = histories.lookup(user_id, raw[f.MOVIE_ID], raw[f.TIMESTAMP], first)
+        if co_ratings:
+            history |= _own_part(co_ratings, histories, raw, history)
+        if thinning and drawn:
             tokens, stars = history[f.USER_HISTORY_TOKENS], history[f.USER_HISTORY_RATINGS]
-            raw, history[f.USER_HISTORY_RATINGS] = thinning(raw, tokens, stars, *seeds)
+            raw, history[f.USER_HISTORY_RATINGS] = thinning(raw, tokens, stars, drawn)
         features = transform({name: values for name, values in raw.items() if name != f.USER_ID})
         # The vocabulary's look-up loses the shape, and Keras asks for it.
         features[f.MOVIE_TOKEN] = tf.ensure_shape(features[f.MOVIE_TOKEN], features[f.MOVIE_ID].shape)
+        if mean is not None:
+            average = histories.averages_without(raw[f.MOVIE_ID], raw[f.RATING], mean)
+            features[f.MOVIE_SCALED_AVERAGE] = f.to_label(average)
         inputs = {name: features[name] for name in _COLUMNS}
         return inputs | history, features[f.LABEL]
 
@@ -112,6 +128,25 @@ def batches(
     options.autotune.enabled = False  # To measure every element takes a tenth of the input's time.
     found = rows.map(inputs_and_label, num_parallel_calls=threads, deterministic=True).prefetch(_PREFETCHED_BATCHES)
     return found.with_options(options)
+
+
+def _own_part(
+    co_ratings: CoRatings, histories: HistoryTable, raw: dict[str, tf.Tensor], history: dict[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    """Return what the factors owe to the user of each row: `HISTORY_SHARES`, `ROW_SHARE` and `OWN` of the towers."""
+    tables = co_ratings.tensors
+    user, _ = histories.users(raw[f.USER_ID])
+    weight = tf.gather(tables["user_weight"], user)[:, None]
+
+    def of_likes(stars: tf.Tensor) -> tf.Tensor:
+        return tf.where(stars >= f.LIKED_RATING, weight, 0.0)
+
+    shares = tf.gather(tables["liking_share"], history[f.USER_HISTORY_TOKENS])
+    return {
+        HISTORY_SHARES: shares * of_likes(history[f.USER_HISTORY_RATINGS]),
+        ROW_SHARE: co_ratings.liked_share * of_likes(raw[f.RATING]),
+        OWN: tf.gather(tables["own"], user),
+    }
 
 
 def _shuffled(blocks: tf.data.Dataset, window: int, seed: int) -> tf.data.Dataset:

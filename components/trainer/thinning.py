@@ -1,9 +1,10 @@
-"""Rows of users of whom less is known: a few of their latest ratings, and the statistics of those."""
+"""Rows of users of whom less is known: a few of their ratings, and the statistics of those."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -11,13 +12,28 @@ import tensorflow as tf
 from schemas import features as f
 from schemas.user_features import FeatureConstants, smoothed_mean
 
+_FIRST_SHARE = 0.1
+"""Of the users with a part of their ratings, those with their first ones."""
+
+
+class Drawn(NamedTuple):
+    """Which rows of a batch are thinned, and how."""
+
+    thinned: tf.Tensor
+    """`[batch, 1]` bool."""
+    kept: tf.Tensor
+    """`[batch, 1]` float32, how many ratings are kept of those."""
+    first: tf.Tensor
+    """`[batch, 1]` bool: those whose users are shown with their very first ratings."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Thinning:
-    """Shows a share of the training rows' users with a part of their latest ratings alone.
+    """Shows a share of the training rows' users with a part of their ratings alone.
 
-    Of each such user so many ratings are kept on average, each by itself, as a number drawn log-uniformly from 1 to
-    `HISTORY_LENGTH` says; their features are those that serving computes of a user who has given these ratings.
+    Of each such user so many are kept as a number drawn log-uniformly from 1 to `HISTORY_LENGTH` says: mostly the
+    latest before the row, of some users the first that they gave at all, which is what is known of a new user. Their
+    features are those that serving computes of a user who has given these ratings.
     """
 
     share: float
@@ -27,25 +43,36 @@ class Thinning:
     zeros for a movie that it lacks."""
     constants: FeatureConstants
 
+    def draw(self, rows: tf.Tensor, seeds: tf.Tensor) -> Drawn:
+        """Choose rows of a batch.
+
+        Args:
+          rows: Scalar, their number.
+          seeds: `[2]` int64.
+        """
+        drawn = tf.random.stateless_uniform([rows, 4], seeds)
+        # Rounded up or down at random.
+        kept = tf.floor(tf.exp(drawn[:, 1:2] * math.log(f.HISTORY_LENGTH)) + drawn[:, 2:3])
+        thinned = drawn[:, :1] < self.share
+        return Drawn(thinned, kept, thinned & (drawn[:, 3:] < _FIRST_SHARE))
+
     def __call__(
-        self, raw: dict[str, tf.Tensor], tokens: tf.Tensor, stars: tf.Tensor, seeds: tf.Tensor
+        self, raw: dict[str, tf.Tensor], tokens: tf.Tensor, stars: tf.Tensor, drawn: Drawn
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Thin a batch.
 
         Args:
           raw: Features of examples, of which the users' are replaced.
-          tokens: `[batch, n]` int32 the users' latest movies, places in the vocabulary.
+          tokens: `[batch, n]` int32 the users' latest movies, or first ones, places in the vocabulary.
           stars: `[batch, n]` float32 their ratings; 0 where there is none.
-          seeds: `[2]` int64.
+          drawn: What becomes of which row.
 
         Returns:
           The features, and the ratings with 0 for those that are left out.
         """
-        drawn = tf.random.stateless_uniform([tf.shape(stars)[0], 2 + stars.shape[1]], seeds)
-        thinned = drawn[:, :1] < self.share
-        number = tf.reduce_sum(tf.cast(stars > 0, tf.float32), axis=1, keepdims=True)
-        kept = tf.exp(drawn[:, 1:2] * math.log(f.HISTORY_LENGTH)) / tf.maximum(number, 1.0)
-        left = tf.where(thinned & (drawn[:, 2:] >= kept), 0.0, stars)
+        thinned = drawn.thinned
+        place = tf.cumsum(tf.cast(stars > 0, tf.float32), axis=1)
+        left = tf.where(thinned & (place > drawn.kept), 0.0, stars)
         # One product of matrices for the counts and the sums by genre.
         by_genre = tf.matmul(tf.stack([tf.cast(left > 0, tf.float32), left], axis=1), tf.gather(self.genres, tokens))
         count, total = by_genre[:, 0], by_genre[:, 1]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from components.trainer import tastes
+from components.trainer.co_ratings import CoRatings
 from components.trainer.config import TrainerConfig
 from components.trainer.losses import Candidates, Negatives, sampled_softmax
 from schemas import features as f
@@ -15,7 +20,24 @@ from schemas import signatures as s
 from schemas.configuration import from_json, to_json
 
 PACKAGE = "matinee"
+RATING = "rating_perceptron"
+"""Name of a tower's rating perceptron, in the paths of its weights and of no others'."""
 _CONFIG = "trainer_config"
+_FIRST_RATINGS = 0.3
+"""Variance of the rating perceptrons' last layer at first."""
+_STARS_LENGTH = math.sqrt(f.RATING_HALF_RANGE)
+"""The product of what both perceptrons answer is in stars."""
+_BIAS_LENGTH = 0.7
+"""Splits the product of a user's bias and one between the two sides, so that neither vector gets too long."""
+_PARTS = 3
+"""What movies are ranked by: learned embedding, co-ratings, genres; each of a movie's is at most of length 1."""
+
+HISTORY_SHARES = "history_shares"
+"""Input of the user tower while training, `[batch, n]`: how far each movie's factors are to be moved along `OWN`."""
+ROW_SHARE = "row_share"
+"""The same of the row's movie, `[batch, 1]`."""
+OWN = "own"
+"""`[batch, co_rating_dim]`: what the user's own likes add to the factors; see `co_ratings.CoRatings`."""
 
 _Tensors = dict[str, keras.KerasTensor]
 
@@ -26,6 +48,11 @@ class _Configured(keras.Model):
     def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config, self.vocabulary_size = config, vocabulary_size
+
+    def build(self, input_shape: Any = None) -> None:
+        """Build nothing: all layers have been built with the model."""
+        del input_shape
+        self.built = True
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -42,12 +69,17 @@ class _Configured(keras.Model):
 class Tower(_Configured):
     """One side's two multilayer perceptrons, each ending on the unit sphere.
 
-    One reads the side's statistics and gives the rating vector. The other one reads an embedding of movie ids as well
-    and gives the embedding. They share nothing: what ids teach about rankings spoils the ratings (docs/quality.md).
-    Without a `retrieval_weight` there is the first one alone, and its vector is the embedding too.
+    One reads the side's statistics and gives the rating vector. The other one reads an embedding of movie ids and the
+    factors of co-ratings as well and gives the learned embedding. They share nothing: what ids teach about rankings
+    spoils the ratings (docs/quality.md). Without a `retrieval_weight` there is the first one alone, and its vector is
+    the embedding too.
+
+    What movies are ranked by joins three parts to one unit vector, so that serving remains a single inner product: the
+    learned embedding, the factors of co-ratings, and the genres that a user likes or dislikes throughout.
 
     Input: a dict of the side's features after Transform, each `[batch, n]`.
-    Output: a dict of the embedding and the rating vector, `[batch, embedding_dim]` float32 each, L2-normalised.
+    Output: a dict of the embedding, `[batch, joined_dim]`, and the rating vector, `[batch, embedding_dim]`, float32,
+    L2-normalised.
     """
 
     FEATURES: tuple[str, ...] = ()
@@ -64,13 +96,29 @@ class Tower(_Configured):
         """
         super().__init__(config, vocabulary_size, **kwargs)
         self.retrieval = bool(config.retrieval_weight)
-        self.rating_stack = self._stack("rating")
+        # Small at first: the rating starts from the movie's average and the user's bias.
+        self.rating_stack = self._stack(RATING, self._rating_width, keras.initializers.VarianceScaling(_FIRST_RATINGS))
+        # What is not trained, `TwoTower.learn_movies` fills.
+        self.averages = self.add_weight((vocabulary_size + 1,), "zeros", trainable=False)
         if self.retrieval:
-            self.embedding_stack = self._stack("embedding")
+            self.embedding_stack = self._stack("embedding", self._embedding_width, "glorot_uniform")
             if config.id_dim:
                 self.ids = keras.layers.Embedding(vocabulary_size + 1, config.id_dim, name="ids")
+                self.ids.build()
+            self.factors = self.add_weight((vocabulary_size + 1, config.co_rating_dim), "zeros", trainable=False)
+            self.longest = self.add_weight((), "ones", trainable=False)
 
-    def _stack(self, name: str) -> keras.Sequential:
+    @property
+    def _rating_width(self) -> int:
+        """Numbers that the rating perceptron reads."""
+        raise NotImplementedError
+
+    @property
+    def _embedding_width(self) -> int:
+        """Numbers that the other one reads."""
+        raise NotImplementedError
+
+    def _stack(self, name: str, width: int, last: keras.initializers.Initializer | str) -> keras.Sequential:
         config = self.config
         penalty = keras.regularizers.L2(config.l2) if config.l2 else None
         layers = []
@@ -78,8 +126,10 @@ class Tower(_Configured):
             layers.append(keras.layers.Dense(units, "relu", kernel_regularizer=penalty))
             if config.dropout:
                 layers.append(keras.layers.Dropout(config.dropout))
-        layers.append(keras.layers.Dense(config.embedding_dim, kernel_regularizer=penalty))
-        return keras.Sequential([*layers, keras.layers.UnitNormalization()], name=name)
+        layers.append(keras.layers.Dense(config.embedding_dim, None, True, last, kernel_regularizer=penalty))
+        stack = keras.Sequential(layers, name=name)
+        stack.build((None, width))  # At once: a saved model's weights are read before it is called.
+        return stack
 
     def call(self, inputs: _Tensors, training: bool | None = None) -> _Tensors:
         """Give both vectors of a batch."""
@@ -88,19 +138,33 @@ class Tower(_Configured):
         return {self.EMBEDDING: embedding, self.RATING_VECTOR: rating_vector}
 
     def rating_vector(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
-        """Give the rating vector alone, `[batch, embedding_dim]`."""
-        return self.rating_stack(self._statistics(inputs), training=training)
+        """Give the rating vector alone, `[batch, embedding_dim + 4]`."""
+        raise NotImplementedError
+
+    def learned(
+        self, inputs: _Tensors, training: bool | None = None, own: keras.KerasTensor | None = None
+    ) -> keras.KerasTensor:
+        """Give the learned embedding alone, which the softmax is over, `[batch, embedding_dim]`.
+
+        Args:
+          inputs: The side's features.
+          training: Whether dropout is on.
+          own: What the factors owe to the row's user, to take out of them; see `_of_movies`.
+        """
+        parts = [self._statistics(inputs), *self._of_movies(inputs, training, own)]
+        return ops.normalize(self.embedding_stack(ops.concatenate(parts, axis=1), training=training), axis=1)
 
     def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
-        """Give the embedding alone, `[batch, embedding_dim]`."""
-        of_ids = self._of_ids(inputs, training) if self.config.id_dim else []
-        return self.embedding_stack(ops.concatenate([self._statistics(inputs), *of_ids], axis=1), training=training)
+        """Give what movies are ranked by, `[batch, joined_dim]`."""
+        raise NotImplementedError
 
-    def _statistics(self, inputs: _Tensors) -> keras.KerasTensor:
-        return ops.concatenate([inputs[name] for name in self.FEATURES], axis=1)
+    def _statistics(self, inputs: _Tensors, without: str = "") -> keras.KerasTensor:
+        return ops.concatenate([inputs[name] for name in self.FEATURES if name != without], axis=1)
 
-    def _of_ids(self, inputs: _Tensors, training: bool | None) -> list[keras.KerasTensor]:
-        """Return what the movie ids say, `[batch, n]` each."""
+    def _of_movies(
+        self, inputs: _Tensors, training: bool | None, own: keras.KerasTensor | None
+    ) -> list[keras.KerasTensor]:
+        """Return what movie ids and factors of co-ratings say, `[batch, n]` each."""
         raise NotImplementedError
 
 
@@ -108,21 +172,70 @@ class Tower(_Configured):
 class UserTower(Tower):
     """The tower of the user: their ratings per genre, the time, and the movies that they rated last.
 
-    The movies enter as the mean of their ids' embeddings, and as the mean weighted by the scaled ratings: what the user
-    watches, and what they like of it.
+    The latest movies enter as means of their ids' embeddings and of their factors: of those that were liked, once more
+    with more weight on the latest, of those that were disliked, and of all by their scaled ratings.
     """
 
     FEATURES = f.USER_INPUTS
     EMBEDDING, RATING_VECTOR = s.USER_EMBEDDING, s.USER_RATING_VECTOR
 
-    def _of_ids(self, inputs: _Tensors, training: bool | None) -> list[keras.KerasTensor]:
-        movies, stars = self.ids(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
-        rated = ops.cast(stars > 0, "float32")
-        number = ops.sum(rated, axis=1, keepdims=True)
-        share = rated / ops.maximum(number, 1.0)
-        # One product of matrices for both means: two einsums over the same movies take more than twice as long.
-        means = ops.matmul(ops.stack([share, share * f.to_label(stars)], axis=1), movies)
-        return [means[:, 0], means[:, 1], ops.log1p(number)]
+    def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
+        """Create the layers; see `Tower`."""
+        super().__init__(config, vocabulary_size, **kwargs)
+        self.genres = self.add_weight((vocabulary_size + 1, f.NUM_GENRES), "zeros", trainable=False)
+        self.genre_shares = self.add_weight((f.NUM_GENRES,), "zeros", trainable=False)
+
+    def rating_vector(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
+        """Give the rating vector alone, `[batch, embedding_dim + 4]`.
+
+        Its product with a movie's is the movie's average, to which the movie's perceptron adds, the user's bias, and
+        what both perceptrons make of this user and this movie: the more, the more ratings are known of the user.
+        """
+        tokens, stars = _places(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
+        averages, genres = ops.take(self.averages, tokens, axis=0), ops.take(self.genres, tokens, axis=0)
+        bias = tastes.bias(ops.where(tokens > 0, stars, 0.0), averages, genres)
+        parts = [self._statistics(inputs, f.USER_TIME), bias.of_user, bias.log_number, bias.spread, bias.of_genres]
+        found = self.rating_stack(ops.concatenate(parts, axis=1), training=training) * bias.confidence / _STARS_LENGTH
+        scaled = bias.of_user / (f.RATING_HALF_RANGE * _BIAS_LENGTH)
+        return _unit(ops.concatenate([ops.ones_like(scaled), scaled, found], axis=1), (0, 1))
+
+    @property
+    def _rating_width(self) -> int:
+        return _width(self.FEATURES) - f.TIME_POINTS + 3 + f.NUM_GENRES
+
+    @property
+    def _embedding_width(self) -> int:
+        return _width(self.FEATURES) + tastes.NUMBERS + tastes.POOLS * (self.config.co_rating_dim + self.config.id_dim)
+
+    def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
+        """Give what movies are ranked by, `[batch, joined_dim]`."""
+        config, tokens, stars = self.config, _places(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
+        stars = ops.where(tokens > 0, stars, 0.0)
+        taste = tastes.weighted_sum(ops.take(self.factors, tokens, axis=0), stars)
+        genres = tastes.genre_affinity(ops.take(self.genres, tokens, axis=0), stars, self.genre_shares)
+        parts = [
+            self.learned(inputs, training) / config.temperature,
+            taste * (config.co_rating_weight * self.longest),
+            genres * (config.genre_weight * math.sqrt(f.NUM_GENRES)),
+        ]
+        # What fills the movies up to the same length must not count.
+        return ops.normalize(ops.pad(ops.concatenate(parts, axis=1), ((0, 0), (0, 1))), axis=1)
+
+    def _of_movies(
+        self, inputs: _Tensors, training: bool | None, own: keras.KerasTensor | None
+    ) -> list[keras.KerasTensor]:
+        length = f.HISTORY_LENGTH + 1
+        tokens, stars = _places(inputs[f.USER_HISTORY_TOKENS][:, :length]), inputs[f.USER_HISTORY_RATINGS][:, :length]
+        weights, numbers = tastes.pools(stars)
+        # One product of matrices for all means: an einsum each takes more than twice as long.
+        factors = ops.matmul(weights, ops.take(self.factors, tokens, axis=0))
+        if own is not None:
+            shares = inputs[HISTORY_SHARES]
+            factors = factors - ops.matmul(weights, shares[:, :, None]) * own[:, None]
+        found = [ops.log1p(numbers), _flat(factors) * math.sqrt(self.config.co_rating_dim)]
+        if self.config.id_dim:
+            found.append(_flat(ops.matmul(weights, self.ids(tokens))))
+        return found
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -141,12 +254,53 @@ class MovieTower(Tower):
         super().__init__(config, vocabulary_size, **kwargs)
         self.seed = keras.random.SeedGenerator()
 
-    def _of_ids(self, inputs: _Tensors, training: bool | None) -> list[keras.KerasTensor]:
-        index = inputs[f.MOVIE_TOKEN][:, 0]
-        if training and self.config.id_dropout:
-            kept = keras.random.uniform(ops.shape(index), seed=self.seed) >= self.config.id_dropout
-            index = index * ops.cast(kept, index.dtype)
-        return [self.ids(index)]
+    @property
+    def _rating_width(self) -> int:
+        return _width(self.FEATURES)
+
+    @property
+    def _embedding_width(self) -> int:
+        return _width(self.FEATURES) + self.config.co_rating_dim + self.config.id_dim
+
+    def rating_vector(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
+        """Give the rating vector alone, `[batch, embedding_dim + 4]`; see `UserTower.rating_vector`."""
+        found = self.rating_stack(self._statistics(inputs), training=training) / _STARS_LENGTH
+        average = inputs[f.MOVIE_SCALED_AVERAGE]
+        if not training:  # The rows' own ratings are in the table. It knows more than the catalogue after a refit.
+            token = _places(inputs[f.MOVIE_TOKEN])
+            average = ops.where(token > 0, f.to_label(ops.take(self.averages, token, axis=0)), average)
+        quality = average + found[:, :1]
+        parts = [quality, ops.full_like(quality, _BIAS_LENGTH), found]
+        return _unit(ops.concatenate(parts, axis=1), (1, 0))
+
+    def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
+        """Give what movies are ranked by, `[batch, joined_dim]`."""
+        learned = self.learned(inputs, training)
+        factors = ops.take(self.factors, _places(inputs[f.MOVIE_TOKEN][:, 0]), axis=0)
+        parts = [
+            learned,
+            factors / self.longest,
+            inputs[f.MOVIE_GENRES] / math.sqrt(f.NUM_GENRES),
+        ]
+        joined = ops.concatenate(parts, axis=1)
+        length = ops.sum(ops.square(joined), axis=1, keepdims=True)
+        filled = ops.concatenate([joined, ops.sqrt(ops.maximum(_PARTS - length, 0.0))], axis=1)
+        return ops.normalize(filled, axis=1)
+
+    def _of_movies(
+        self, inputs: _Tensors, training: bool | None, own: keras.KerasTensor | None
+    ) -> list[keras.KerasTensor]:
+        index = _places(inputs[f.MOVIE_TOKEN][:, 0])
+        factors = ops.take(self.factors, index, axis=0)
+        if own is not None:
+            factors = factors - own
+        found = [factors * math.sqrt(self.config.co_rating_dim)]
+        if self.config.id_dim:
+            if training and self.config.id_dropout:
+                kept = keras.random.uniform(ops.shape(index), seed=self.seed) >= self.config.id_dropout
+                index = index * ops.cast(kept, index.dtype)
+            found.append(self.ids(index))
+        return found
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -154,8 +308,8 @@ class TwoTower(_Configured):
     """Both towers. The cosine of the embeddings ranks movies, the cosine of the rating vectors is the rating.
 
     Loss: mean squared error of the rating vectors' cosine against the scaled rating, plus `retrieval_weight` times the
-    sampled softmax over the embeddings. That looks at what users chose and liked: a row is in it with the probability
-    `((label + 1) / 2) ** liking_power`, drawn anew at every step, and the others' embeddings are not computed.
+    sampled softmax over the learned embeddings. That looks at what users liked: of the other rows a share
+    `unliked_share` is in it, drawn anew at every step; the embeddings of those that are not in it are not computed.
     """
 
     def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
@@ -172,6 +326,28 @@ class TwoTower(_Configured):
         self.negatives: Negatives | None = None
         """What the softmax compares with, needed for its loss; no part of the model that is saved."""
 
+    def learn_movies(
+        self, genres: np.ndarray, averages: np.ndarray, genre_shares: np.ndarray, co_ratings: CoRatings | None
+    ) -> None:
+        """Take over what is known of the movies and not trained.
+
+        Args:
+          genres: `[vocabulary + 1, genres]` indicators of the movies in the order of the vocabulary.
+          averages: `[vocabulary + 1]` their average ratings, in stars.
+          genre_shares: `[genres]` share of each genre among all likes.
+          co_ratings: Their factors; None where nothing is ranked for.
+        """
+        self.user_tower.genres.assign(genres)
+        for tower in (self.user_tower, self.movie_tower):
+            tower.averages.assign(averages)
+        self.user_tower.genre_shares.assign(genre_shares)
+        if co_ratings is None:
+            return
+        longest = max(float(np.linalg.norm(co_ratings.liked, axis=1).max()), 1e-6)
+        for tower, factors in ((self.user_tower, co_ratings.liking), (self.movie_tower, co_ratings.liked)):
+            tower.factors.assign(factors)
+            tower.longest.assign(longest)
+
     def call(self, inputs: _Tensors, training: bool | None = None) -> _Tensors:
         """Embed both sides and compare them.
 
@@ -185,11 +361,11 @@ class TwoTower(_Configured):
         """
         if training and self.config.retrieval_weight:  # The loss embeds those rows that it looks at.
             vectors = [tower.rating_vector(inputs, training) for tower in (self.user_tower, self.movie_tower)]
-            return {s.SCALED_RATING: _cosine(*vectors)}
+            return {s.SCALED_RATING: _cosine(*vectors) * f.RATING_REACH}
         outputs = self.user_tower(inputs, training=training) | self.movie_tower(inputs, training=training)
         return outputs | {
             s.COSINE: _cosine(outputs[s.USER_EMBEDDING], outputs[s.MOVIE_EMBEDDING]),
-            s.SCALED_RATING: _cosine(outputs[s.USER_RATING_VECTOR], outputs[s.MOVIE_RATING_VECTOR]),
+            s.SCALED_RATING: _cosine(outputs[s.USER_RATING_VECTOR], outputs[s.MOVIE_RATING_VECTOR]) * f.RATING_REACH,
         }
 
     def compute_loss(
@@ -209,26 +385,56 @@ class TwoTower(_Configured):
         negatives = self.negatives
         if negatives is None:
             raise RuntimeError("the softmax needs `negatives`: set them before training")
-        probability = ((y[:, 0] + 1) / 2) ** self.config.liking_power
+        liked = y[:, 0] >= f.to_label(f.LIKED_RATING)
+        probability = tf.where(liked, 1.0, self.config.unliked_share)
         chosen = tf.where(tf.random.uniform(tf.shape(probability)) < probability)[: self.config.softmax_rows, 0]
         rows = {name: tf.gather(values, chosen) for name, values in x.items()}
         drawn = negatives.draw()
         # One pass through the tower for both.
         movies = {name: tf.concat([rows[name], values], axis=0) for name, values in drawn.items()}
-        embedding = self.movie_tower.embedding(movies, training)
+        number = tf.size(chosen)
+        own, moved = rows.get(OWN), None
+        if own is not None:  # Nothing is to be taken out of what is drawn: it is no movie of the row's.
+            moved = tf.pad(rows[ROW_SHARE] * own, [[0, tf.shape(drawn[f.MOVIE_ID])[0]], [0, 0]])
+        embedding = self.movie_tower.learned(movies, training, moved)
 
         def candidates(part: slice, count: tf.Tensor) -> Candidates:
             return Candidates(embedding[part], movies[f.MOVIE_ID][part, 0], negatives.log_q(count))
 
         # A row's own rating is not in its movie's count, in that of the catalogue it is.
-        number = tf.size(chosen)
-        own = candidates(slice(None, number), tf.exp(rows[f.MOVIE_LOG_COUNT][:, 0]))
+        positives = candidates(slice(None, number), tf.exp(rows[f.MOVIE_LOG_COUNT][:, 0]))
         others = candidates(slice(number, None), tf.math.expm1(drawn[f.MOVIE_LOG_COUNT][:, 0]))
-        return sampled_softmax(self.user_tower.embedding(rows, training), own, others, self.config.temperature)
+        user = self.user_tower.learned(rows, training, own)
+        return sampled_softmax(user, positives, others, self.config.temperature)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
         """Update the compiled metrics, which look at the predicted rating alone."""
         return super().compute_metrics(x, y, y_pred[s.SCALED_RATING], sample_weight)
+
+
+def _unit(values: keras.KerasTensor, end: tuple[int, int]) -> keras.KerasTensor:
+    """Fill vectors up to the length of 1, in places of which the other side's are zero; longer ones are shortened.
+
+    Args:
+      values: `[batch, n]`, of a length of up to the root of `RATING_REACH`.
+      end: (0, 1) for one side, (1, 0) for the other: what is behind the values is the filling, or zero.
+    """
+    rest = ops.maximum(f.RATING_REACH - ops.sum(ops.square(values), axis=1, keepdims=True), 0.0)
+    filling = [ops.sqrt(rest) * side for side in end]
+    return ops.normalize(ops.concatenate([values, *filling], axis=1), axis=1)
+
+
+def _places(tokens: keras.KerasTensor) -> keras.KerasTensor:
+    """Return tokens as what can be gathered by: of several replicas' inputs Keras first makes up floats."""
+    return ops.cast(tokens, "int32")
+
+
+def _width(names: Sequence[str]) -> int:
+    return sum(feature.length for feature in f.FEATURES if feature.name in names)
+
+
+def _flat(pooled: keras.KerasTensor) -> keras.KerasTensor:
+    return ops.reshape(pooled, (-1, pooled.shape[1] * pooled.shape[2]))
 
 
 def _cosine(user: keras.KerasTensor, movie: keras.KerasTensor) -> keras.KerasTensor:

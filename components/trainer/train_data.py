@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,10 +48,20 @@ class TrainData:
 
     def thinning(self, share: float) -> Thinning:
         """Return what shows a share of the rows' users with a part of their ratings."""
+        return Thinning(share, self.genres, self.ranking.constants)
+
+    @functools.cached_property
+    def genres(self) -> np.ndarray:
+        """`[vocabulary + 1, genres]` float32 indicators, behind a row of zeros for one that the vocabulary lacks."""
         catalog = self.ranking.catalog
         genres = column_array(catalog[f.MOVIE_GENRES])[np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), self.vocabulary)]
-        unknown = np.zeros((1, f.NUM_GENRES), np.float32)
-        return Thinning(share, np.concatenate([unknown, genres]), self.ranking.constants)
+        return np.concatenate([np.zeros((1, f.NUM_GENRES), np.float32), genres])
+
+    def genre_shares(self, table: HistoryTable) -> np.ndarray:
+        """Return the share of each genre among the movies that were liked, `[genres]` float32."""
+        liked = table.movies[table.half_stars >= f.LIKED_RATING / f.RATING_STEP]
+        counts = np.bincount(liked, minlength=len(self.vocabulary) + 1)
+        return (counts @ self.genres / max(len(liked), 1)).astype(np.float32)
 
 
 def load_data(

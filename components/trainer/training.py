@@ -6,20 +6,26 @@ import dataclasses
 import importlib.util
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from components import progress
+from components.trainer import co_ratings
+from components.trainer.co_ratings import CoRatings
 from components.trainer.config import TrainerConfig
+from components.trainer.histories import HistoryTable
 from components.trainer.input import batches, movie_columns
 from components.trainer.losses import Negatives
 from components.trainer.multi_worker import MultiWorkerTwoTower, Worker, this_worker
 from components.trainer.ranking import RankingMetrics
-from components.trainer.towers import TwoTower
+from components.trainer.towers import RATING, TwoTower
 from components.trainer.train_data import TrainData
 from schemas import keys
 
 _NAME = "two_tower"
 _PROGRESS_STEPS = 20
+_NOTABLE = 0.001
+"""Part by which the error must fall for training to go on."""
 
 
 class StepProgress(keras.callbacks.Callback):
@@ -54,11 +60,11 @@ class Trained:
     """What a training gives."""
 
     evaluated: TwoTower
-    """The model of the best epoch, which has seen no eval rating."""
+    """The model of the best epochs, of ranking and rating each, which has seen no eval rating."""
     published: TwoTower
     """The same after `refit_epochs` over all ratings."""
     history: dict[str, list[float]]
-    """Losses and metrics per epoch, until the best one and `patience` more."""
+    """Losses and metrics per epoch, until the best ones and `patience` more."""
 
 
 def compiled_model(config: TrainerConfig, data: TrainData, cls: type[TwoTower] = TwoTower) -> TwoTower:
@@ -104,12 +110,14 @@ def train(
     worker = this_worker(strategy)
     # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
-    train_data, steps = train_batches(config, data, worker)
+    factors = co_ratings.fit(data.histories, config.co_rating_dim) if config.retrieval_weight else None
+    train_data, steps = train_batches(config, data, worker, factors)
     eval_data = batches(data.eval_files, data.transform, data.histories, config.batch_size_of(data.train_rows))
     if worker.count > 1:
         eval_data = _unsharded(eval_data)
     with strategy.scope():
         model = compiled_model(config, data, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
+        _learn_movies(model, data, data.histories, factors)
     callbacks = _averaging(config) + _early_stopping(config, data)
     if worker.is_chief:
         callbacks.append(StepProgress("train"))
@@ -125,8 +133,11 @@ def train(
     )
     published = evaluated = _outside_strategy(model, eval_data)
     if config.refit_epochs:
-        train_data, steps = train_batches(config, data, worker, with_eval=True)
+        if factors:
+            factors = co_ratings.fit(data.all_histories, config.co_rating_dim).aligned_with(factors)
+        train_data, steps = train_batches(config, data, worker, factors, with_eval=True)
         with strategy.scope():
+            _learn_movies(model, data, data.all_histories, factors)
             _compile(model, config)
         model.fit(
             train_data,
@@ -140,7 +151,11 @@ def train(
 
 
 def train_batches(
-    config: TrainerConfig, data: TrainData, worker: Worker, with_eval: bool = False
+    config: TrainerConfig,
+    data: TrainData,
+    worker: Worker,
+    factors: CoRatings | None = None,
+    with_eval: bool = False,
 ) -> tuple[tf.data.Dataset, int | None]:
     """Return a worker's batches, and how many steps an epoch has, if that is known.
 
@@ -148,6 +163,7 @@ def train_batches(
       config: Trainer configuration.
       data: What to train on.
       worker: The worker.
+      factors: Of co-ratings, of the ratings that are trained on.
       with_eval: Whether the eval ratings are trained on, too.
 
     Raises:
@@ -162,11 +178,27 @@ def train_batches(
     if steps == 0:
         raise ValueError(f"batch_size is {batch_size}, more than the {rows} train ratings; choose a smaller one")
     thinning = data.thinning(config.thinned_share) if config.thinned_share else None
-    found = batches(files, data.transform, table, batch_size, config.shuffle_rows, config.seed, worker, thinning)
+    found = batches(
+        files,
+        data.transform,
+        table,
+        batch_size,
+        config.shuffle_rows,
+        config.seed,
+        worker,
+        thinning,
+        factors,
+        data.ranking.constants.global_mean,
+    )
     if worker.count > 1:
         return _unsharded(found), steps
     # Where it must look for the end, Keras 3.12 counts one batch too many into the means of loss and metrics.
     return found.apply(tf.data.experimental.assert_cardinality(steps)) if steps else found, steps
+
+
+def _learn_movies(model: TwoTower, data: TrainData, table: HistoryTable, factors: CoRatings | None) -> None:
+    averages = table.averages(data.ranking.constants.global_mean)
+    model.learn_movies(data.genres, averages, data.genre_shares(table), factors)
 
 
 def _compile(model: TwoTower, config: TrainerConfig) -> None:
@@ -182,14 +214,46 @@ def _averaging(config: TrainerConfig) -> list[keras.callbacks.Callback]:
 
 
 def _early_stopping(config: TrainerConfig, data: TrainData) -> list[keras.callbacks.Callback]:
-    """Stop by the ranking; by the loss where nothing is ranked for, or nothing else is trained."""
+    """Stop by ranking and rating error; by the loss where nothing is ranked for, or nothing else is trained."""
     ranking = RankingMetrics(data.ranking, data.inputs) if config.retrieval_weight else None
     if ranking is None or not ranking.has_users:
         return [keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)]
-    return [
-        ranking,
-        keras.callbacks.EarlyStopping(keys.VAL_NDCG, mode="max", patience=config.patience, restore_best_weights=True),
-    ]
+    return [ranking, BestOfBoth(config.patience)]
+
+
+class BestOfBoth(keras.callbacks.Callback):
+    """Keeps the best ranking perceptrons and the best rating perceptrons, which share nothing, each of its own epoch.
+
+    Training stops when neither has become better for some epochs: lists are at their best long before the stars are.
+    """
+
+    def __init__(self, patience: int) -> None:
+        """Stop after so many epochs without a better NDCG@10 and without a smaller error."""
+        super().__init__()
+        self._patience = patience
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Begin anew."""
+        self._ndcg, self._error, self._last_better = -np.inf, np.inf, 0
+        self._ranking = self._rating = self.model.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Look whether either is better than before."""
+        logs = logs or {}
+        ndcg, error = logs[keys.VAL_NDCG], logs[keys.VAL_MSE]
+        if ndcg > self._ndcg:
+            self._ndcg, self._ranking, self._last_better = ndcg, self.model.get_weights(), epoch
+        if error < self._error:
+            if error < self._error * (1 - _NOTABLE):
+                self._last_better = epoch
+            self._error, self._rating = error, self.model.get_weights()
+        if epoch - self._last_better >= self._patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Put both together."""
+        pairs = zip(self.model.weights, self._ranking, self._rating, strict=True)
+        self.model.set_weights([rating if RATING in weight.path else ranking for weight, ranking, rating in pairs])
 
 
 def _unsharded(data: tf.data.Dataset) -> tf.data.Dataset:

@@ -27,7 +27,8 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
     Returns:
       The towers' inputs, `schemas.features.FEATURES`, each scaled as its row there says. `movie_id` as it is,
       `movie_token`, its place in the vocabulary of train movies from 1 or 0 for any other, `movie_log_count` =
-      log(1 + movie_num_ratings), and `label`, the rating scaled to [-1, 1].
+      log(1 + movie_num_ratings), and `movie_scaled_average` and `label`, movie_average_rating and the rating scaled to
+      [-1, 1].
     """
     del custom_config
     movie_log_count = tf.math.log1p(inputs[f.MOVIE_NUM_RATINGS])
@@ -38,6 +39,7 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
         inputs[f.MOVIE_ID], default_value=-1, vocab_filename=f.MOVIE_IDS_VOCABULARY
     )
     outputs[f.MOVIE_LOG_COUNT] = tf.identity(movie_log_count)
+    outputs[f.MOVIE_SCALED_AVERAGE] = f.to_label(inputs[f.MOVIE_AVERAGE_RATING])
     outputs[f.LABEL] = f.to_label(inputs[f.RATING])
     return outputs
 

@@ -25,7 +25,7 @@ def search_space(config: TrainerConfig) -> kt.HyperParameters:
     space.Float("dropout", 0.0, 0.5, default=config.dropout)
     if config.retrieval_weight:
         space.Float("temperature", 0.02, 0.2, sampling="log", default=config.temperature)
-        space.Float("liking_power", 0.0, 5.0, default=config.liking_power)
+        space.Float("unliked_share", 0.0, 1.0, default=config.unliked_share)
         if config.id_dim:
             space.Float("id_dropout", 0.0, 0.8, default=config.id_dropout)
     return space

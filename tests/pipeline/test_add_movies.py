@@ -70,7 +70,8 @@ def test_similar_movies_hold_the_new_ones(root, table):
     add_movies(str(root), str(table), keep_versions=1)
     recommender = Recommender.load(str(root))
     everything = recommender.similar_movies(900001, recommender.movies.height - 1)
-    cosines = recommender.embeddings @ recommender.embeddings[recommender.rows([900001])[0]]
+    vectors = recommender._similar.embeddings
+    cosines = vectors @ vectors[recommender.rows([900001])[0]]
     order = [int(i) for i in recommender.movies[f.MOVIE_ID].to_numpy()[np.argsort(-cosines, kind="stable")]]
     assert [movie.movie_id for movie in everything] == [movie for movie in order if movie != 900001]
     assert 900002 in order

@@ -74,7 +74,7 @@ def test_a_history_is_the_latest_ratings_first():
 def test_the_user_towers_inputs_of_nobody():
     inputs = user_features.no_ratings(CONSTANTS)
     assert tuple(inputs) == f.USER_TOWER_INPUTS
-    assert inputs[f.USER_HISTORY_MOVIES].shape == inputs[f.USER_HISTORY_RATINGS].shape == (1, f.HISTORY_LENGTH)
+    assert inputs[f.USER_HISTORY_MOVIES].shape == inputs[f.USER_HISTORY_RATINGS].shape == (1, f.SERVED_HISTORY_LENGTH)
     assert not inputs[f.USER_HISTORY_RATINGS].any()
     assert inputs[f.TIMESTAMP].tolist() == [[900]]
 

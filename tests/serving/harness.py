@@ -33,6 +33,7 @@ def publish_next(root, seed=0):
     staged = pathlib.Path(f"{root}-staged-{os.getpid()}")
     contents = index.IndexContents(
         vectors=old.vectors[np.random.default_rng(seed).permutation(len(old.vectors))],
+        similarity=old.similarity,
         movies=old.movies,
         histories=old.histories,
         constants=old.constants,

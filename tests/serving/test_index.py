@@ -53,6 +53,7 @@ def write(directory, embeddings=None, rating_vectors=None, index_factory=index.E
             unit(50, 8) if embeddings is None else embeddings,
             unit(50, 8, seed=2) if rating_vectors is None else rating_vectors,
         ),
+        similarity=unit(50, 5, seed=3),
         movies=MOVIES,
         histories=Histories.of(*HISTORIES.values()),
         constants=CONSTANTS,

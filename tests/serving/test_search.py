@@ -95,9 +95,3 @@ def test_diversity_by_hand():
     assert search.diversify(hits, 2, 0.5).rows.tolist() == [0, 2]
     assert search.diversify(hits, 5, 0.5).rows.tolist() == [0, 2, 1]
     assert search.diversify(hits, 2, 0.5).scores.tolist() == [0.9, 0.5]
-
-
-def test_the_nearest_of_others(embeddings):
-    among = np.array([5, 8, 2])
-    expected = [max(range(3), key=lambda i: embeddings[row] @ embeddings[among[i]]) for row in (1, 7)]
-    assert MovieSearch(embeddings).nearest(np.array([1, 7]), among).tolist() == expected

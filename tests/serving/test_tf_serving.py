@@ -13,6 +13,9 @@ from serving.tf_serving import connect
 from serving.user_tower import BlockingUserTower, TowerError
 from tests.serving.harness import QUICK, publish_next
 
+DIM = 32 + 64 + f.NUM_GENRES + 1
+"""Learned embedding, co-ratings, genres and what fills up."""
+
 PROTOCOLS = ("rest_url", "grpc_url")
 
 
@@ -88,7 +91,7 @@ def test_a_dead_tower_is_tried_a_few_times_and_then_left_alone(double, user, pro
         double.start()
         await asyncio.sleep(1.5)
         answer = await tower.embed(user[1])
-        assert answer.embeddings.shape == (1, 32)
+        assert answer.embeddings.shape == (1, DIM)
         assert towers.retry_after_s == 0
         await towers.close()
 
@@ -105,7 +108,7 @@ def test_asking_for_a_version_that_is_not_loaded_yet_hurts_no_other(double, user
             with pytest.raises(TowerError, match=r"NOT_FOUND|404"):
                 await towers.open(user[0] + 1)
         assert towers.retry_after_s == 0
-        assert (await tower.embed(user[1])).embeddings.shape == (1, 32)
+        assert (await tower.embed(user[1])).embeddings.shape == (1, DIM)
         await towers.close()
 
     asyncio.run(scenario())
@@ -139,7 +142,7 @@ def load(towers, user, clients, requests, disturb):
     async def client(tower):
         for _ in range(requests):
             try:
-                assert (await tower.embed(user[1])).embeddings.shape == (1, 32)
+                assert (await tower.embed(user[1])).embeddings.shape == (1, DIM)
             except TowerError as error:
                 failures.append(str(error))
 

@@ -85,9 +85,10 @@ def test_an_example_without_history_is_a_user_without_one(exported, raw, user, s
 def test_only_weights_are_saved(exported):
     """No optimizer in either, no movie weights in the user tower.
 
-    User: its inputs -> 16 -> 8 for the rating, these and 4 + 4 + 1 of the history -> 16 -> 8 for the embedding, and 4
-    for each of the 80 movies and the unknown one. Movie: its inputs -> 16 -> 8, these and 4 -> 16 -> 8, and the same;
-    and the state of a random generator.
+    User: its inputs but the time's 33, and 23 of the history -> 16 -> 8 for the rating; its inputs and 3 + 4 * (64 + 4)
+    of the history -> 16 -> 8 for the embedding; 4 of the id, 64 factors, average and 20 genres of each of the 80 movies
+    and the unknown one, the genres' shares and the longest factors' length. Movie: its inputs -> 16 -> 8, these and
+    64 + 4 -> 16 -> 8, and the same of each movie but for the genres; and the state of a random generator.
     """
     root, _ = exported
     sizes = {}
@@ -95,10 +96,11 @@ def test_only_weights_are_saved(exported):
         reader = tf.train.load_checkpoint(str(root / name / "variables" / "variables"))
         shapes = reader.get_variable_to_shape_map()
         assert all(key.startswith(("model_variables", "_CHECKPOINTABLE")) for key in shapes)
-        sizes[name] = sum(int(np.prod(shape)) for key, shape in shapes.items() if shape)
-    outer = 2 * (16 + 16 * 8 + 8) + 81 * 4
+        sizes[name] = sum(int(np.prod(shape)) for key, shape in shapes.items() if not key.startswith("_"))
+    outer = 2 * (16 + 16 * 8 + 8) + 81 * (4 + 64 + 1) + 1
     user, movie = (sum(x.length for x in f.FEATURES if x.side is side) for side in (f.Side.USER, f.Side.MOVIE))
-    user_weights, movie_weights = (2 * user + 9) * 16 + outer, (2 * movie + 4) * 16 + outer + 2
+    user_weights = (2 * user - 33 + 23 + 3 + 4 * (64 + 4)) * 16 + outer + 81 * 20 + 20
+    movie_weights = (2 * movie + 64 + 4) * 16 + outer + 2
     assert sizes == {"model": user_weights + movie_weights, "tower": user_weights}
 
 

@@ -22,16 +22,17 @@ def table(tmp_path):
     return histories.load(str(tmp_path), np.arange(159, 99, -1))[0]
 
 
-def lookup(table, user, movie_token):
+def lookup(table, user, movie_token, time=10**9, first=None):
     """Look up by the movie at a place of the vocabulary, 159 first; at place 0 by one that it lacks."""
     movie_id = 160 - movie_token if movie_token else 999
-    found = table.lookup(tf.constant([[user]], tf.int64), tf.constant([[movie_id]], tf.int64))
+    first = None if first is None else tf.constant([[first]], tf.int64)
+    found = table.lookup(*(tf.constant([[value]], tf.int64) for value in (user, movie_id, time)), first)
     index, stars = (found[name].numpy()[0] for name in (f.USER_HISTORY_TOKENS, f.USER_HISTORY_RATINGS))
     return index[stars > 0].tolist(), stars[stars > 0].tolist()
 
 
 def test_the_latest_train_ratings_come_first(table):
-    assert table.movies.shape == (2, WIDTH)
+    assert table.offsets.tolist() == [0, 2, 62]
     index, stars = lookup(table, 7, 0)
     # Movie 159 is the first of the vocabulary and the latest.
     assert index == list(range(1, WIDTH + 1))
@@ -49,6 +50,29 @@ def test_a_movie_outside_the_vocabulary_and_eval_ratings(table):
     assert lookup(table, 3, 0) == ([59], [4.5]), "an unknown movie may be the row's own"
     assert lookup(table, 3, 1) == ([59, 0], [4.5, 2.0])
     assert lookup(table, 3, 59) == ([0], [2.0])
+
+
+def test_what_came_after_the_row_is_no_history(table):
+    """User 7 rated movie 100 at time 100, movie 101 at time 101, and so on; the vocabulary counts down from 159."""
+    assert lookup(table, 7, 0, time=102)[0] == [58, 59, 60]
+    assert lookup(table, 7, 59, time=102)[0] == [58, 60]
+    assert lookup(table, 7, 0, time=99) == lookup(table, 7, 0, time=0) == ([], [])
+    assert lookup(table, 3, 1, time=10) == ([0], [2.0])
+
+
+def test_the_first_ratings_that_a_user_gave(table):
+    assert lookup(table, 7, 0, first=2)[0] == [59, 60]
+    assert lookup(table, 7, 60, first=2)[0] == [59]
+    assert lookup(table, 7, 0, time=100, first=5)[0] == [60]
+
+
+def test_averages_with_and_without_a_rows_own_rating(table):
+    """Movie 101 is rated 1.0 + 101 % 9 / 2 = 2.0 and 4.5, and starts from five ratings of 3.0."""
+    averages = table.averages(3.0)
+    assert averages[0] == 3.0
+    assert averages[59] == pytest.approx((5 * 3 + 2 + 4.5) / 7)
+    own = table.averages_without(tf.constant([[101], [999]], tf.int64), tf.constant([[4.5], [2.0]]), 3.0)
+    np.testing.assert_allclose(own.numpy(), [[(5 * 3 + 2) / 6], [3.0]], rtol=1e-6)
 
 
 def test_a_user_without_train_ratings_has_no_history(table):

@@ -21,6 +21,7 @@ CONFIG = {
     "embedding_dim": 8,
     "dropout": 0,
     "retrieval_weight": 0,
+    "thinned_share": 0,
     "learning_rate": 0.01,
     "ema_momentum": 0.5,
     "batch_size": 400,

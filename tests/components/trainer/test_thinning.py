@@ -20,7 +20,9 @@ RAW = {name: RNG.random((ROWS, f.NUM_GENRES)).astype(np.float32) for name in f.U
 
 def thin(share, seed=1):
     """Thin the rows; return the features and the ratings that are left."""
-    raw, left = Thinning(share, GENRES, CONSTANTS)(RAW, TOKENS, STARS, tf.constant([seed, 7], tf.int64))
+    thinning = Thinning(share, GENRES, CONSTANTS)
+    drawn = thinning.draw(tf.constant(ROWS), tf.constant([seed, 7], tf.int64))
+    raw, left = thinning(RAW, TOKENS, STARS, drawn)
     return {name: np.asarray(value) for name, value in raw.items()}, left.numpy()
 
 
@@ -34,8 +36,9 @@ def test_the_features_are_those_of_serving_for_the_ratings_that_are_left():
     assert raw["other"] is RAW["other"]
 
 
-def test_ratings_are_left_out_and_none_is_changed():
+def test_the_latest_ratings_stay_and_none_is_changed():
     _, left = thin(1.0)
+    assert (np.diff((left > 0).astype(int), axis=1) <= 0).all()
     assert set(np.unique(left - STARS * (left > 0))) == {0.0}
     number, before = (left > 0).sum(axis=1), (STARS > 0).sum(axis=1)
     long = before >= 40
@@ -52,6 +55,13 @@ def test_a_share_of_the_rows_is_thinned_and_the_others_are_as_they_were(share):
     assert same.mean() == pytest.approx(1 - share, abs=0.04)
     for name in f.USER_FEATURES:
         assert (raw[name][same] == RAW[name][same]).all()
+
+
+def test_some_of_the_thinned_are_shown_with_their_first_ratings():
+    drawn = Thinning(0.5, GENRES, CONSTANTS).draw(tf.constant(ROWS), tf.constant([3, 7], tf.int64))
+    first, thinned = drawn.first.numpy(), drawn.thinned.numpy()
+    assert (thinned | ~first).all()
+    assert first.sum() / thinned.sum() == pytest.approx(0.1, abs=0.03)
 
 
 def test_the_seeds_say_which():

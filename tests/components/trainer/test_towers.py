@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.trainer.co_ratings import CoRatings
 from components.trainer.config import TrainerConfig
 from components.trainer.losses import Candidates, Negatives, sampled_softmax
 from components.trainer.towers import MovieTower, TwoTower, UserTower
@@ -21,18 +22,30 @@ def batch(rows=12, seed=0):
     inputs[f.USER_HISTORY_TOKENS] = rng.integers(0, 5, (rows, 6))
     inputs[f.USER_HISTORY_RATINGS] = (rng.integers(0, 11, (rows, 6)) / 2).astype(np.float32)
     inputs[f.MOVIE_LOG_COUNT] = rng.random((rows, 1)).astype(np.float32)
+    inputs[f.MOVIE_SCALED_AVERAGE] = rng.uniform(-0.5, 0.5, (rows, 1)).astype(np.float32)
     return inputs, rng.uniform(-1, 1, (rows, 1)).astype(np.float32)
 
 
 def config(*hidden_units, **kwargs):
     """A small configuration without dropout."""
-    plain = {"embedding_dim": 4, "id_dim": 32, "dropout": 0.0, "id_dropout": 0.0, "liking_power": 1.0}
+    plain = {"embedding_dim": 4, "co_rating_dim": 3, "id_dim": 32, "dropout": 0.0, "id_dropout": 0.0}
     return TrainerConfig(hidden_units=hidden_units or (16, 8), **plain | kwargs)
 
 
 def model(**kwargs):
     keras.utils.set_random_seed(1)
-    return TwoTower(config(**kwargs), 4)
+    return knowing(TwoTower(config(**kwargs), 4))
+
+
+def knowing(model, seed=3):
+    """Tell a model what is known of its four movies and not trained."""
+    rng = np.random.default_rng(seed)
+    genres = (rng.random((5, f.NUM_GENRES)) < 0.3).astype(np.float32)
+    factors = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    nobody = np.zeros((0, 3), np.float32), np.zeros(5, np.float32), 1.0, np.zeros(0, np.float32)
+    ranked = CoRatings(*factors, *nobody) if model.config.retrieval_weight else None
+    model.learn_movies(genres, rng.uniform(3, 4, 5), np.full(f.NUM_GENRES, 0.3), ranked)
+    return model
 
 
 @pytest.mark.parametrize("tower", [UserTower, MovieTower])
@@ -40,16 +53,20 @@ def test_embeddings_are_unit_vectors(tower):
     keras.utils.set_random_seed(1)
     vectors = tower(config(16, 16), 4)(batch()[0])
     assert set(vectors) == {tower.EMBEDDING, tower.RATING_VECTOR}
-    for values in map(np.asarray, vectors.values()):
-        assert values.shape == (12, 4)
+    # Learned embedding, co-ratings, genres and what fills up; the perceptron's answer, average, bias and what fills up.
+    lengths = {tower.EMBEDDING: 4 + 3 + f.NUM_GENRES + 1, tower.RATING_VECTOR: 4 + 4}
+    for name, values in vectors.items():
+        assert values.shape == (12, lengths[name])
         np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize(("score", "vector"), [("cosine", "embedding"), ("scaled_rating", "rating_vector")])
-def test_score_and_rating_are_cosines(score, vector):
+@pytest.mark.parametrize(
+    ("score", "vector", "reach"), [("cosine", "embedding", 1), ("scaled_rating", "rating_vector", 2)]
+)
+def test_score_and_rating_are_cosines(score, vector, reach):
     outputs = model()(batch()[0])
     cosine = np.sum(np.asarray(outputs[f"user_{vector}"]) * np.asarray(outputs[f"movie_{vector}"]), axis=1)
-    np.testing.assert_allclose(np.asarray(outputs[score])[:, 0], cosine, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(outputs[score])[:, 0], reach * cosine, atol=1e-6)
 
 
 def test_without_retrieval_the_rating_vector_is_the_embedding():
@@ -64,16 +81,18 @@ def embed(tower, inputs):
 def test_a_history_says_which_movies_and_how_much_they_were_liked():
     inputs, _ = batch()
     keras.utils.set_random_seed(1)
-    tower = UserTower(config(16), 4)
+    tower = model().user_tower
     before = embed(tower, inputs)
     for changed in (
         {f.USER_HISTORY_TOKENS: (inputs[f.USER_HISTORY_TOKENS] + 1) % 5},
         {f.USER_HISTORY_RATINGS: np.maximum(inputs[f.USER_HISTORY_RATINGS] - 0.5, 0.5)},
     ):
         assert np.abs(embed(tower, inputs | changed) - before).max() > 1e-4
-    # The order does not matter, and neither does padding, whatever movie it names.
+    # The latest count more. Padding does not, whatever movie it names.
+    turned = {name: inputs[name][:, ::-1] for name in (f.USER_HISTORY_TOKENS, f.USER_HISTORY_RATINGS)}
+    assert np.abs(embed(tower, inputs | turned) - before).max() > 1e-4
     padding = {f.USER_HISTORY_TOKENS: np.full((12, 3), 2), f.USER_HISTORY_RATINGS: np.zeros((12, 3), np.float32)}
-    same = {name: np.concatenate([inputs[name][:, ::-1], padding[name]], axis=1) for name in padding}
+    same = {name: np.concatenate([inputs[name], padding[name]], axis=1) for name in padding}
     np.testing.assert_allclose(embed(tower, inputs | same), before, atol=1e-6)
     nothing = {name: inputs[name][:, :0] for name in padding}
     assert np.isfinite(embed(tower, inputs | nothing)).all()
@@ -83,8 +102,10 @@ def test_training_hides_some_of_the_movies_ids():
     inputs, _ = batch(rows=400)
     keras.utils.set_random_seed(1)
     tower = MovieTower(config(16, id_dropout=0.3), 4)
-    known, unknown = embed(tower, inputs), embed(tower, inputs | {f.MOVIE_TOKEN: np.zeros((400, 1), int)})
-    trained = np.asarray(tower(inputs, training=True)["movie_embedding"])
+    unnamed = inputs | {f.MOVIE_TOKEN: np.zeros((400, 1), int)}
+    known, unknown, trained = (
+        np.asarray(tower.learned(x, training)) for x, training in ((inputs, False), (unnamed, False), (inputs, True))
+    )
     kept, hidden = (np.abs(trained - other).max(axis=1) < 1e-6 for other in (known, unknown))
     assert (kept | hidden).all()
     assert 0.2 < np.mean(hidden & ~kept) / np.mean(inputs[f.MOVIE_TOKEN] > 0) < 0.4
@@ -103,7 +124,7 @@ def test_a_tower_round_trips_through_its_config(tower):
 
 def test_a_saved_model_gives_identical_outputs(tmp_path):
     inputs, _ = batch()
-    original = model(retrieval_weight=0.3, temperature=0.1, liking_power=2.0)
+    original = model(retrieval_weight=0.3, temperature=0.1)
     expected = original(inputs)
     original.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras")
@@ -133,21 +154,21 @@ def test_the_mixed_loss_adds_the_weighted_softmax(monkeypatch):
     """Rows of the best rating are all in the softmax, those of the worst are not; one negative, drawn beforehand."""
     inputs, _ = batch()
     label = np.where(np.arange(12) % 3 == 0, 1, -1).astype(np.float32)[:, None]
-    mixed = model(retrieval_weight=0.25, temperature=0.2, liking_power=3.0)
+    mixed = model(retrieval_weight=0.25, temperature=0.2)
     mixed.negatives = negatives_of(inputs, 2)
     drawn = mixed.negatives.draw()
     monkeypatch.setattr(Negatives, "draw", lambda self: drawn)
     outputs = mixed(inputs)
     counts = [np.exp(inputs[f.MOVIE_LOG_COUNT][::3, 0]), np.expm1(drawn[f.MOVIE_LOG_COUNT][:, 0])]
     softmax = sampled_softmax(
-        outputs["user_embedding"][::3],
+        mixed.user_tower.learned(inputs)[::3],
         Candidates(
-            outputs["movie_embedding"][::3], inputs[f.MOVIE_ID][::3, 0], mixed.negatives.log_q(tf.constant(counts[0]))
+            mixed.movie_tower.learned(inputs)[::3],
+            inputs[f.MOVIE_ID][::3, 0],
+            mixed.negatives.log_q(tf.constant(counts[0])),
         ),
         Candidates(
-            mixed.movie_tower(drawn)["movie_embedding"],
-            drawn[f.MOVIE_ID][:, 0],
-            mixed.negatives.log_q(tf.constant(counts[1])),
+            mixed.movie_tower.learned(drawn), drawn[f.MOVIE_ID][:, 0], mixed.negatives.log_q(tf.constant(counts[1]))
         ),
         0.2,
     )
@@ -157,20 +178,57 @@ def test_the_mixed_loss_adds_the_weighted_softmax(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("power", "most", "rows"), [(0.0, None, 4000), (1.0, None, 2000), (3.0, None, 1000), (1.0, 300, 300)]
+    ("unliked", "most", "rows"), [(0.0, None, 889), (0.5, None, 2444), (1.0, None, 4000), (0.0, 300, 300)]
 )
-def test_rows_enter_the_softmax_by_how_much_they_are_liked(monkeypatch, power, most, rows):
-    """Labels are uniform in [-1, 1], so the mean of `((label + 1) / 2) ** power` is `1 / (power + 1)`."""
+def test_rows_enter_the_softmax_if_they_are_liked(monkeypatch, unliked, most, rows):
+    """Labels are uniform in [-1, 1], of which 4 stars are at 5/9."""
     inputs, label = batch(rows=4_000)
-    mixed = model(retrieval_weight=1.0, liking_power=power, softmax_rows=most or 10_000)
+    mixed = model(retrieval_weight=1.0, unliked_share=unliked, softmax_rows=most or 10_000)
     mixed.negatives = negatives_of(inputs)
     sizes = []
-    embed = UserTower.embedding
+    learned = UserTower.learned
     monkeypatch.setattr(
-        UserTower, "embedding", lambda self, x, training: sizes.append(len(x[f.MOVIE_ID])) or embed(self, x, training)
+        UserTower, "learned", lambda self, x, *rest: sizes.append(len(x[f.MOVIE_ID])) or learned(self, x, *rest)
     )
     mixed.compute_loss(inputs, label, mixed(inputs, training=True), training=True)
     assert sizes[0] == pytest.approx(rows, rel=0.1 if most is None else 0)
+
+
+def test_the_rating_starts_from_average_and_bias():
+    """Without what the perceptrons add, it is their sum, however large they are."""
+    inputs, _ = batch()
+    plain = model()
+    for tower in (plain.user_tower, plain.movie_tower):
+        tower.rating_stack.layers[-1].kernel.assign(tf.zeros_like(tower.rating_stack.layers[-1].kernel))
+    stars, tokens = inputs[f.USER_HISTORY_RATINGS], inputs[f.USER_HISTORY_TOKENS]
+    rated = (stars > 0) & (tokens > 0)
+    averages = np.asarray(plain.user_tower.averages)
+    bias = ((stars - averages[tokens]) * rated).sum(axis=1) / (rated.sum(axis=1) + 8)
+    token = inputs[f.MOVIE_TOKEN][:, 0]
+    average = np.where(
+        token > 0, averages[token], f.RATING_CENTRE + f.RATING_HALF_RANGE * inputs[f.MOVIE_SCALED_AVERAGE][:, 0]
+    )
+    found = f.RATING_CENTRE + f.RATING_HALF_RANGE * np.asarray(plain(inputs)["scaled_rating"])[:, 0]
+    np.testing.assert_allclose(found, average + bias, atol=1e-4)
+
+
+def test_dislikes_push_away_and_the_genres_that_are_liked_throughout_come_up():
+    """Of four movies of two genres: likes of the one kind and dislikes of the other order them."""
+    plain = model(temperature=1e6)  # The learned part does not count.
+    genres = np.zeros((5, f.NUM_GENRES), np.float32)
+    genres[[1, 2], f.GENRES.index("Horror")] = genres[[3, 4], f.GENRES.index("Children")] = 1
+    factors = np.array([[0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]], np.float32)
+    nothing = np.zeros((0, 3), np.float32), np.zeros(5, np.float32), 1.0, np.zeros(0, np.float32)
+    plain.learn_movies(genres, np.full(5, 3.5), genres[1:].mean(axis=0), CoRatings(factors, factors, *nothing))
+    movies = {name: values[:4] for name, values in batch()[0].items()}
+    movies |= {f.MOVIE_TOKEN: np.arange(1, 5)[:, None], f.MOVIE_GENRES: genres[1:]}
+    users = {name: values[:2] for name, values in batch()[0].items()}
+    users[f.USER_HISTORY_TOKENS] = np.array([[1, 3], [1, 3]])
+    users[f.USER_HISTORY_RATINGS] = np.array([[5, 0.5], [0.5, 5]], np.float32)
+    scores = embed(plain.user_tower, users) @ embed(plain.movie_tower, movies).T
+    assert scores[0, 1] > 0.2 > -0.05 > scores[0, 3]
+    np.testing.assert_allclose(scores[0], scores[1, [2, 3, 0, 1]], atol=0.02)
+    assert scores[0, 1] > scores[1, 1] + 0.2
 
 
 def test_a_batch_that_nobody_liked_has_no_softmax():

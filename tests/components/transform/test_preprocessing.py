@@ -37,7 +37,9 @@ def test_the_label_is_the_rating_scaled_to_one(rows, transformed):
     np.testing.assert_allclose(transformed[f.LABEL], (stars - 2.75) / 2.25, rtol=1e-5)
     assert f.to_label(0.5) == -1
     assert f.to_label(5.0) == 1
-    assert f.to_stars(f.to_label(3.5)) == 3.5
+    average = np.stack([row[f.MOVIE_AVERAGE_RATING] for row in rows])
+    np.testing.assert_allclose(transformed[f.MOVIE_SCALED_AVERAGE], f.to_label(average), rtol=1e-5)
+    assert f.to_stars(f.to_label(3.5) / f.RATING_REACH) == 3.5
 
 
 def z(values):

@@ -1,0 +1,99 @@
+"""What co-ratings say of movies: factors of who liked what, which the towers start from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+from scipy import linalg, sparse
+
+from components.factors import largest_singular_vectors
+from components.trainer.histories import HistoryTable
+from schemas import features as f
+
+_POWER = 0.25
+"""A user's row and a movie's column are divided by their number of likes to this power: neither those who rate most nor
+what most have seen decide alone."""
+_KEPT_FACTORS = 40
+"""Singular values above that of this place are kept more than halfway."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CoRatings:
+    """Truncated singular value decomposition of the likes, and what each user's own likes add to it.
+
+    The product of a history's `liking` vectors with a movie's `liked` vector says how often those who liked the one
+    liked the other. A training row must not learn from its own like, so that what its user's likes add is taken out of
+    both sides: the first-order change of the singular vectors where the user's row is left out.
+    """
+
+    liking: np.ndarray
+    """`[vocabulary + 1, dim]` float32, a movie in a history; zeros for the unknown movie, which is the first."""
+    liked: np.ndarray
+    """`[vocabulary + 1, dim]` float32, a movie that may be recommended."""
+    own: np.ndarray
+    """`[users, dim]` float32, the direction in which a user's likes move both."""
+    liking_share: np.ndarray
+    """`[vocabulary + 1]` float32: how far, for a movie of a history."""
+    liked_share: float
+    """How far, for the row's movie."""
+    user_weight: np.ndarray
+    """`[users]` float32, factor of both for each of a user's likes."""
+
+    @property
+    def dim(self) -> int:
+        """Number of factors."""
+        return self.liking.shape[1]
+
+    @functools.cached_property
+    def tensors(self) -> dict[str, tf.Tensor]:
+        """What is looked up in while training, made outside of any graph."""
+        with tf.init_scope():
+            return {name: tf.constant(getattr(self, name)) for name in ("own", "liking_share", "user_weight")}
+
+    def aligned_with(self, other: CoRatings) -> CoRatings:
+        """Turn the factors so that they mean what another decomposition's do; their products stay what they are."""
+        turn, _ = linalg.orthogonal_procrustes(self.liked, other.liked)
+        turned = {name: (getattr(self, name) @ turn).astype(np.float32) for name in ("liking", "liked", "own")}
+        return dataclasses.replace(self, **turned)
+
+
+def fit(table: HistoryTable, dim: int) -> CoRatings:
+    """Decompose the likes of all users.
+
+    Args:
+      table: The ratings; those of `LIKED_RATING` or more are likes.
+      dim: Number of factors; those that the ratings do not have are zeros.
+    """
+    movies, users = len(table.vocabulary) + 1, len(table.user_ids)
+    likes = (table.half_stars >= f.LIKED_RATING / f.RATING_STEP) & (table.movies > 0)
+    user, movie = np.repeat(np.arange(users), np.diff(table.offsets))[likes], table.movies[likes]
+    ones = sparse.csr_matrix((np.ones(len(user)), (user, movie)), (users, movies))
+    weight, scale = (np.maximum(np.asarray(ones.sum(axis)).ravel(), 1) ** _POWER for axis in (1, 0))
+    matrix = sparse.diags(1 / weight) @ ones @ sparse.diags(1 / scale)
+    values, right = largest_singular_vectors(matrix, dim)
+    halved = values[min(_KEPT_FACTORS, len(values)) - 1] if len(values) else 0.0
+    kept = np.sqrt(values**2 / (values**2 + halved**2)) if len(values) else values
+    own = (matrix @ right) / np.maximum(values, 1e-12) ** 2 * kept
+    factors = right * kept
+    # Of length 1 in the mean over likes, whatever the size of the data.
+    liking, liked = factors / scale[:, None], factors * scale[:, None]
+    by_liking, by_liked = (1 / max(_length(side, movie), 1e-12) for side in (liking, liked))
+    return CoRatings(
+        _padded(liking * by_liking, dim),
+        _padded(liked * by_liked, dim),
+        _padded(own, dim),
+        (by_liking / scale**2).astype(np.float32),
+        float(by_liked),
+        (1 / weight).astype(np.float32),
+    )
+
+
+def _length(vectors: np.ndarray, rows: np.ndarray) -> float:
+    return float(np.sqrt((vectors[rows] ** 2).sum(axis=1).mean())) if len(rows) else 0.0
+
+
+def _padded(values: np.ndarray, dim: int) -> np.ndarray:
+    return np.pad(values, ((0, 0), (0, dim - values.shape[1]))).astype(np.float32)

@@ -1,0 +1,149 @@
+"""What a history says of a user's taste, without anything that is trained: how much each of its movies counts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from schemas import features as f
+
+POOLS, NUMBERS = 4, 3
+"""Means over a history, and numbers of movies; see `pools`."""
+DISLIKED_RATING = 2.5
+"""A rating of this many stars or fewer is a dislike: it pushes away what is like the movie."""
+_LOVED_RATING = 4.5
+_LATEST = 15.0
+"""Ratings after which the latest's lead has fallen by a factor of e."""
+_LASTING = 0.2
+"""What a like of long ago still counts, of one."""
+_LOVED, _MIDDLING, _DISLIKED = 0.75, 0.2, -0.25
+"""How much a favourite counts more than a like, what lies between like and dislike, and a dislike."""
+_PRIOR_MOVIES = 10.0
+"""Movies with the shares of genres that all have, which every user's likes start from."""
+_LEAST_SHARE = 1e-3
+_TRUSTED_RATINGS = 20.0
+"""Ratings of a user with which half of what the perceptrons add to movie's average and user's bias is believed."""
+_PRIOR_RATINGS = 8.0
+"""Ratings without a difference that every bias starts from."""
+_PRIOR_VARIANCE = 0.3
+
+
+class Bias(NamedTuple):
+    """How a user's ratings differ from the movies' averages, in stars; `[batch, 1]` each, but for the genres'."""
+
+    of_user: keras.KerasTensor
+    """Mean difference, shrunken."""
+    log_number: keras.KerasTensor
+    """log(1 + number of ratings)."""
+    spread: keras.KerasTensor
+    """Standard deviation around it."""
+    of_genres: keras.KerasTensor
+    """`[batch, genres]` the same by genre, beyond the user's bias."""
+    confidence: keras.KerasTensor
+    """In [0, 1), how much to believe of what is made of them."""
+
+
+def bias(stars: keras.KerasTensor, averages: keras.KerasTensor, genres: keras.KerasTensor) -> Bias:
+    """Compare a history's ratings with the movies' averages.
+
+    Args:
+      stars: `[batch, n]` float32 ratings in stars; 0 where there is none.
+      averages: `[batch, n]` float32 of the movies, in stars.
+      genres: `[batch, n, genres]` float32 indicators.
+    """
+    rated = ops.cast(stars > 0, "float32")
+    number = ops.sum(rated, axis=1, keepdims=True)
+    differences = (stars - averages) * rated
+    total = ops.sum(differences, axis=1, keepdims=True)
+    of_user = total / (number + _PRIOR_RATINGS)
+    mean = total / ops.maximum(number, 1.0)
+    variance = ops.sum(ops.square(differences - mean * rated), axis=1, keepdims=True) / (number + 2) + _PRIOR_VARIANCE
+    sums = ops.matmul(ops.stack([rated, differences - of_user * rated], axis=1), genres)
+    of_genres = sums[:, 1] / (sums[:, 0] + _PRIOR_RATINGS)
+    confidence = number / (number + _TRUSTED_RATINGS)
+    return Bias(of_user, ops.log1p(number), ops.sqrt(variance), of_genres, confidence)
+
+
+def pools(stars: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the weights by which the towers take means over a history, and how many movies each is over.
+
+    Args:
+      stars: `[batch, n]` float32 ratings in stars, the latest first; 0 where there is none.
+
+    Returns:
+      `[batch, 4, n]`: liked movies, more of the latest; liked movies; disliked ones; all, by their scaled ratings. And
+      `[batch, 3]`: the numbers of liked, disliked and all movies.
+    """
+    rated, liked, disliked = _kinds(stars)
+    groups = [liked * _recency(rated), liked, disliked, rated]
+    means = [group / ops.maximum(ops.sum(group, axis=1, keepdims=True), 1.0) for group in groups]
+    means[-1] = means[-1] * f.to_label(stars)
+    numbers = [ops.sum(group, axis=1) for group in (liked, disliked, rated)]
+    return ops.stack(means, axis=1), ops.stack(numbers, axis=1)
+
+
+def weighted_sum(factors: keras.KerasTensor, stars: keras.KerasTensor) -> keras.KerasTensor:
+    """Sum up the factors of a history's movies: favourites and the latest count more, dislikes count against.
+
+    It grows with the root of the number of movies, so that little is said of a user of whom little is known.
+
+    Args:
+      factors: `[batch, n, dim]` float32.
+      stars: `[batch, n]` float32; see `pools`.
+
+    Returns:
+      `[batch, dim]` float32.
+    """
+    rated, liked, disliked = _kinds(stars)
+    loved = ops.cast(stars >= _LOVED_RATING, "float32")
+    weight = liked * (1 + _LOVED * loved) + _MIDDLING * (rated - liked - disliked) + _DISLIKED * disliked
+    weight = weight * (_LASTING + _recency(rated))
+    total = ops.sum(ops.abs(weight), axis=1, keepdims=True)
+    weight = weight / ops.sqrt(ops.maximum(total, 1e-6))
+    return ops.matmul(weight[:, None], factors)[:, 0]
+
+
+def genre_affinity(genres: keras.KerasTensor, stars: keras.KerasTensor, shares: keras.KerasTensor) -> keras.KerasTensor:
+    """Say which genres a user likes, or dislikes, throughout.
+
+    The log odds of a genre among what the user liked, against those among all likes, less the same of what they
+    disliked; each counts by the square of its share there. Who likes a bit of everything gets next to nothing, who has
+    rated three documentaries and nothing else gets documentaries.
+
+    Args:
+      genres: `[batch, n, genres]` float32 indicators of a history's movies.
+      stars: `[batch, n]` float32; see `pools`.
+      shares: `[genres]` float32: share of each genre among all likes.
+
+    Returns:
+      `[batch, genres]` float32, in nats.
+    """
+    _, liked, disliked = _kinds(stars)
+    common = ops.clip(shares, _LEAST_SHARE, 1 - _LEAST_SHARE)
+
+    def evidence(group: keras.KerasTensor) -> keras.KerasTensor:
+        number = ops.sum(group, axis=1, keepdims=True)
+        count = ops.matmul(group[:, None], genres)[:, 0]
+        share = (count + _PRIOR_MOVIES * common) / (number + _PRIOR_MOVIES)
+        return (_log_odds(share) - _log_odds(common)) * ops.square(count / (number + 1))
+
+    # A movie without genres says nothing.
+    named = ops.cast(ops.arange(f.NUM_GENRES) != f.GENRES.index(f.NO_GENRES), "float32")
+    return (evidence(liked) - evidence(disliked)) * named
+
+
+def _kinds(stars: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
+    """Return which places of a history are rated, liked and disliked, 1 or 0 each."""
+    rated = stars > 0
+    kinds = rated, stars >= f.LIKED_RATING, ops.logical_and(rated, stars <= DISLIKED_RATING)
+    return tuple(ops.cast(kind, "float32") for kind in kinds)
+
+
+def _recency(rated: keras.KerasTensor) -> keras.KerasTensor:
+    return ops.exp((rated - ops.cumsum(rated, axis=1)) / _LATEST)
+
+
+def _log_odds(share: keras.KerasTensor) -> keras.KerasTensor:
+    return ops.log(share) - ops.log1p(-share)
