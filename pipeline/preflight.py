@@ -29,7 +29,7 @@ def check_options(config: RunConfig, output: str) -> None:
         )
     factory = config.pusher.index_factory
     if factory != EXACT:
-        _factory_error(factory, lambda: faiss.index_factory(config.trainer.embedding_dim, factory))
+        _factory_error(factory, lambda: faiss.index_factory(config.trainer.joined_dim, factory))
 
 
 def check_data(config: RunConfig, summary: dict[str, Any], histories: pathlib.Path, user_id: int | None) -> None:
@@ -57,7 +57,7 @@ def check_data(config: RunConfig, summary: dict[str, Any], histories: pathlib.Pa
         )
     factory = config.pusher.index_factory
     if factory != EXACT and movies <= _MOST_TRAINED:
-        vectors = np.random.default_rng(0).normal(size=(movies, config.trainer.embedding_dim)).astype(np.float32)
+        vectors = np.random.default_rng(0).normal(size=(movies, config.trainer.joined_dim)).astype(np.float32)
         faiss.normalize_L2(vectors)
         _factory_error(factory, lambda: build_faiss(vectors, factory), f" for {movies:,} movies")
     if user_id is not None:

@@ -52,6 +52,8 @@ class Manifest:
     """Length of an embedding."""
     rating_dim: int
     """Length of a rating vector."""
+    similarity_dim: int
+    """Length of a vector by which similar movies are found."""
     metric: str
     """`inner_product`: of unit vectors, the cosine."""
     index_factory: str

@@ -118,6 +118,7 @@ def write_index(directory: str, version: int, contents: IndexContents, created_s
         created_s=int(time.time() if created_s is None else created_s),
         dim=embeddings.shape[1],
         rating_dim=rating_vectors.shape[1],
+        similarity_dim=similarity.shape[1],
         metric="inner_product",
         index_factory=contents.index_factory,
         counts={"movies": movies.height, "users": len(histories.users), "ratings": len(histories.ratings)},

@@ -97,7 +97,7 @@ def _problems(
     for name, values, dim in (
         ("embeddings", vectors.embeddings, manifest.dim),
         ("rating vectors", vectors.rating_vectors, manifest.rating_dim),
-        ("similarity vectors", similarity, similarity.shape[-1]),
+        ("similarity vectors", similarity, manifest.similarity_dim),
     ):
         shape = movies.height, dim
         if values.shape != shape or values.dtype != np.float32:

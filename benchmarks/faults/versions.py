@@ -25,6 +25,7 @@ _INDEX_FILES = [
     m.MANIFEST_FILE,
     m.EMBEDDINGS_FILE,
     m.RATING_VECTORS_FILE,
+    m.SIMILARITY_FILE,
     m.MOVIES_FILE,
     m.USERS_FILE,
     m.HISTORIES_FILE,
@@ -122,7 +123,7 @@ def _array_damages() -> dict[str, Damage]:
 
     vectors: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "of 16 dimensions": lambda a: a[:, :16],
-        "of 33 dimensions": lambda a: np.pad(a, ((0, 0), (0, 1))),
+        "of one dimension more": lambda a: np.pad(a, ((0, 0), (0, 1))),
         "of half the movies": lambda a: a[: len(a) // 2],
         "with one NaN": put(None, (0, 0), np.nan),
         "all NaN": lambda a: np.full_like(a, np.nan),
@@ -154,6 +155,7 @@ def _array_damages() -> dict[str, Damage]:
         for name, functions in (
             (m.EMBEDDINGS_FILE, vectors),
             (m.RATING_VECTORS_FILE, vectors),
+            (m.SIMILARITY_FILE, vectors),
             (m.HISTORIES_FILE, histories),
             (m.USERS_FILE, users),
         )
@@ -212,8 +214,12 @@ def _manifest_damages() -> dict[str, Damage]:
         "without a probe": drop("probe"),
         "without digests": drop("files"),
         "with an empty probe": set_to(probe=[]),
-        "with a probe of NaN": set_to(probe=[float("nan")] * 32),
-        "with another probe": set_to(probe=[1.0] + [0.0] * 31),
+        "with a probe of NaN": lambda index, _: edit_manifest(
+            index, lambda values: values.update(probe=[float("nan")] * values["dim"])
+        ),
+        "with another probe": lambda index, _: edit_manifest(
+            index, lambda values: values.update(probe=[1.0] + [0.0] * (values["dim"] - 1))
+        ),
         "with fewer means": set_to(genre_means=[3.5]),
         "with means of NaN": set_to(genre_means=[float("nan")] * f.NUM_GENRES),
         "with a mean of NaN": set_to(global_mean=float("nan")),

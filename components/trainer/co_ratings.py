@@ -78,6 +78,7 @@ def fit(table: HistoryTable, dim: int) -> CoRatings:
     kept = np.sqrt(values**2 / (values**2 + halved**2)) if len(values) else values
     own = (matrix @ right) / np.maximum(values, 1e-12) ** 2 * kept
     factors = right * kept
+    factors[0] = 0  # The unknown movie, but for rounding.
     # Of length 1 in the mean over likes, whatever the size of the data.
     liking, liked = factors / scale[:, None], factors * scale[:, None]
     by_liking, by_liked = (1 / max(_length(side, movie), 1e-12) for side in (liking, liked))

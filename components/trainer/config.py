@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from schemas import features as f
 from schemas.configuration import FROZEN
 
 SMALLEST_BATCH, LARGEST_BATCH = 1024, 8192
@@ -19,7 +20,7 @@ class TrainerConfig:
     hidden_units: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
     """Widths of each tower's hidden layers."""
     embedding_dim: Annotated[int, Field(ge=2)] = 32
-    """Length of the user and movie embeddings."""
+    """Length of the learned user and movie embeddings."""
     id_dim: Annotated[int, Field(ge=0)] = 32
     """Length of the embedding of a movie id; 0 leaves out which movies are meant, histories with them."""
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -42,8 +43,10 @@ class TrainerConfig:
     """Factors of co-ratings that both towers start from."""
     co_rating_weight: Annotated[float, Field(ge=0)] = 3.0
     """How much the factors of what a user liked and disliked count in the ranking beside the learned embedding."""
-    genre_weight: Annotated[float, Field(ge=0)] = 3.0
+    genre_weight: Annotated[float, Field(ge=0)] = 4.0
     """How much the genres that a user likes or dislikes throughout count."""
+    popularity_weight: float = 0.0
+    """How much log(1 + likes of a movie) counts; below 0, movies that many liked give way to others."""
     softmax_rows: Annotated[int, Field(ge=1)] = 1024
     """Rows a step that the softmax looks at, at most. A batch of 1,024 has some 350 that were liked."""
     thinned_share: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -70,6 +73,13 @@ class TrainerConfig:
     """Rows of the training input that are shuffled at a time."""
     strategy: Literal["none", "mirrored", "multi_worker"] = "none"
     """tf.distribute strategy: one device, all GPUs of one machine, or the workers of TF_CONFIG."""
+
+    @property
+    def joined_dim(self) -> int:
+        """Length of what movies are ranked by: learned embedding, co-ratings, genres, popularity and what fills up."""
+        if not self.retrieval_weight:
+            return self.embedding_dim + 4  # The rating vector: perceptron, average, bias and what fills up.
+        return self.embedding_dim + self.co_rating_dim + f.NUM_GENRES + 2
 
     def batch_size_of(self, rows: int | None) -> int:
         """Return the rows per step where there are so many train rows; None: it is not known."""

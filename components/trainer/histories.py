@@ -99,6 +99,14 @@ class HistoryTable:
             f.USER_HISTORY_RATINGS: tf.where(there & (tokens != self._tokens(movie_id)), rating, 0.0),
         }
 
+    @property
+    def likes(self) -> np.ndarray:
+        """`[vocabulary + 1]` int64: how many users liked each movie."""
+        liked = self.movies[self.half_stars >= f.LIKED_RATING / f.RATING_STEP]
+        likes = np.bincount(liked, minlength=len(self.vocabulary) + 1)
+        likes[0] = 0
+        return likes
+
     def averages(self, mean: float) -> np.ndarray:
         """Return the movies' smoothed average ratings, `[vocabulary + 1]` float32 in stars; of others the mean.
 

@@ -29,8 +29,8 @@ _STARS_LENGTH = math.sqrt(f.RATING_HALF_RANGE)
 """The product of what both perceptrons answer is in stars."""
 _BIAS_LENGTH = 0.7
 """Splits the product of a user's bias and one between the two sides, so that neither vector gets too long."""
-_PARTS = 3
-"""What movies are ranked by: learned embedding, co-ratings, genres; each of a movie's is at most of length 1."""
+_PARTS = 4
+"""What movies are ranked by: learned embedding, co-ratings, genres, popularity; a movie's are at most of length 1."""
 
 HISTORY_SHARES = "history_shares"
 """Input of the user tower while training, `[batch, n]`: how far each movie's factors are to be moved along `OWN`."""
@@ -74,8 +74,8 @@ class Tower(_Configured):
     spoils the ratings (docs/quality.md). Without a `retrieval_weight` there is the first one alone, and its vector is
     the embedding too.
 
-    What movies are ranked by joins three parts to one unit vector, so that serving remains a single inner product: the
-    learned embedding, the factors of co-ratings, and the genres that a user likes or dislikes throughout.
+    What movies are ranked by joins four parts to one unit vector, so that serving remains a single inner product: the
+    learned embedding, the factors of co-ratings, the genres that a user likes or dislikes throughout, and popularity.
 
     Input: a dict of the side's features after Transform, each `[batch, n]`.
     Output: a dict of the embedding, `[batch, joined_dim]`, and the rating vector, `[batch, embedding_dim]`, float32,
@@ -107,6 +107,7 @@ class Tower(_Configured):
                 self.ids.build()
             self.factors = self.add_weight((vocabulary_size + 1, config.co_rating_dim), "zeros", trainable=False)
             self.longest = self.add_weight((), "ones", trainable=False)
+            self.most_likes = self.add_weight((), "ones", trainable=False)
 
     @property
     def _rating_width(self) -> int:
@@ -217,6 +218,7 @@ class UserTower(Tower):
             self.learned(inputs, training) / config.temperature,
             taste * (config.co_rating_weight * self.longest),
             genres * (config.genre_weight * math.sqrt(f.NUM_GENRES)),
+            ops.full_like(taste[:, :1], config.popularity_weight) * self.most_likes,
         ]
         # What fills the movies up to the same length must not count.
         return ops.normalize(ops.pad(ops.concatenate(parts, axis=1), ((0, 0), (0, 1))), axis=1)
@@ -253,6 +255,8 @@ class MovieTower(Tower):
         """Create the layers; see `Tower`."""
         super().__init__(config, vocabulary_size, **kwargs)
         self.seed = keras.random.SeedGenerator()
+        if self.retrieval:
+            self.likes = self.add_weight((vocabulary_size + 1,), "zeros", trainable=False)
 
     @property
     def _rating_width(self) -> int:
@@ -275,12 +279,12 @@ class MovieTower(Tower):
 
     def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give what movies are ranked by, `[batch, joined_dim]`."""
-        learned = self.learned(inputs, training)
-        factors = ops.take(self.factors, _places(inputs[f.MOVIE_TOKEN][:, 0]), axis=0)
+        places = _places(inputs[f.MOVIE_TOKEN][:, 0])
         parts = [
-            learned,
-            factors / self.longest,
+            self.learned(inputs, training),
+            ops.take(self.factors, places, axis=0) / self.longest,
             inputs[f.MOVIE_GENRES] / math.sqrt(f.NUM_GENRES),
+            ops.take(self.likes, places, axis=0)[:, None] / self.most_likes,
         ]
         joined = ops.concatenate(parts, axis=1)
         length = ops.sum(ops.square(joined), axis=1, keepdims=True)
@@ -327,26 +331,29 @@ class TwoTower(_Configured):
         """What the softmax compares with, needed for its loss; no part of the model that is saved."""
 
     def learn_movies(
-        self, genres: np.ndarray, averages: np.ndarray, genre_shares: np.ndarray, co_ratings: CoRatings | None
+        self, genres: np.ndarray, averages: np.ndarray, likes: np.ndarray, co_ratings: CoRatings | None
     ) -> None:
         """Take over what is known of the movies and not trained.
 
         Args:
           genres: `[vocabulary + 1, genres]` indicators of the movies in the order of the vocabulary.
           averages: `[vocabulary + 1]` their average ratings, in stars.
-          genre_shares: `[genres]` share of each genre among all likes.
+          likes: `[vocabulary + 1]` how many users liked them.
           co_ratings: Their factors; None where nothing is ranked for.
         """
         self.user_tower.genres.assign(genres)
         for tower in (self.user_tower, self.movie_tower):
             tower.averages.assign(averages)
-        self.user_tower.genre_shares.assign(genre_shares)
+        self.user_tower.genre_shares.assign(likes @ genres / max(likes.sum(), 1))
         if co_ratings is None:
             return
+        logarithms = np.log1p(likes)
+        self.movie_tower.likes.assign(logarithms)
         longest = max(float(np.linalg.norm(co_ratings.liked, axis=1).max()), 1e-6)
         for tower, factors in ((self.user_tower, co_ratings.liking), (self.movie_tower, co_ratings.liked)):
             tower.factors.assign(factors)
             tower.longest.assign(longest)
+            tower.most_likes.assign(max(float(logarithms.max()), 1.0))
 
     def call(self, inputs: _Tensors, training: bool | None = None) -> _Tensors:
         """Embed both sides and compare them.

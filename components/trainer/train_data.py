@@ -57,12 +57,6 @@ class TrainData:
         genres = column_array(catalog[f.MOVIE_GENRES])[np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), self.vocabulary)]
         return np.concatenate([np.zeros((1, f.NUM_GENRES), np.float32), genres])
 
-    def genre_shares(self, table: HistoryTable) -> np.ndarray:
-        """Return the share of each genre among the movies that were liked, `[genres]` float32."""
-        liked = table.movies[table.half_stars >= f.LIKED_RATING / f.RATING_STEP]
-        counts = np.bincount(liked, minlength=len(self.vocabulary) + 1)
-        return (counts @ self.genres / max(len(liked), 1)).astype(np.float32)
-
 
 def load_data(
     train_files: Sequence[str],

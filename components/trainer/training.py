@@ -198,7 +198,7 @@ def train_batches(
 
 def _learn_movies(model: TwoTower, data: TrainData, table: HistoryTable, factors: CoRatings | None) -> None:
     averages = table.averages(data.ranking.constants.global_mean)
-    model.learn_movies(data.genres, averages, data.genre_shares(table), factors)
+    model.learn_movies(data.genres, averages, table.likes, factors)
 
 
 def _compile(model: TwoTower, config: TrainerConfig) -> None:

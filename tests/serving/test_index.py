@@ -196,6 +196,12 @@ def first(values, row):
         (m.EMBEDDINGS_FILE, array(lambda x: x.astype(np.float64)), "float64, expected"),
         (m.EMBEDDINGS_FILE, array(lambda x: first(x, np.nan)), "the embeddings are no unit vectors"),
         (m.RATING_VECTORS_FILE, array(lambda x: x * 1000), "the rating vectors are no unit vectors"),
+        (
+            m.RATING_VECTORS_FILE,
+            array(lambda x: x[:, :4]),
+            r"the rating vectors are \(50, 4\) float32, expected \(50, 8\)",
+        ),
+        (m.SIMILARITY_FILE, array(lambda x: x * 0), "the similarity vectors are no unit vectors"),
         (m.HISTORIES_FILE, array(lambda x: first(x, (50, 8, 1))), "movies outside of the catalogue of 50"),
         (m.HISTORIES_FILE, array(lambda x: first(x, (-1, 8, 1))), "movies outside of the catalogue"),
         (m.HISTORIES_FILE, array(lambda x: first(x, (1, 11, 1))), "ratings outside of 0.5 to 5"),

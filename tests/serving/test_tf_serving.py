@@ -13,8 +13,8 @@ from serving.tf_serving import connect
 from serving.user_tower import BlockingUserTower, TowerError
 from tests.serving.harness import QUICK, publish_next
 
-DIM = 32 + 64 + f.NUM_GENRES + 1
-"""Learned embedding, co-ratings, genres and what fills up."""
+DIM = 32 + 64 + f.NUM_GENRES + 2
+"""Learned embedding, co-ratings, genres, popularity and what fills up."""
 
 PROTOCOLS = ("rest_url", "grpc_url")
 

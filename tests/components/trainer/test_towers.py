@@ -44,7 +44,7 @@ def knowing(model, seed=3):
     factors = rng.normal(size=(2, 5, 3)).astype(np.float32)
     nobody = np.zeros((0, 3), np.float32), np.zeros(5, np.float32), 1.0, np.zeros(0, np.float32)
     ranked = CoRatings(*factors, *nobody) if model.config.retrieval_weight else None
-    model.learn_movies(genres, rng.uniform(3, 4, 5), np.full(f.NUM_GENRES, 0.3), ranked)
+    model.learn_movies(genres, rng.uniform(3, 4, 5), np.array([0, 3, 4, 5, 6]), ranked)
     return model
 
 
@@ -53,8 +53,9 @@ def test_embeddings_are_unit_vectors(tower):
     keras.utils.set_random_seed(1)
     vectors = tower(config(16, 16), 4)(batch()[0])
     assert set(vectors) == {tower.EMBEDDING, tower.RATING_VECTOR}
-    # Learned embedding, co-ratings, genres and what fills up; the perceptron's answer, average, bias and what fills up.
-    lengths = {tower.EMBEDDING: 4 + 3 + f.NUM_GENRES + 1, tower.RATING_VECTOR: 4 + 4}
+    # Learned embedding, co-ratings, genres, popularity and filling; the perceptron's answer, average, bias and filling.
+    lengths = {tower.EMBEDDING: 4 + 3 + f.NUM_GENRES + 2, tower.RATING_VECTOR: 4 + 4}
+    assert config().joined_dim == lengths[tower.EMBEDDING]
     for name, values in vectors.items():
         assert values.shape == (12, lengths[name])
         np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-5)
@@ -219,7 +220,8 @@ def test_dislikes_push_away_and_the_genres_that_are_liked_throughout_come_up():
     genres[[1, 2], f.GENRES.index("Horror")] = genres[[3, 4], f.GENRES.index("Children")] = 1
     factors = np.array([[0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]], np.float32)
     nothing = np.zeros((0, 3), np.float32), np.zeros(5, np.float32), 1.0, np.zeros(0, np.float32)
-    plain.learn_movies(genres, np.full(5, 3.5), genres[1:].mean(axis=0), CoRatings(factors, factors, *nothing))
+    likes = np.array([0, 5, 5, 5, 5])
+    plain.learn_movies(genres, np.full(5, 3.5), likes, CoRatings(factors, factors, *nothing))
     movies = {name: values[:4] for name, values in batch()[0].items()}
     movies |= {f.MOVIE_TOKEN: np.arange(1, 5)[:, None], f.MOVIE_GENRES: genres[1:]}
     users = {name: values[:2] for name, values in batch()[0].items()}
@@ -229,6 +231,15 @@ def test_dislikes_push_away_and_the_genres_that_are_liked_throughout_come_up():
     assert scores[0, 1] > 0.2 > -0.05 > scores[0, 3]
     np.testing.assert_allclose(scores[0], scores[1, [2, 3, 0, 1]], atol=0.02)
     assert scores[0, 1] > scores[1, 1] + 0.2
+
+
+def test_the_weight_of_popularity_orders_by_it_if_it_is_large():
+    inputs, _ = batch(rows=4)
+    inputs |= {f.MOVIE_TOKEN: np.array([[1], [2], [3], [4]])}
+    for weight, order in ((1e6, [3, 2, 1, 0]), (-1e6, [0, 1, 2, 3])):
+        plain = model(popularity_weight=weight)
+        scores = embed(plain.user_tower, inputs) @ embed(plain.movie_tower, inputs).T
+        assert np.argsort(-scores, axis=1).tolist() == [order] * 4
 
 
 def test_a_batch_that_nobody_liked_has_no_softmax():

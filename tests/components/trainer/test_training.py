@@ -14,7 +14,6 @@ from components.progress import LOGGER
 from components.trainer.config import TrainerConfig
 from components.trainer.input import batches
 from components.trainer.training import BestOfBoth, train
-from schemas import features as f
 from schemas import keys
 from schemas import signatures as s
 from schemas.vectors import Vectors
