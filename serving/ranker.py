@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -25,10 +26,12 @@ from serving.answers import (
 )
 from serving.index import EmbeddingIndex
 from serving.search import Hits, MovieSearch
+from serving.starter import most_telling
 from serving.titles import TitleSearch
 
 _LEAST_SIMILARITY = 0.2
 """Cosine from which on a movie that the user liked is a reason for another one."""
+_MOST_STARTERS = 100
 _DIVERSITY_POOL = 10
 """A diverse choice of n is made among the best n times this many movies."""
 
@@ -182,6 +185,15 @@ class Ranker:
     def find_movies(self, query: str, n: int) -> list[Movie]:
         """Return the n movies that match a title best; see `TitleSearch.find`."""
         return [Movie(*movie) for movie in self._movies(self._titles.find(query, n))]
+
+    def starter_movies(self, n: int = 24) -> list[Movie]:
+        """Return the n movies to ask a new user about first: well known, and each says something new; 100 at most."""
+        return [Movie(*movie) for movie in self._movies(self._starter[:n])]
+
+    @functools.cached_property
+    def _starter(self) -> np.ndarray:
+        counts = self.movies[f.MOVIE_NUM_RATINGS].to_numpy()
+        return most_telling(self._similar.embeddings, counts, _MOST_STARTERS)
 
     def history(self, user_id: int) -> pl.DataFrame:
         """Return a known user's ratings: `movie_id`, `title`, `rating`, `timestamp`, by time.

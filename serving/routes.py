@@ -118,6 +118,12 @@ async def find_movies(
     return api.Movies(model_version=version.version, movies=version.ranker.find_movies(query, n))
 
 
+@router.get("/movies/starter", responses=_problems(), tags=["movies"])
+async def starter_movies(version: Served, n: Count = 24) -> api.Movies:
+    """List the movies to ask a new user about first: well known, and each says something new about their taste."""
+    return api.Movies(model_version=version.version, movies=version.ranker.starter_movies(n))
+
+
 @router.get("/movies/{movie_id}", responses=_problems(404), tags=["movies"])
 async def movie(version: Served, movie_id: MoviePath) -> api.MovieAnswer:
     """Return one movie."""

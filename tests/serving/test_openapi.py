@@ -17,6 +17,7 @@ TAKES_INPUT = [
     "POST /v1/recommendations",
     "GET /v1/users/{user_id}/ratings",
     "GET /v1/movies",
+    "GET /v1/movies/starter",
     "GET /v1/movies/{movie_id}",
     "GET /v1/movies/{movie_id}/similar",
 ]

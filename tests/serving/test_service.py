@@ -99,6 +99,9 @@ def test_movies(service, recommender):
     assert service.get(f"/v1/movies/{movie[f.MOVIE_ID]}").json()["movie"]["title"] == movie["title"]
     similar = service.get(f"/v1/movies/{movie[f.MOVIE_ID]}/similar", params={"n": 4}).json()["movies"]
     assert [m["movie_id"] for m in similar] == [m.movie_id for m in recommender.similar_movies(movie[f.MOVIE_ID], 4)]
+    starters = service.get("/v1/movies/starter", params={"n": 5}).json()["movies"]
+    assert [found["movie_id"] for found in starters] == [found.movie_id for found in recommender.starter_movies(5)]
+    assert len({found["movie_id"] for found in starters}) == 5
     problem(service.get("/v1/movies/424242"), 404, "movie 424242 is unknown")
     problem(service.get("/v1/movies/424242/similar"), 404, "movie 424242 is unknown")
 
