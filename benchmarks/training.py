@@ -23,6 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from components.trainer import co_ratings
 from components.trainer.config import TrainerConfig
 from components.trainer.multi_worker import Worker
 from components.trainer.train_data import TrainData, load_data
@@ -73,7 +74,8 @@ def main(
     config = TrainerConfig(batch_size=batch_size)
     batch_size = config.batch_size_of(data.train_rows)
     steps += _WARM_UP_STEPS
-    streamed, _ = train_batches(config, data, Worker())
+    factors = co_ratings.fit(data.histories, config.co_rating_dim)
+    streamed, _ = train_batches(config, data, Worker(), factors)
     in_memory = streamed.take(steps).cache()
     for _ in in_memory:
         pass

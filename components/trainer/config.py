@@ -41,9 +41,9 @@ class TrainerConfig:
     """Share of the rows below 4 stars that enter the softmax; those of 4 and more all do. 1 treats all alike."""
     co_rating_dim: Annotated[int, Field(ge=1)] = 64
     """Factors of co-ratings that both towers start from."""
-    co_rating_weight: Annotated[float, Field(ge=0)] = 3.0
+    co_rating_weight: Annotated[float, Field(ge=0)] = 3.6
     """How much the factors of what a user liked and disliked count in the ranking beside the learned embedding."""
-    genre_weight: Annotated[float, Field(ge=0)] = 4.0
+    genre_weight: Annotated[float, Field(ge=0)] = 5.0
     """How much the genres that a user likes or dislikes throughout count."""
     popularity_weight: float = 0.0
     """How much log(1 + likes of a movie) counts; below 0, movies that many liked give way to others."""
@@ -62,8 +62,9 @@ class TrainerConfig:
     epochs: Annotated[int, Field(ge=1)] = 40
     """Passes over the train ratings at most."""
     patience: Annotated[int, Field(ge=1)] = 6
-    """Epochs without a better NDCG@10 of eval users and without an error of their ratings that is a thousandth smaller
-    (retrieval_weight 0: without a smaller eval loss) before training stops; of ranking and rating the best are kept."""
+    """Epochs in which NDCG@10 of eval users does not rise by a hundredth of itself, nor the error of their ratings fall
+    by half of that (retrieval_weight 0: without a smaller eval loss), before training stops; of ranking and rating
+    each the best epoch is kept."""
     refit_epochs: Annotated[int, Field(ge=0)] = 5
     """Passes over train and eval ratings with which the best model goes on before it is published, so that the latest
     ratings count; it is the model without them that is evaluated. 0 publishes that one."""

@@ -24,8 +24,8 @@ from schemas import keys
 
 _NAME = "two_tower"
 _PROGRESS_STEPS = 20
-_NOTABLE = 0.001
-"""Part by which the error must fall for training to go on."""
+_NOTABLE_NDCG, _NOTABLE_ERROR = 0.01, 0.005
+"""Parts by which NDCG@10 must rise or the error fall to count as better."""
 
 
 class StepProgress(keras.callbacks.Callback):
@@ -224,36 +224,51 @@ def _early_stopping(config: TrainerConfig, data: TrainData) -> list[keras.callba
 class BestOfBoth(keras.callbacks.Callback):
     """Keeps the best ranking perceptrons and the best rating perceptrons, which share nothing, each of its own epoch.
 
-    Training stops when neither has become better for some epochs: lists are at their best long before the stars are.
+    Either is done when it has not become notably better for some epochs, and training stops when both are. What is a
+    little better much later is noise: it has learned the users by heart, and makes worse lists for new ones.
     """
 
     def __init__(self, patience: int) -> None:
-        """Stop after so many epochs without a better NDCG@10 and without a smaller error."""
+        """Wait for so many epochs."""
         super().__init__()
         self._patience = patience
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Begin anew."""
-        self._ndcg, self._error, self._last_better = -np.inf, np.inf, 0
-        self._ranking = self._rating = self.model.get_weights()
+        weights = self.model.get_weights()
+        self._ranking = _Best(keys.VAL_NDCG, 1 + _NOTABLE_NDCG, weights)
+        self._rating = _Best(keys.VAL_MSE, 1 - _NOTABLE_ERROR, weights)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Look whether either is better than before."""
-        logs = logs or {}
-        ndcg, error = logs[keys.VAL_NDCG], logs[keys.VAL_MSE]
-        if ndcg > self._ndcg:
-            self._ndcg, self._ranking, self._last_better = ndcg, self.model.get_weights(), epoch
-        if error < self._error:
-            if error < self._error * (1 - _NOTABLE):
-                self._last_better = epoch
-            self._error, self._rating = error, self.model.get_weights()
-        if epoch - self._last_better >= self._patience:
-            self.model.stop_training = True
+        waiting = [best.wait(epoch, logs or {}, self.model, self._patience) for best in (self._ranking, self._rating)]
+        self.model.stop_training = not any(waiting)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Put both together."""
-        pairs = zip(self.model.weights, self._ranking, self._rating, strict=True)
+        pairs = zip(self.model.weights, self._ranking.weights, self._rating.weights, strict=True)
         self.model.set_weights([rating if RATING in weight.path else ranking for weight, ranking, rating in pairs])
+
+
+@dataclasses.dataclass
+class _Best:
+    """The best epoch of one part so far."""
+
+    metric: str
+    notable: float
+    """Factor by which the metric must at least change, for the better."""
+    weights: list[np.ndarray]
+    value: float | None = None
+    epoch: int = 0
+
+    def wait(self, epoch: int, logs: dict[str, float], model: keras.Model, patience: int) -> bool:
+        """Take the epoch if it is notably better and not too late; return whether there may be a better one yet."""
+        if self.value is not None and epoch - self.epoch > patience:
+            return False
+        found = logs[self.metric]
+        if self.value is None or (found - self.value * self.notable) * (self.notable - 1) > 0:
+            self.value, self.weights, self.epoch = found, model.get_weights(), epoch
+        return epoch - self.epoch < patience
 
 
 def _unsharded(data: tf.data.Dataset) -> tf.data.Dataset:

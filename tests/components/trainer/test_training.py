@@ -89,7 +89,7 @@ def test_the_best_epoch_is_kept(train_data, ema_momentum):
 
 
 def test_early_stopping_looks_at_the_ranking(train_data):
-    """What is kept ranks best; the gate, which has the embeddings alone, measures the same."""
+    """What is kept ranks as it did after its epoch; the gate, which has the embeddings alone, measures the same."""
     config = dataclasses.replace(CONFIG, retrieval_weight=1.0, learning_rate=0.01, epochs=8, patience=3)
     trained = train(config, train_data)
     model, history = trained.evaluated, trained.history
@@ -106,7 +106,8 @@ def test_early_stopping_looks_at_the_ranking(train_data):
         Vectors(movies[s.MOVIE_EMBEDDING], movies[s.MOVIE_RATING_VECTOR]),
     )
     found = evaluate(data, embeddings, 1000).model
-    assert found.ndcg == pytest.approx(max(history[keys.VAL_NDCG]), abs=1e-6)
+    assert min(abs(found.ndcg - ndcg) for ndcg in history[keys.VAL_NDCG]) < 1e-6
+    assert found.ndcg > 0.98 * max(history[keys.VAL_NDCG][:4])
     assert found.users >= 5
 
 
@@ -128,18 +129,18 @@ class Perceptrons:
 
 
 def test_ranking_and_rating_are_kept_at_their_best_each():
-    """NDCG is best after epoch 2, the error after epoch 5, notably after epoch 4: two epochs later training ends."""
+    """NDCG is best after epoch 2: later it is better by less than a hundredth, and at last too late. The error after 5."""
     best, model = BestOfBoth(patience=2), Perceptrons()
     best.set_model(model)
     best.on_train_begin()
-    ndcg = [0.1, 0.2, 0.15, 0.15, 0.15, 0.15, 0.15, 0.15]
-    error = [0.3, 0.25, 0.22, 0.2, 0.19999, 0.21, 0.21, 0.21]
+    ndcg = [0.1, 0.2, 0.201, 0.15, 0.3, 0.15, 0.15, 0.15]
+    error = [0.3, 0.25, 0.22, 0.21, 0.2, 0.1999, 0.1999, 0.19]
     for epoch, logs in enumerate(zip(ndcg, error, strict=True)):
         model.values = [epoch + 1] * 3
         best.on_epoch_end(epoch, dict(zip((keys.VAL_NDCG, keys.VAL_MSE), logs, strict=True)))
         if model.stop_training:
             break
-    assert epoch + 1 == 6
+    assert epoch + 1 == 7
     best.on_train_end()
     assert model.values == [5, 2, 2]
 
