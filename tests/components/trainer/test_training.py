@@ -129,7 +129,7 @@ class Perceptrons:
 
 
 def test_ranking_and_rating_are_kept_at_their_best_each():
-    """NDCG is best after epoch 2: later it is better by less than a hundredth, and at last too late. The error after 5."""
+    """NDCG is best after epoch 2: later better by less than a hundredth, and at last too late. The error after 5."""
     best, model = BestOfBoth(patience=2), Perceptrons()
     best.set_model(model)
     best.on_train_begin()
