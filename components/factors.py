@@ -10,6 +10,16 @@ _NOTHING = 1e-6
 """Singular values below this part of the largest one are none."""
 
 
+_STEPS = 2.0**16
+"""What is made of singular vectors is rounded to so many steps a unit: their last bits depend on how BLAS shares out
+its work, and the same data must give the same model."""
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Round to what does not depend on the machine's load, float32."""
+    return (np.round(values * _STEPS) / _STEPS).astype(np.float32)
+
+
 def largest_singular_vectors(matrix: sparse.spmatrix, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Decompose a matrix by ARPACK.
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from components.factors import largest_singular_vectors
+from components.factors import largest_singular_vectors, rounded
 from schemas import features as f
 from schemas.histories import Histories
 from schemas.ingest import TITLE
@@ -55,7 +55,7 @@ def similarity_vectors(movies: pl.DataFrame, histories: Histories) -> np.ndarray
     ]
     joined = np.concatenate(parts, axis=1)
     joined[:, -1] += 1e-6  # A movie of which nothing is known has a direction, too.
-    return _unit(joined).astype(np.float32)
+    return rounded(_unit(joined))
 
 
 def _co_ratings(histories: Histories, movies: int) -> tuple[np.ndarray, np.ndarray]:

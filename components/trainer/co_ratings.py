@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import linalg, sparse
 
-from components.factors import largest_singular_vectors
+from components.factors import largest_singular_vectors, rounded
 from components.trainer.histories import HistoryTable
 from schemas import features as f
 
@@ -56,8 +56,8 @@ class CoRatings:
     def aligned_with(self, other: CoRatings) -> CoRatings:
         """Turn the factors so that they mean what another decomposition's do; their products stay what they are."""
         turn, _ = linalg.orthogonal_procrustes(self.liked, other.liked)
-        turned = {name: (getattr(self, name) @ turn).astype(np.float32) for name in ("liking", "liked", "own")}
-        return dataclasses.replace(self, **turned)
+        liking, liked, own = (rounded(values @ turn) for values in (self.liking, self.liked, self.own))
+        return dataclasses.replace(self, liking=liking, liked=liked, own=own)
 
 
 def fit(table: HistoryTable, dim: int) -> CoRatings:
@@ -86,8 +86,8 @@ def fit(table: HistoryTable, dim: int) -> CoRatings:
         _padded(liking * by_liking, dim),
         _padded(liked * by_liked, dim),
         _padded(own, dim),
-        (by_liking / scale**2).astype(np.float32),
-        float(by_liked),
+        rounded(by_liking / scale**2),
+        round(by_liked, 5),
         (1 / weight).astype(np.float32),
     )
 
@@ -97,4 +97,4 @@ def _length(vectors: np.ndarray, rows: np.ndarray) -> float:
 
 
 def _padded(values: np.ndarray, dim: int) -> np.ndarray:
-    return np.pad(values, ((0, 0), (0, dim - values.shape[1]))).astype(np.float32)
+    return rounded(np.pad(values, ((0, 0), (0, dim - values.shape[1]))))
