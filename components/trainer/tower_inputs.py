@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from schemas import features as f
+
+
+def vocabulary(transform: tft.TFTransformOutput) -> np.ndarray:
+    """Return the movie ids in the order of Transform's vocabulary, `[movies]` int64."""
+    return np.array([int(name) for name in transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY)], np.int64)
 
 
 class TowerInputs(tf.Module):
@@ -14,11 +20,10 @@ class TowerInputs(tf.Module):
     def __init__(self, transform: tft.TFTransformOutput) -> None:
         super().__init__()
         self._layer = transform.transform_features_layer()
-        path = transform.vocabulary_file_by_name(f.MOVIE_IDS_VOCABULARY)
-        lines = tf.lookup.TextFileIndex
-        self._places = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(path, tf.int64, lines.WHOLE_LINE, tf.int64, lines.LINE_NUMBER), -1
-        )
+        movie_ids = vocabulary(transform)
+        # Not from the file: TensorFlow shares such a table by its path, also with a run before that had other movies.
+        entries = tf.lookup.KeyValueTensorInitializer(movie_ids, np.arange(1, len(movie_ids) + 1))
+        self._places = tf.lookup.StaticHashTable(entries, 0)
 
     def __call__(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the inputs of one tower or of both, `[batch, n]` each, from its raw features and history."""
@@ -27,6 +32,6 @@ class TowerInputs(tf.Module):
         if not history <= features.keys():
             return inputs
         return inputs | {
-            f.USER_HISTORY_TOKENS: 1 + self._places.lookup(features[f.USER_HISTORY_MOVIES]),
+            f.USER_HISTORY_TOKENS: self._places.lookup(features[f.USER_HISTORY_MOVIES]),
             f.USER_HISTORY_RATINGS: features[f.USER_HISTORY_RATINGS],
         }

@@ -16,7 +16,7 @@ from components.trainer.histories import HistoryTable
 from components.trainer.input import Transform
 from components.trainer.ranking import MAX_USERS
 from components.trainer.thinning import Thinning
-from components.trainer.tower_inputs import TowerInputs
+from components.trainer.tower_inputs import TowerInputs, vocabulary
 from schemas import features as f
 from schemas.vectors import column_array
 
@@ -68,14 +68,13 @@ def load_data(
     eval_rows: int | None = None,
 ) -> TrainData:
     """Read the tables that training looks up in; the examples are streamed."""
-    names = transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY)
-    vocabulary = np.array([int(name) for name in names], np.int64)
+    movie_ids = vocabulary(transform)
     return TrainData(
         train_files,
         eval_files,
         transform.transform_features_layer(),
-        vocabulary,
-        *histories.load(histories_uri, vocabulary),
+        movie_ids,
+        *histories.load(histories_uri, movie_ids),
         TowerInputs(transform),
         dataset.load(catalog_uri, histories_uri, MAX_USERS),
         train_rows,
