@@ -8,8 +8,6 @@ from scipy.sparse.linalg import svds
 
 _NOTHING = 1e-6
 """Singular values below this part of the largest one are none."""
-
-
 _STEPS = 2.0**16
 """What is made of singular vectors is rounded to so many steps a unit: their last bits depend on how BLAS shares out
 its work, and the same data must give the same model."""

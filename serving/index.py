@@ -20,7 +20,7 @@ from schemas import manifest as m
 from schemas.histories import Histories, Ratings
 from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
-from serving.index_checks import are_unit, check_names, check_sense, check_tree
+from serving.index_checks import are_unit, check_names, check_tree, problems
 from serving.rating_file import RatingFile
 
 EXACT = "Flat"
@@ -220,7 +220,8 @@ def _read(directory: str, path: str | None, manifest: m.Manifest, kept: set[str]
         faiss_index = faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8))
     vectors, histories = Vectors(embeddings, rating_vectors), Histories(users, ratings)
     movies = pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE]))
-    check_sense(manifest, vectors, similarity, movies, histories, faiss_index)
+    for problem in problems(manifest, vectors, similarity, movies, histories, faiss_index):
+        raise ValueError(problem)
     return EmbeddingIndex(manifest, vectors, similarity, movies, histories, faiss_index)
 
 

@@ -59,25 +59,7 @@ def are_unit(vectors: np.ndarray) -> bool:
     return bool((np.abs(np.linalg.norm(vectors, axis=1) - 1) <= _UNIT_TOLERANCE).all())
 
 
-def check_sense(
-    manifest: m.Manifest,
-    vectors: Vectors,
-    similarity: np.ndarray,
-    movies: pl.DataFrame,
-    histories: Histories,
-    index: faiss.Index | None,
-) -> None:
-    """Check shapes, types, ranges and orders of what was loaded.
-
-    Raises:
-      ValueError: Something does not fit; the message names it.
-    """
-    problem = next(_problems(manifest, vectors, similarity, movies, histories, index), None)
-    if problem:
-        raise ValueError(problem)
-
-
-def _problems(
+def problems(
     manifest: m.Manifest,
     vectors: Vectors,
     similarity: np.ndarray,
@@ -85,6 +67,7 @@ def _problems(
     histories: Histories,
     index: faiss.Index | None,
 ) -> Iterator[str]:
+    """Yield what does not fit of what was loaded: shapes, types, ranges and orders."""
     if missing := _COUNTS - manifest.counts.keys():
         yield f"the manifest has no count of {min(missing)}"
     counts = {"movies": movies.height, "users": len(histories.users), "ratings": len(histories.ratings)}

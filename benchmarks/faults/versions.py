@@ -192,6 +192,12 @@ def _manifest_damages() -> dict[str, Damage]:
     def set_to(**changes: object) -> Damage:
         return lambda index, _: edit_manifest(index, lambda values: values.update(changes))
 
+    def probe(first: float, others: float) -> Damage:
+        def change(values: dict[str, Any]) -> None:
+            values["probe"] = [first] + [others] * (values["dim"] - 1)
+
+        return lambda index, _: edit_manifest(index, change)
+
     def drop(*path: str) -> Damage:
         def change(values: dict[str, Any]) -> None:
             for part in path[:-1]:
@@ -214,12 +220,8 @@ def _manifest_damages() -> dict[str, Damage]:
         "without a probe": drop("probe"),
         "without digests": drop("files"),
         "with an empty probe": set_to(probe=[]),
-        "with a probe of NaN": lambda index, _: edit_manifest(
-            index, lambda values: values.update(probe=[float("nan")] * values["dim"])
-        ),
-        "with another probe": lambda index, _: edit_manifest(
-            index, lambda values: values.update(probe=[1.0] + [0.0] * (values["dim"] - 1))
-        ),
+        "with a probe of NaN": probe(float("nan"), float("nan")),
+        "with another probe": probe(1.0, 0.0),
         "with fewer means": set_to(genre_means=[3.5]),
         "with means of NaN": set_to(genre_means=[float("nan")] * f.NUM_GENRES),
         "with a mean of NaN": set_to(global_mean=float("nan")),

@@ -11,7 +11,6 @@ from scipy import linalg, sparse
 
 from components.factors import largest_singular_vectors, rounded
 from components.trainer.histories import HistoryTable
-from schemas import features as f
 
 _POWER = 0.25
 """A user's row and a movie's column are divided by their number of likes to this power: neither those who rate most nor
@@ -68,8 +67,7 @@ def fit(table: HistoryTable, dim: int) -> CoRatings:
       dim: Number of factors; those that the ratings do not have are zeros.
     """
     movies, users = len(table.vocabulary) + 1, len(table.user_ids)
-    likes = (table.half_stars >= f.LIKED_RATING / f.RATING_STEP) & (table.movies > 0)
-    user, movie = np.repeat(np.arange(users), np.diff(table.offsets))[likes], table.movies[likes]
+    user, movie = (rows[table.liked] for rows in (table.users_of_ratings, table.movies))
     ones = sparse.csr_matrix((np.ones(len(user)), (user, movie)), (users, movies))
     weight, scale = (np.maximum(np.asarray(ones.sum(axis)).ravel(), 1) ** _POWER for axis in (1, 0))
     matrix = sparse.diags(1 / weight) @ ones @ sparse.diags(1 / scale)

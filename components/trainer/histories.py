@@ -100,12 +100,19 @@ class HistoryTable:
         }
 
     @property
+    def users_of_ratings(self) -> np.ndarray:
+        """`[ratings]` int64: the row of each rating's user."""
+        return np.repeat(np.arange(len(self.user_ids)), np.diff(self.offsets))
+
+    @property
+    def liked(self) -> np.ndarray:
+        """`[ratings]` bool: the likes of movies of the vocabulary."""
+        return (self.half_stars >= f.LIKED_RATING / f.RATING_STEP) & (self.movies > 0)
+
+    @property
     def likes(self) -> np.ndarray:
         """`[vocabulary + 1]` int64: how many users liked each movie."""
-        liked = self.movies[self.half_stars >= f.LIKED_RATING / f.RATING_STEP]
-        likes = np.bincount(liked, minlength=len(self.vocabulary) + 1)
-        likes[0] = 0
-        return likes
+        return np.bincount(self.movies[self.liked], minlength=len(self.vocabulary) + 1)
 
     def averages(self, mean: float) -> np.ndarray:
         """Return the movies' smoothed average ratings, `[vocabulary + 1]` float32 in stars; of others the mean.
@@ -139,23 +146,23 @@ class HistoryTable:
         count[0] = total[0] = 0
         return count, total
 
-    @property
+    @functools.cached_property
     def _first_s(self) -> int:
-        return int(self.timestamps.min(initial=0x7FFFFFFFFFFF))
+        return int(self.timestamps.min())
 
-    @property
+    @functools.cached_property
     def _span_s(self) -> int:
-        return int(self.timestamps.max(initial=0)) - min(self._first_s, int(self.timestamps.max(initial=0))) + 2
+        """Seconds by which the keys of two users lie apart, at least."""
+        return int(self.timestamps.max()) - self._first_s + 2
 
     @functools.cached_property
     def _tensors(self) -> dict[str, tf.Tensor]:
         """The tables, made outside of any graph: a graph may not hold what is larger than 2 GB."""
         with tf.init_scope():
-            user = np.repeat(np.arange(len(self.user_ids)), np.diff(self.offsets))
             return {
                 "user_ids": tf.constant(self.user_ids),
                 "offsets": tf.constant(self.offsets, tf.int64),
-                "keys": tf.constant(user * self._span_s + self.timestamps - self._first_s),
+                "keys": tf.constant(self.users_of_ratings * self._span_s + self.timestamps - self._first_s),
                 "movies": tf.constant(self.movies),
                 "half_stars": tf.constant(self.half_stars),
             }

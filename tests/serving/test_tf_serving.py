@@ -6,6 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
+from components.trainer.config import TrainerConfig
 from schemas import features as f
 from serving import Recommender
 from serving.config import TowerConfig
@@ -13,8 +14,7 @@ from serving.tf_serving import connect
 from serving.user_tower import BlockingUserTower, TowerError
 from tests.serving.harness import QUICK, publish_next
 
-DIM = 32 + 64 + f.NUM_GENRES + 2
-"""Learned embedding, co-ratings, genres, popularity and what fills up."""
+DIM = TrainerConfig().joined_dim
 
 PROTOCOLS = ("rest_url", "grpc_url")
 
