@@ -53,9 +53,9 @@ def similarity_vectors(movies: pl.DataFrame, histories: Histories) -> np.ndarray
         _GENRES * _unit(genres * rarity),
         _TITLE * _unit(_titles(movies[TITLE].to_list())),
     ]
-    joined = np.concatenate(parts, axis=1)
+    joined = rounded(np.concatenate(parts, axis=1)).astype(np.float64)
     joined[:, -1] += 1e-6  # A movie of which nothing is known has a direction, too.
-    return rounded(_unit(joined))
+    return _unit(joined).astype(np.float32)
 
 
 def _co_ratings(histories: Histories, movies: int) -> tuple[np.ndarray, np.ndarray]:
