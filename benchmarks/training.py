@@ -25,6 +25,7 @@ from rich.table import Table
 
 from components.trainer import co_ratings
 from components.trainer.config import TrainerConfig
+from components.trainer.movie_averages import MovieAverages
 from components.trainer.multi_worker import Worker
 from components.trainer.train_data import TrainData, load_data
 from components.trainer.training import compiled_model, train_batches
@@ -75,7 +76,8 @@ def main(
     batch_size = config.batch_size_of(data.train_rows)
     steps += _WARM_UP_STEPS
     factors = co_ratings.fit(data.histories, config.co_rating_dim)
-    streamed, _ = train_batches(config, data, Worker(), factors)
+    averages = MovieAverages.fit(data.histories, data.ranking.constants.global_mean)
+    streamed, _ = train_batches(config, data, Worker(), averages, factors)
     in_memory = streamed.take(steps).cache()
     for _ in in_memory:
         pass

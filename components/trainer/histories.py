@@ -15,7 +15,6 @@ import tensorflow as tf
 from components import dataset
 from schemas import features as f
 from schemas.ingest import IS_TRAIN
-from schemas.user_features import PSEUDO_RATINGS, smoothed_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +95,19 @@ class HistoryTable:
         rating = tf.cast(tf.gather(tables["half_stars"], places), tf.float32) * f.RATING_STEP
         return {
             f.USER_HISTORY_TOKENS: tokens,
-            f.USER_HISTORY_RATINGS: tf.where(there & (tokens != self._tokens(movie_id)), rating, 0.0),
+            f.USER_HISTORY_RATINGS: tf.where(there & (tokens != self.tokens(movie_id)), rating, 0.0),
         }
+
+    def tokens(self, movie_id: tf.Tensor) -> tf.Tensor:
+        """Return places in the vocabulary from 1, `[batch, 1]` int32; 0 for a movie that it lacks.
+
+        Args:
+          movie_id: `[batch, 1]` int64.
+        """
+        order = np.argsort(self.vocabulary)
+        ids, tokens = tf.constant(self.vocabulary[order]), tf.constant(order.astype(np.int32) + 1)
+        place = tf.minimum(tf.searchsorted(ids, movie_id[:, 0]), len(order) - 1)
+        return tf.where(tf.gather(ids, place) == movie_id[:, 0], tf.gather(tokens, place), 0)[:, None]
 
     @property
     def users_of_ratings(self) -> np.ndarray:
@@ -113,38 +123,6 @@ class HistoryTable:
     def likes(self) -> np.ndarray:
         """`[vocabulary + 1]` int64: how many users liked each movie."""
         return np.bincount(self.movies[self.liked], minlength=len(self.vocabulary) + 1)
-
-    def averages(self, mean: float) -> np.ndarray:
-        """Return the movies' smoothed average ratings, `[vocabulary + 1]` float32 in stars; of others the mean.
-
-        Args:
-          mean: Mean of all ratings, in stars.
-        """
-        count, total = self._statistics
-        return smoothed_mean(total, count, mean, PSEUDO_RATINGS).astype(np.float32)
-
-    def averages_without(self, movie_id: tf.Tensor, stars: tf.Tensor, mean: float) -> tf.Tensor:
-        """Return the averages of rows' movies without the rows' own ratings, `[batch, 1]` float32.
-
-        Args:
-          movie_id: `[batch, 1]` int64, rated in this table.
-          stars: `[batch, 1]` float32, the rows' own ratings.
-          mean: Mean of all ratings, in stars.
-        """
-        token = self._tokens(movie_id)
-        known = tf.cast(token > 0, tf.float32)
-        count, total = (tf.gather(tf.constant(values, tf.float32), token) for values in self._statistics)
-        return smoothed_mean((total - stars) * known, (count - 1) * known, mean, PSEUDO_RATINGS)
-
-    @functools.cached_property
-    def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Number and sum of the ratings of each movie of the vocabulary, zeros for the unknown one."""
-        stars = self.half_stars * f.RATING_STEP
-        count, total = (
-            np.bincount(self.movies, weights, len(self.vocabulary) + 1).astype(np.float64) for weights in (None, stars)
-        )
-        count[0] = total[0] = 0
-        return count, total
 
     @functools.cached_property
     def _first_s(self) -> int:
@@ -166,13 +144,6 @@ class HistoryTable:
                 "movies": tf.constant(self.movies),
                 "half_stars": tf.constant(self.half_stars),
             }
-
-    def _tokens(self, movie_id: tf.Tensor) -> tf.Tensor:
-        """Return places in the vocabulary from 1, int32; 0 for a movie that it lacks."""
-        order = np.argsort(self.vocabulary)
-        ids, tokens = tf.constant(self.vocabulary[order]), tf.constant(order.astype(np.int32) + 1)
-        place = tf.minimum(tf.searchsorted(ids, movie_id[:, 0]), len(order) - 1)
-        return tf.where(tf.gather(ids, place) == movie_id[:, 0], tf.gather(tokens, place), 0)[:, None]
 
 
 def load(histories_uri: str, vocabulary: np.ndarray) -> tuple[HistoryTable, HistoryTable]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from components.embedding import movie_inputs
 from components.trainer.co_ratings import CoRatings
 from components.trainer.histories import HistoryTable
+from components.trainer.movie_averages import MovieAverages
 from components.trainer.multi_worker import Worker
 from components.trainer.thinning import Thinning
 from components.trainer.towers import HISTORY_SHARES, OWN, ROW_SHARE
@@ -48,7 +49,7 @@ def batches(
     worker: Worker = Worker(),  # noqa: B008  Frozen.
     thinning: Thinning | None = None,
     co_ratings: CoRatings | None = None,
-    mean: float | None = None,
+    averages: MovieAverages | None = None,
 ) -> tf.data.Dataset:
     """Stream batches from gzip TFRecord shards.
 
@@ -63,8 +64,8 @@ def batches(
       worker: The worker whose share of the shards is wanted; of several workers' shares there is no end.
       thinning: Shows some rows' users with a part of their ratings, drawn anew in every pass.
       co_ratings: Factors of these very ratings, of which each row's user's own part is told.
-      mean: Mean of all ratings in stars: where the predicted rating starts is then the average of the histories'
-        ratings of the row's movie, without the row's own.
+      averages: Of the histories' ratings: where the predicted rating starts is then the average of the row's movie
+        without the row's own rating.
 
     Returns:
       Dataset of (inputs of the model, label `[batch, 1]`).
@@ -114,8 +115,9 @@ def batches(
         features = transform({name: values for name, values in raw.items() if name != f.USER_ID})
         # The vocabulary's look-up loses the shape, and Keras asks for it.
         features[f.MOVIE_TOKEN] = tf.ensure_shape(features[f.MOVIE_TOKEN], features[f.MOVIE_ID].shape)
-        if mean is not None:
-            average = histories.averages_without(raw[f.MOVIE_ID], raw[f.RATING], mean)
+        if averages:
+            row, _ = histories.users(user_id)
+            average = averages.without(row, histories.tokens(raw[f.MOVIE_ID]), raw[f.RATING])
             features[f.MOVIE_SCALED_AVERAGE] = f.to_label(average)
         inputs = {name: features[name] for name in _COLUMNS}
         return inputs | history, features[f.LABEL]

@@ -28,13 +28,15 @@ _TRUSTED_RATINGS = 20.0
 _PRIOR_RATINGS = 8.0
 """Ratings without a difference that every bias starts from."""
 _PRIOR_VARIANCE = 0.3
+_MOST_DIFFERENT = 2.0
+"""Stars that a single rating counts as differing at most: one film that somebody detests says little of the others."""
 
 
 class Bias(NamedTuple):
     """How a user's ratings differ from the movies' averages, in stars; `[batch, 1]` each, but for the genres'."""
 
     of_user: keras.KerasTensor
-    """Mean difference, shrunken."""
+    """Mean difference, shrunken; none counts for more than two stars."""
     log_number: keras.KerasTensor
     """log(1 + number of ratings)."""
     spread: keras.KerasTensor
@@ -56,8 +58,9 @@ def bias(stars: keras.KerasTensor, averages: keras.KerasTensor, genres: keras.Ke
     rated = ops.cast(stars > 0, "float32")
     number = ops.sum(rated, axis=1, keepdims=True)
     differences = (stars - averages) * rated
+    limited = ops.tanh(differences / _MOST_DIFFERENT) * _MOST_DIFFERENT
+    of_user = ops.sum(limited, axis=1, keepdims=True) / (number + _PRIOR_RATINGS)
     total = ops.sum(differences, axis=1, keepdims=True)
-    of_user = total / (number + _PRIOR_RATINGS)
     mean = total / ops.maximum(number, 1.0)
     variance = ops.sum(ops.square(differences - mean * rated), axis=1, keepdims=True) / (number + 2) + _PRIOR_VARIANCE
     sums = ops.matmul(ops.stack([rated, differences - of_user * rated], axis=1), genres)

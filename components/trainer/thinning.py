@@ -12,7 +12,7 @@ import tensorflow as tf
 from schemas import features as f
 from schemas.user_features import FeatureConstants, smoothed_mean
 
-_FIRST_SHARE = 0.1
+_FIRST_SHARE = 0.2
 """Of the users with a part of their ratings, those with their first ones."""
 
 

@@ -13,9 +13,9 @@ from components import progress
 from components.trainer import co_ratings
 from components.trainer.co_ratings import CoRatings
 from components.trainer.config import TrainerConfig
-from components.trainer.histories import HistoryTable
 from components.trainer.input import batches, movie_columns
 from components.trainer.losses import Negatives
+from components.trainer.movie_averages import MovieAverages
 from components.trainer.multi_worker import MultiWorkerTwoTower, Worker, this_worker
 from components.trainer.ranking import RankingMetrics
 from components.trainer.towers import RATING, TwoTower
@@ -24,7 +24,7 @@ from schemas import keys
 
 _NAME = "two_tower"
 _PROGRESS_STEPS = 20
-_NOTABLE_NDCG, _NOTABLE_ERROR = 0.01, 0.005
+_NOTABLE_NDCG, _NOTABLE_ERROR = 0.01, 0.001
 """Parts by which NDCG@10 must rise or the error fall to count as better."""
 
 
@@ -111,13 +111,14 @@ def train(
     # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
     factors = co_ratings.fit(data.histories, config.co_rating_dim) if config.retrieval_weight else None
-    train_data, steps = train_batches(config, data, worker, factors)
+    averages = MovieAverages.fit(data.histories, data.ranking.constants.global_mean)
+    train_data, steps = train_batches(config, data, worker, averages, factors)
     eval_data = batches(data.eval_files, data.transform, data.histories, config.batch_size_of(data.train_rows))
     if worker.count > 1:
         eval_data = _unsharded(eval_data)
     with strategy.scope():
         model = compiled_model(config, data, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
-        _learn_movies(model, data, data.histories, factors)
+        model.learn_movies(data.genres, averages.of_movies, data.histories.likes, factors)
     callbacks = _averaging(config) + _early_stopping(config, data)
     if worker.is_chief:
         callbacks.append(StepProgress("train"))
@@ -135,9 +136,10 @@ def train(
     if config.refit_epochs:
         if factors:
             factors = co_ratings.fit(data.all_histories, config.co_rating_dim).aligned_with(factors)
-        train_data, steps = train_batches(config, data, worker, factors, with_eval=True)
+        averages = MovieAverages.fit(data.all_histories, averages.mean)
+        train_data, steps = train_batches(config, data, worker, averages, factors, with_eval=True)
         with strategy.scope():
-            _learn_movies(model, data, data.all_histories, factors)
+            model.learn_movies(data.genres, averages.of_movies, data.all_histories.likes, factors)
             _compile(model, config)
         model.fit(
             train_data,
@@ -154,6 +156,7 @@ def train_batches(
     config: TrainerConfig,
     data: TrainData,
     worker: Worker,
+    averages: MovieAverages,
     factors: CoRatings | None = None,
     with_eval: bool = False,
 ) -> tuple[tf.data.Dataset, int | None]:
@@ -163,6 +166,7 @@ def train_batches(
       config: Trainer configuration.
       data: What to train on.
       worker: The worker.
+      averages: Of the ratings that are trained on.
       factors: Of co-ratings, of the ratings that are trained on.
       with_eval: Whether the eval ratings are trained on, too.
 
@@ -188,17 +192,12 @@ def train_batches(
         worker,
         thinning,
         factors,
-        data.ranking.constants.global_mean,
+        averages,
     )
     if worker.count > 1:
         return _unsharded(found), steps
     # Where it must look for the end, Keras 3.12 counts one batch too many into the means of loss and metrics.
     return found.apply(tf.data.experimental.assert_cardinality(steps)) if steps else found, steps
-
-
-def _learn_movies(model: TwoTower, data: TrainData, table: HistoryTable, factors: CoRatings | None) -> None:
-    averages = table.averages(data.ranking.constants.global_mean)
-    model.learn_movies(data.genres, averages, table.likes, factors)
 
 
 def _compile(model: TwoTower, config: TrainerConfig) -> None:

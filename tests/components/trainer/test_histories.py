@@ -66,15 +66,6 @@ def test_the_first_ratings_that_a_user_gave(table):
     assert lookup(table, 7, 0, time=100, first=5)[0] == [60]
 
 
-def test_averages_with_and_without_a_rows_own_rating(table):
-    """Movie 101 is rated 1.0 + 101 % 9 / 2 = 2.0 and 4.5, and starts from five ratings of 3.0."""
-    averages = table.averages(3.0)
-    assert averages[0] == 3.0
-    assert averages[59] == pytest.approx((5 * 3 + 2 + 4.5) / 7)
-    own = table.averages_without(tf.constant([[101], [999]], tf.int64), tf.constant([[4.5], [2.0]]), 3.0)
-    np.testing.assert_allclose(own.numpy(), [[(5 * 3 + 2) / 6], [3.0]], rtol=1e-6)
-
-
 def test_a_user_without_train_ratings_has_no_history(table):
     for user in (1, 5, 8):
         assert lookup(table, user, 1) == ([], [])

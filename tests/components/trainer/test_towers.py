@@ -204,7 +204,7 @@ def test_the_rating_starts_from_average_and_bias():
     stars, tokens = inputs[f.USER_HISTORY_RATINGS], inputs[f.USER_HISTORY_TOKENS]
     rated = (stars > 0) & (tokens > 0)
     averages = np.asarray(plain.user_tower.averages)
-    bias = ((stars - averages[tokens]) * rated).sum(axis=1) / (rated.sum(axis=1) + 8)
+    bias = (2 * np.tanh((stars - averages[tokens]) / 2) * rated).sum(axis=1) / (rated.sum(axis=1) + 8)
     token = inputs[f.MOVIE_TOKEN][:, 0]
     average = np.where(
         token > 0, averages[token], f.RATING_CENTRE + f.RATING_HALF_RANGE * inputs[f.MOVIE_SCALED_AVERAGE][:, 0]
