@@ -27,6 +27,8 @@ _FIRST_RATINGS = 0.3
 """Variance of the rating perceptrons' last layer at first."""
 _STARS_LENGTH = math.sqrt(f.RATING_HALF_RANGE)
 """The product of what both perceptrons answer is in stars."""
+_AVERAGES_SCALE = 4.0
+"""Movies' averages are a quarter of the labels' unit apart, and perceptrons want numbers of about one."""
 _BIAS_LENGTH = 0.7
 """Splits the product of a user's bias and one between the two sides, so that neither vector gets too long."""
 _PARTS = 4
@@ -268,11 +270,12 @@ class MovieTower(Tower):
 
     def rating_vector(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give the rating vector alone, `[batch, embedding_dim + 4]`; see `UserTower.rating_vector`."""
-        found = self.rating_stack(self._statistics(inputs), training=training) / _STARS_LENGTH
         average = inputs[f.MOVIE_SCALED_AVERAGE]
         if not training:  # The rows' own ratings are in the table. It knows more than the catalogue after a refit.
             token = _places(inputs[f.MOVIE_TOKEN])
             average = ops.where(token > 0, f.to_label(ops.take(self.averages, token, axis=0)), average)
+        read = [self._statistics(inputs, f.MOVIE_AVERAGE_RATING), average * _AVERAGES_SCALE]
+        found = self.rating_stack(ops.concatenate(read, axis=1), training=training) / _STARS_LENGTH
         quality = average + found[:, :1]
         parts = [quality, ops.full_like(quality, _BIAS_LENGTH), found]
         return _unit(ops.concatenate(parts, axis=1), (1, 0))
