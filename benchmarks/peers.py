@@ -38,7 +38,8 @@ def matrix(held: HeldOut) -> sparse.csr_matrix:
 def baselines_of(held: HeldOut) -> list[baselines.Baseline]:
     """Fit the gate's own baselines."""
     rows = held.train
-    return baselines.fit(held.user[rows], held.movie[rows], held.stars[rows], len(held.user_ids), len(held.movie_ids))
+    user, movie, stars, timestamp = (values[rows] for values in (held.user, held.movie, held.stars, held.timestamp))
+    return baselines.fit(user, movie, stars, timestamp, len(held.user_ids), len(held.movie_ids))
 
 
 def rating_peers(held: HeldOut) -> Iterator[Peer]:

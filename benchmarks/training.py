@@ -76,7 +76,7 @@ def main(
     batch_size = config.batch_size_of(data.train_rows)
     steps += _WARM_UP_STEPS
     factors = co_ratings.fit(data.histories, config.co_rating_dim)
-    averages = MovieAverages.fit(data.histories, data.ranking.constants.global_mean)
+    averages = MovieAverages.fit(data.histories)
     streamed, _ = train_batches(config, data, Worker(), averages, factors)
     in_memory = streamed.take(steps).cache()
     for _ in in_memory:

@@ -11,6 +11,7 @@ from schemas import features as f
 from schemas.evaluation import RankedList, RankingQuality
 
 TOP_N = 10
+_FAMOUS = 100
 _GROUPS = 1024
 """Groups of columns whose maxima are compared before the scores are."""
 _BLOCK_BYTES = 256 << 20
@@ -52,9 +53,27 @@ class Ranking:
             users=len(recall),
         )
 
-    def ranked_list(self) -> RankedList:
-        """Average over all users, with the coverage."""
-        return RankedList(**dict(self.summary()), coverage=self.coverage)
+    def famous_share(self, famous: np.ndarray) -> float:
+        """Return the share of the recommended movies that are famous; `famous`: `[movies]` bool."""
+        shown = self.top[self.top >= 0]
+        return float(famous[shown].mean()) if len(shown) else 0.0
+
+    def ranked_list(self, famous: np.ndarray) -> RankedList:
+        """Average over all users, with the coverage and the share of famous movies; `famous`: `[movies]` bool."""
+        return RankedList(**dict(self.summary()), coverage=self.coverage, famous=self.famous_share(famous))
+
+
+def most_rated(movie: np.ndarray, num_movies: int) -> np.ndarray:
+    """Return which movies are among the 100 that were rated most often, `[movies]` bool.
+
+    Args:
+      movie: `[ratings]` position of the movie.
+      num_movies: Size of the catalogue.
+    """
+    counts = np.bincount(movie, minlength=num_movies)
+    famous = np.zeros(num_movies, bool)
+    famous[np.argsort(-counts, kind="stable")[:_FAMOUS]] = True
+    return famous & (counts > 0)
 
 
 def ranking_task(

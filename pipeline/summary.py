@@ -83,7 +83,8 @@ def metrics_table(evaluation: Evaluation) -> Table:
         rows[f"served {evaluation.served_version}"] = evaluation.comparison.served
     table = Table(title="Held-out ratings", title_justify="left")
     table.add_column("")
-    columns = {"rmse": "RMSE", "mae": "MAE", "recall": "recall@10", "ndcg": "NDCG@10", "coverage": "coverage"}
+    columns = {"rmse": "RMSE", "mae": "MAE", "recall": "recall@10", "ndcg": "NDCG@10"}
+    columns |= {name: name for name in ("coverage", "famous")}
     for title in columns.values():
         table.add_column(title, justify="right")
     for name, measured in rows.items():

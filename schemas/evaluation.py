@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MODEL, GLOBAL_MEAN, BIASES, POPULARITY = "model", "global mean", "biases", "popularity"
 """Names of what is measured: the model, and baselines."""
+RECENT_POPULARITY = {days: f"popularity, last {days} days" for days in (30, 7)}
+"""The same of popularity among the latest train ratings alone, by number of days."""
 
 
 class _Measured(BaseModel):
@@ -52,17 +54,16 @@ class RankedList(RankingQuality):
 
     coverage: float
     """Share of the catalogue in at least one top 10."""
+    famous: float
+    """Share of the top tens' movies that are among the 100 with the most train ratings."""
 
 
 class Quality(RatingError, RankingQuality):
     """Both, of a model on some rows."""
 
 
-class ModelQuality(Quality):
+class ModelQuality(Quality, RankedList):
     """Both, of a model on all eval ratings."""
-
-    coverage: float
-    """Share of the catalogue in at least one top 10."""
 
 
 _Kind = TypeVar("_Kind", RatingError, RankedList)

@@ -1,16 +1,17 @@
-"""Baselines on the same rows: global mean, user and movie biases, popularity."""
+"""Baselines on the same rows: global mean, user and movie biases, popularity at all times and of late."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
 
-from schemas.evaluation import BIASES, GLOBAL_MEAN, POPULARITY
+from components import rating_biases
+from schemas.evaluation import BIASES, GLOBAL_MEAN, POPULARITY, RECENT_POPULARITY
 
-_SWEEPS = 20
-_PSEUDO_RATINGS = 5
+_DAY_S = 86_400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,18 +28,28 @@ class Baseline:
     """Positions of users `[n]` -> `[n, movies]`."""
 
 
-def fit(user: np.ndarray, movie: np.ndarray, stars: np.ndarray, num_users: int, num_movies: int) -> list[Baseline]:
+def fit(
+    user: np.ndarray, movie: np.ndarray, stars: np.ndarray, timestamp: np.ndarray, num_users: int, num_movies: int
+) -> list[Baseline]:
     """Fit every baseline.
 
     Args:
       user: `[n]` position of the user.
       movie: `[n]` position of the movie.
       stars: `[n]` train ratings.
+      timestamp: `[n]` when they were given, Unix seconds.
       num_users: Number of users.
       num_movies: Number of movies.
     """
-    mean, of_user, of_movie = biases(user, movie, stars, num_users, num_movies)
-    popularity = np.bincount(movie, minlength=num_movies).astype(np.float32)
+    mean, of_user, of_movie = rating_biases.fit(user, movie, stars, num_users, num_movies)
+    popularity = np.bincount(movie, minlength=num_movies)
+    days_ago = (timestamp.max() - timestamp) / _DAY_S
+
+    def recent(days: int) -> np.ndarray:
+        # What nobody has rated lately comes by its popularity at all times.
+        return np.bincount(movie[days_ago < days], minlength=num_movies) + popularity / (popularity.max() + 1)
+
+    rankings = {POPULARITY: popularity} | {name: recent(days) for days, name in RECENT_POPULARITY.items()}
     return [
         Baseline(GLOBAL_MEAN, "global mean", predict=lambda users, movies: np.full(len(users), mean)),
         Baseline(
@@ -46,26 +57,9 @@ def fit(user: np.ndarray, movie: np.ndarray, stars: np.ndarray, num_users: int, 
             "user and movie biases",
             predict=lambda users, movies: mean + of_user[users] + of_movie[movies],
         ),
-        Baseline(POPULARITY, "popularity", scores=lambda users: np.tile(popularity, (len(users), 1))),
+        *(Baseline(name, name, scores=functools.partial(_the_same, scores)) for name, scores in rankings.items()),
     ]
 
 
-def biases(
-    user: np.ndarray, movie: np.ndarray, stars: np.ndarray, num_users: int, num_movies: int
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Fit stars = mean + user bias + movie bias by alternating damped means (Koren et al., Computer 2009).
-
-    Args: as `fit`.
-
-    Returns:
-      The mean, the users' biases and the movies' biases, in stars.
-    """
-    mean = float(stars.mean(dtype=np.float64))
-    of_user, of_movie = np.zeros(num_users), np.zeros(num_movies)
-    user_count = np.bincount(user, minlength=num_users) + _PSEUDO_RATINGS
-    movie_count = np.bincount(movie, minlength=num_movies) + _PSEUDO_RATINGS
-    rest = stars - mean
-    for _ in range(_SWEEPS):
-        of_movie = np.bincount(movie, rest - of_user[user], num_movies) / movie_count
-        of_user = np.bincount(user, rest - of_movie[movie], num_users) / user_count
-    return mean, of_user, of_movie
+def _the_same(scores: np.ndarray, users: np.ndarray) -> np.ndarray:
+    return np.tile(scores.astype(np.float32), (len(users), 1))

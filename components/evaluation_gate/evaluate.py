@@ -11,7 +11,7 @@ from components.dataset import Dataset
 from components.evaluation_gate import baselines
 from components.evaluation_gate.baselines import Baseline
 from components.evaluation_gate.statistics import rating_error
-from components.ranking_metrics import Ranking, RankingTask, rank, ranking_task
+from components.ranking_metrics import Ranking, RankingTask, most_rated, rank, ranking_task
 from schemas import features as f
 from schemas.evaluation import MODEL, Comparison, Measures, ModelQuality, Quality, RatingError
 from schemas.vectors import Vectors
@@ -76,7 +76,8 @@ def measure(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int 
     if not held.any():
         raise ValueError("no rating is held out: every user has too few, or the cut-off is too late; see eval_fraction")
     user, movie, stars = data.user[held], data.movie[held], data.stars[held]
-    fitted = baselines.fit(data.user[train], data.movie[train], data.stars[train], data.num_users, movies)
+    known = data.user[train], data.movie[train], data.stars[train], data.timestamp[train]
+    fitted = baselines.fit(*known, data.num_users, movies)
     task = ranking_task(data.user, data.movie, data.stars, train, movies, max_ranking_users, seed)
     predictions = {MODEL: model.predict, **{b.name: b.predict for b in fitted if b.predict}}
     scores = {MODEL: model.scores, **{b.name: b.scores for b in fitted if b.scores}}
@@ -103,7 +104,8 @@ def evaluate(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int
 def summarise(data: Dataset, found: Measurement) -> Measures:
     """Average what was measured, over all rows and by slice."""
     errors = {name: rating_error(predicted, found.stars) for name, predicted in found.predicted.items()}
-    ranks = {name: ranking.ranked_list() for name, ranking in found.ranking.items()}
+    famous = most_rated(data.movie[data.train], data.catalog.height)
+    ranks = {name: ranking.ranked_list(famous) for name, ranking in found.ranking.items()}
     return Measures(
         model=ModelQuality(**dict(errors.pop(MODEL)), **dict(ranks.pop(MODEL))),
         baselines={b.name: errors[b.name] if b.name in errors else ranks[b.name] for b in found.baselines},

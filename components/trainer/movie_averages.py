@@ -8,57 +8,42 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from components import rating_biases
 from components.trainer.histories import HistoryTable
 from schemas import features as f
 from schemas.user_features import smoothed_mean
-
-_PRIOR_OF_MOVIE, _PRIOR_OF_USER = 4.0, 5.0
-"""Ratings at the mean that each movie and each user starts from."""
-_PASSES = 15
-"""Of alternating between movies and users; the averages move by less than a thousandth after them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MovieAverages:
     """What remains of the movies' average ratings where the biases of those who rated them are taken out.
 
-    A movie that only critical users have rated is better than its plain average. Movies' averages and users' biases
-    are fitted in turns, each shrunken towards the mean.
+    A movie that only critical users have rated is better than its plain average.
     """
 
     mean: float
     """Mean of all ratings, in stars."""
     count: np.ndarray
-    """`[vocabulary + 1]` float64 number of ratings of each movie; 0 for the unknown one, which is the first."""
+    """`[vocabulary + 1]` number of ratings of each movie; 0 for the unknown one, which is the first."""
     total: np.ndarray
-    """`[vocabulary + 1]` float64 their sum without the users' biases, in stars."""
+    """`[vocabulary + 1]` their sum without the users' biases, in stars."""
     user_bias: np.ndarray
-    """`[users]` float64, in stars."""
+    """`[users]` in stars."""
 
     @classmethod
-    def fit(cls, table: HistoryTable, mean: float) -> MovieAverages:
-        """Take movies and users apart.
-
-        Args:
-          table: The ratings.
-          mean: Mean of all ratings, in stars.
-        """
+    def fit(cls, table: HistoryTable) -> MovieAverages:
+        """Take movies and users apart."""
         movies, users = len(table.vocabulary) + 1, len(table.user_ids)
         user, movie, stars = table.users_of_ratings, table.movies, table.half_stars * f.RATING_STEP
-        count, by_user = np.bincount(movie, minlength=movies).astype(float), np.bincount(user, minlength=users)
-        count[0] = 0
-        bias = np.zeros(users)
-        for _ in range(_PASSES):
-            total = np.bincount(movie, stars - bias[user], movies)
-            total[0] = 0
-            averages = smoothed_mean(total, count, mean, _PRIOR_OF_MOVIE)
-            bias = np.bincount(user, stars - averages[movie], users) / (by_user + _PRIOR_OF_USER)
-        return cls(mean, count, total, bias)
+        mean, user_bias, _ = rating_biases.fit(user, movie, stars, users, movies)
+        count, total = (np.bincount(movie, weights, movies) for weights in (None, stars - user_bias[user]))
+        count[0] = total[0] = 0
+        return cls(mean, count, total, user_bias)
 
     @property
     def of_movies(self) -> np.ndarray:
         """`[vocabulary + 1]` float32 in stars; of the unknown movie the mean."""
-        return smoothed_mean(self.total, self.count, self.mean, _PRIOR_OF_MOVIE).astype(np.float32)
+        return smoothed_mean(self.total, self.count, self.mean, rating_biases.PSEUDO_RATINGS).astype(np.float32)
 
     def without(self, user: tf.Tensor, token: tf.Tensor, stars: tf.Tensor) -> tf.Tensor:
         """Return the averages of rows' movies without the rows' own ratings, `[batch, 1]` float32 in stars.
@@ -72,7 +57,7 @@ class MovieAverages:
         known = tf.cast(token > 0, tf.float32)
         own = stars - tf.gather(tables["user_bias"], user)[:, None]
         count, total = (tf.gather(tables[name], token) for name in ("count", "total"))
-        return smoothed_mean((total - own) * known, (count - 1) * known, self.mean, _PRIOR_OF_MOVIE)
+        return smoothed_mean((total - own) * known, (count - 1) * known, self.mean, rating_biases.PSEUDO_RATINGS)
 
     @functools.cached_property
     def _tensors(self) -> dict[str, tf.Tensor]:

@@ -111,7 +111,7 @@ def train(
     # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
     factors = co_ratings.fit(data.histories, config.co_rating_dim) if config.retrieval_weight else None
-    averages = MovieAverages.fit(data.histories, data.ranking.constants.global_mean)
+    averages = MovieAverages.fit(data.histories)
     train_data, steps = train_batches(config, data, worker, averages, factors)
     eval_data = batches(data.eval_files, data.transform, data.histories, config.batch_size_of(data.train_rows))
     if worker.count > 1:
@@ -136,7 +136,7 @@ def train(
     if config.refit_epochs:
         if factors:
             factors = co_ratings.fit(data.all_histories, config.co_rating_dim).aligned_with(factors)
-        averages = MovieAverages.fit(data.all_histories, averages.mean)
+        averages = MovieAverages.fit(data.all_histories)
         train_data, steps = train_batches(config, data, worker, averages, factors, with_eval=True)
         with strategy.scope():
             model.learn_movies(data.genres, averages.of_movies, data.all_histories.likes, factors)

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components.evaluation_gate import baselines
+from components import rating_biases
 from components.polars_example_gen import checks, ratings, source
 from components.polars_example_gen.catalog import read_movies
 from pipeline import data_sample
@@ -45,7 +45,7 @@ def test_it_has_structure(written):
     table = pl.read_csv(written / "ratings.csv")
     user, movie = table["userId"].to_numpy() - 1, table["movieId"].to_numpy() - 1
     stars = table["rating"].to_numpy()
-    mean, of_user, of_movie = baselines.biases(user, movie, stars, 200, 400)
+    mean, of_user, of_movie = rating_biases.fit(user, movie, stars, 200, 400)
     explained = 1 - np.var(stars - mean - of_user[user] - of_movie[movie]) / np.var(stars)
     assert 0.2 < explained < 0.7
     counts = np.sort(np.bincount(movie, minlength=400))[::-1]

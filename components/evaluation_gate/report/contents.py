@@ -30,6 +30,7 @@ class Row:
     recall: tuple[float, float, float] | None = None
     ndcg: tuple[float, float, float] | None = None
     coverage: float | None = None
+    famous: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +105,9 @@ def collect(data: Dataset, model: Embeddings, found: Measurement, seed: int = 0)
     errors = {name: _rmse(found.user, values - found.stars) for name, values in predicted.items()}
     counts = np.bincount(data.movie[data.train], minlength=data.catalog.height)
     names = {MODEL: "this model"} | {baseline.name: baseline.title for baseline in found.baselines}
+    famous = most_rated(data.movie[data.train], data.catalog.height)
     return Contents(
-        [Row(title, errors.get(name), *_ranks(found.ranking.get(name))) for name, title in names.items()],
+        [Row(title, errors.get(name), *_ranks(found.ranking.get(name), famous)) for name, title in names.items()],
         _calibration(predicted[MODEL], found.stars),
         _popularity(counts, ranking.top, found.movie[found.stars >= f.LIKED_RATING]),
         _movie_map(data, model.movies.embeddings, counts),
@@ -123,14 +125,15 @@ def _rmse(user: np.ndarray, error: np.ndarray) -> tuple[float, float, float]:
 _Cell = tuple[float, float, float] | None
 
 
-def _ranks(ranking: Ranking | None) -> tuple[_Cell, _Cell, float | None]:
-    """Return the cells of recall@10 and NDCG@10, and the coverage."""
+def _ranks(ranking: Ranking | None, famous: np.ndarray) -> tuple[_Cell, _Cell, float | None, float | None]:
+    """Return the cells of recall@10 and NDCG@10, the coverage and the share of famous movies."""
     if ranking is None:
-        return None, None, None
+        return None, None, None, None
+    shares = ranking.coverage, ranking.famous_share(famous)
     if len(ranking.recall) < 2:  # There is nothing to draw from.
-        return None, None, ranking.coverage
+        return None, None, *shares
     recall, ndcg = ((float(x.mean()), *statistics.interval(np.mean, x)) for x in (ranking.recall, ranking.ndcg))
-    return recall, ndcg, ranking.coverage
+    return recall, ndcg, *shares
 
 
 def _calibration(predicted: np.ndarray, stars: np.ndarray) -> Calibration:

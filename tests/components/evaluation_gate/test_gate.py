@@ -14,9 +14,9 @@ from schemas.evaluation import (
 )
 
 ERROR = RatingError(rmse=1.07, mae=0.8, ratings=100)
-LIST = RankedList(recall=0.055, ndcg=0.04, users=50, coverage=0.01)
+LIST = RankedList(recall=0.055, ndcg=0.04, users=50, coverage=0.01, famous=0.9)
 EVALUATION = Measures(
-    model=ModelQuality(rmse=0.85, mae=0.6, ratings=100, recall=0.09, ndcg=0.07, users=50, coverage=0.1),
+    model=ModelQuality(rmse=0.85, mae=0.6, ratings=100, recall=0.09, ndcg=0.07, users=50, coverage=0.1, famous=0.4),
     baselines={GLOBAL_MEAN: ERROR, POPULARITY: LIST},
     slices={},
 )

@@ -29,7 +29,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def averages(table):
-    return MovieAverages.fit(table, float(table.half_stars.mean()) / 2)
+    return MovieAverages.fit(table)
 
 
 def token(movie):
@@ -63,6 +63,6 @@ def test_a_rows_own_rating_is_left_out(table, averages):
             f.TIMESTAMP: table.timestamps[keep],
         }
     )
-    refitted = MovieAverages.fit(HistoryTable.of(rest, VOCABULARY), averages.mean)
+    refitted = MovieAverages.fit(HistoryTable.of(rest, VOCABULARY))
     np.testing.assert_allclose(found[:, 0], refitted.of_movies[[token(23), 0]], atol=2e-3)
     assert abs(found[0, 0] - averages.of_movies[token(23)]) > 2e-3
