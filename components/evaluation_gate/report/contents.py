@@ -9,7 +9,7 @@ import numpy as np
 from components.dataset import Dataset
 from components.evaluation_gate import statistics
 from components.evaluation_gate.evaluate import Embeddings, Measurement
-from components.ranking_metrics import Ranking, RankingTask
+from components.ranking_metrics import Ranking, RankingTask, most_rated
 from schemas import features as f
 from schemas.evaluation import MODEL
 from schemas.ingest import GENRE_NAMES, TITLE
