@@ -1,94 +1,174 @@
-"""The models that Matinee is compared with, each with the few settings that are tried."""
+"""The models that Matinee is compared with, each with the few settings that are tried.
+
+All answer for users by what is known of them, whether they were fitted on these users or not.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 
 import numpy as np
 from implicit.als import AlternatingLeastSquares
-from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
+from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, ItemItemRecommender
 from scipy import sparse
 
-from benchmarks.heldout import HeldOut
+from benchmarks.heldout import HeldOut, score
+from components import rating_biases
 from components.evaluation_gate import baselines
+from schemas import features as f
+
+_MOST_MOVIES = 12_000
+"""EASE inverts a matrix of so many movies at most, those with the most ratings; others get no score."""
 
 Scores = Callable[[np.ndarray], np.ndarray]
 """Positions of users -> `[users, movies]`."""
+Model = Callable[[HeldOut], Scores]
+"""What is fitted: users, whose train ratings are known, -> their scores."""
+Fit = Callable[[HeldOut], Model]
+"""What fits a model on the train ratings."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Peer:
-    """A model with one setting, fitted."""
+def rankers(fitted: HeldOut) -> dict[str, dict[str, Fit]]:
+    """Return the models that rank: name -> setting -> how to fit it on the train ratings of `fitted`."""
+    found: dict[str, dict[str, Fit]] = {}
+    for baseline in _baselines(fitted):
+        if baseline.scores:
+            found[baseline.title] = {"": functools.partial(_the_same, scores=baseline.scores)}
+    for liked, of in ((True, f"ratings of {f.LIKED_RATING:g} and more"), (False, "all ratings")):
+        found[f"EASE, {of}"] = {
+            f"lambda {penalty}": functools.partial(_ease, liked=liked, penalty=penalty)
+            for penalty in (100, 200, 400, 1000, 3200)
+        }
+        found[f"iALS, {of}"] = {
+            f"{factors} factors, alpha {alpha}": functools.partial(_ials, liked=liked, factors=factors, alpha=alpha)
+            for factors in (32, 64, 128)
+            for alpha in (1, 10)
+        }
+        for name, kind in (("cosine", CosineRecommender), ("BM25", BM25Recommender)):
+            found[f"item-kNN, {name}, {of}"] = {
+                f"{neighbours} neighbours": functools.partial(_knn, liked=liked, kind=kind, neighbours=neighbours)
+                for neighbours in (20, 50, 200)
+            }
+    return found
 
-    name: str
-    setting: str
-    predicted: np.ndarray | None
-    """`[held-out ratings]` in stars."""
-    scores_of: Scores | None
+
+def best_rankers(
+    fitted: HeldOut, inner: HeldOut, inner_asked: HeldOut, log: Callable[[str], None]
+) -> dict[str, tuple[str, Model]]:
+    """Fit every model with the setting that has the highest NDCG@10 on an inner split.
+
+    Args:
+      fitted: Whose train ratings the models see.
+      inner: Whose train ratings they see while the setting is chosen.
+      inner_asked: Users that they are asked for then.
+      log: Told every choice.
+
+    Returns:
+      Name -> setting and fitted model.
+    """
+    found = {}
+    chosen = rankers(inner)
+    for name, settings in rankers(fitted).items():
+        quality = {"": 0.0}
+        if len(settings) > 1:
+            quality = {setting: _ndcg(inner_asked, fit(inner)(inner_asked)) for setting, fit in chosen[name].items()}
+            log(f"{name}: NDCG@10 on the inner split {', '.join(f'{s} {q:.4f}' for s, q in quality.items())}")
+        best = max(quality, key=quality.__getitem__)
+        found[name] = best, settings[best](fitted)
+    return found
 
 
-def matrix(held: HeldOut) -> sparse.csr_matrix:
-    """Return who rated what in train, `[users, movies]` of 1 and 0."""
-    rows = held.train
-    shape = len(held.user_ids), len(held.movie_ids)
-    return sparse.csr_matrix((np.ones(rows.sum(), np.float32), (held.user[rows], held.movie[rows])), shape)
+def _ndcg(asked: HeldOut, scores_of: Scores) -> float:
+    found = score(asked, None, scores_of).ndcg
+    return 0.0 if found is None or not len(found) else float(np.mean(found))
 
 
-def baselines_of(held: HeldOut) -> list[baselines.Baseline]:
+def raters(fitted: HeldOut, asked: HeldOut) -> dict[str, np.ndarray]:
+    """Fit what predicts ratings, and predict the held-out ones of the users asked for: name -> stars."""
+    user, movie, stars = (values[fitted.train] for values in (fitted.user, fitted.movie, fitted.stars))
+    mean, _, of_movie = rating_biases.fit(user, movie, stars, len(fitted.user_ids), len(fitted.movie_ids))
+    known, held = asked.train, ~asked.train
+    rest = asked.stars[known] - mean - of_movie[asked.movie[known]]
+    total, count = (np.bincount(asked.user[known], weights, len(asked.user_ids)) for weights in (rest, None))
+    of_user = total / (count + rating_biases.PSEUDO_RATINGS)
+    return {
+        "global mean": np.full(held.sum(), mean),
+        "user and movie biases": mean + of_user[asked.user[held]] + of_movie[asked.movie[held]],
+    }
+
+
+def _baselines(held: HeldOut) -> list[baselines.Baseline]:
     """Fit the gate's own baselines."""
-    rows = held.train
-    user, movie, stars, timestamp = (values[rows] for values in (held.user, held.movie, held.stars, held.timestamp))
+    user, movie, stars, timestamp = (
+        values[held.train] for values in (held.user, held.movie, held.stars, held.timestamp)
+    )
     return baselines.fit(user, movie, stars, timestamp, len(held.user_ids), len(held.movie_ids))
 
 
-def rating_peers(held: HeldOut) -> Iterator[Peer]:
-    """Fit what predicts ratings: the global mean, user and movie biases."""
-    user, movie = held.user[~held.train], held.movie[~held.train]
-    for baseline in baselines_of(held):
-        if baseline.predict:
-            yield Peer(baseline.title, "", baseline.predict(user, movie), None)
+def _the_same(fitted: HeldOut, scores: Scores) -> Model:
+    del fitted
+    return lambda asked: scores
 
 
-def ranking_peers(held: HeldOut) -> Iterator[Peer]:
-    """Fit what ranks, every setting of each; of each the best on an inner split is what counts."""
-    seen = matrix(held)
-    for baseline in baselines_of(held):
-        if baseline.scores:
-            yield Peer(baseline.title, "", None, baseline.scores)
-    for penalty in (100, 200, 400, 800, 1600, 3200):
-        yield Peer("EASE", f"lambda {penalty}", None, _times(seen, ease(seen, penalty)))
-    for factors in (32, 64, 128):
-        for alpha in (1.0, 10.0):
-            model = AlternatingLeastSquares(
-                factors, regularization=0.05, alpha=alpha, iterations=20, random_state=0, num_threads=0
-            )
-            model.fit(seen, show_progress=False)
-            yield Peer("iALS", f"{factors} factors, alpha {alpha:g}", None, _factors(model))
-    for name, kind in (("item-kNN, cosine", CosineRecommender), ("item-kNN, BM25", BM25Recommender)):
-        for neighbours in (20, 50, 200):
-            model = kind(K=neighbours)
-            model.fit(seen, show_progress=False)
-            yield Peer(name, f"{neighbours} neighbours", None, _times(seen, model.similarity))
-
-
-def ease(seen: sparse.csr_matrix, penalty: float) -> np.ndarray:
-    """Fit EASE (Steck, WWW 2019): the item-item weights `[movies, movies]`, zero on the diagonal."""
-    gram = (seen.T @ seen).toarray()
+def _ease(fitted: HeldOut, liked: bool, penalty: float) -> Model:
+    """Fit EASE (Steck, WWW 2019): item-item weights, zero on the diagonal."""
+    seen = _matrix(fitted, liked)
+    counts = np.asarray(seen.sum(axis=0)).ravel()
+    kept = np.sort(np.argsort(-counts, kind="stable")[: min(_MOST_MOVIES, int((counts > 0).sum()))])
+    gram = (seen[:, kept].T @ seen[:, kept]).toarray()
     gram[np.diag_indices_from(gram)] += penalty
     inverse = np.linalg.inv(gram)
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
-    return weights
+
+    def scores_of(asked: HeldOut) -> Scores:
+        known = _known(asked, liked)[:, kept]
+
+        def scores(users: np.ndarray) -> np.ndarray:
+            found = np.zeros((len(users), len(counts)), np.float32)
+            found[:, kept] = known[users] @ weights
+            return found
+
+        return scores
+
+    return scores_of
 
 
-def _factors(model: AlternatingLeastSquares) -> Scores:
-    return lambda users: model.user_factors[users] @ model.item_factors.T
+def _ials(fitted: HeldOut, liked: bool, factors: int, alpha: float) -> Model:
+    """Fit `implicit`'s alternating least squares; users are folded in."""
+    model = AlternatingLeastSquares(
+        factors, regularization=0.05, alpha=alpha, iterations=20, random_state=0, num_threads=0
+    )
+    model.fit(_matrix(fitted, liked), show_progress=False)
+
+    def scores_of(asked: HeldOut) -> Scores:
+        known = _known(asked, liked)
+        return lambda users: model.recalculate_user(users, known[users]) @ model.item_factors.T
+
+    return scores_of
 
 
-def _times(seen: sparse.csr_matrix, weights: np.ndarray | sparse.spmatrix) -> Scores:
-    def scores(users: np.ndarray) -> np.ndarray:
-        product = seen[users] @ weights
-        return product.toarray() if sparse.issparse(product) else product
+def _knn(fitted: HeldOut, liked: bool, kind: type[ItemItemRecommender], neighbours: int) -> Model:
+    model = kind(K=neighbours)
+    model.fit(_matrix(fitted, liked), show_progress=False)
 
-    return scores
+    def scores_of(asked: HeldOut) -> Scores:
+        known = _known(asked, liked)
+        return lambda users: (known[users] @ model.similarity).toarray()
+
+    return scores_of
+
+
+def _matrix(held: HeldOut, liked: bool) -> sparse.csr_matrix:
+    """Return who rated what in train, or liked it, `[users, movies]` of 1 and 0."""
+    rows = held.train & (held.stars >= f.LIKED_RATING) if liked else held.train
+    shape = len(held.user_ids), len(held.movie_ids)
+    return sparse.csr_matrix((np.ones(rows.sum(), np.float32), (held.user[rows], held.movie[rows])), shape)
+
+
+def _known(asked: HeldOut, liked: bool) -> sparse.csr_matrix:
+    """Return the same of the users asked for; of whom no like is known, what they rated has to do."""
+    known = _matrix(asked, liked)
+    without = np.asarray(known.sum(axis=1)).ravel() == 0
+    return (known + sparse.diags(without.astype(np.float32)) @ _matrix(asked, False)).tocsr() if liked else known

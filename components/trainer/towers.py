@@ -196,7 +196,7 @@ class UserTower(Tower):
         """
         tokens, stars = _places(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
         averages, genres = ops.take(self.averages, tokens, axis=0), ops.take(self.genres, tokens, axis=0)
-        bias = tastes.bias(ops.where(tokens > 0, stars, 0.0), averages, genres)
+        bias = tastes.bias(stars, averages, genres)  # The average of a movie that the vocabulary lacks is the mean.
         parts = [self._statistics(inputs, f.USER_TIME), bias.of_user, bias.log_number, bias.spread, bias.of_genres]
         found = self.rating_stack(ops.concatenate(parts, axis=1), training=training) * bias.confidence / _STARS_LENGTH
         scaled = bias.of_user / (f.RATING_HALF_RANGE * _BIAS_LENGTH)

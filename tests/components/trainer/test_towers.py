@@ -202,7 +202,7 @@ def test_the_rating_starts_from_average_and_bias():
     for tower in (plain.user_tower, plain.movie_tower):
         tower.rating_stack.layers[-1].kernel.assign(tf.zeros_like(tower.rating_stack.layers[-1].kernel))
     stars, tokens = inputs[f.USER_HISTORY_RATINGS], inputs[f.USER_HISTORY_TOKENS]
-    rated = (stars > 0) & (tokens > 0)
+    rated = stars > 0
     averages = np.asarray(plain.user_tower.averages)
     bias = (2 * np.tanh((stars - averages[tokens]) / 2) * rated).sum(axis=1) / (rated.sum(axis=1) + 8)
     token = inputs[f.MOVIE_TOKEN][:, 0]
