@@ -24,7 +24,7 @@ _PRIOR_MOVIES = 10.0
 """Movies with the shares of genres that all have, which every user's likes start from."""
 _LEAST_SHARE = 1e-3
 _TRUSTED_RATINGS = 20.0
-"""Ratings of a user with which half of what the perceptrons add to movie's average and user's bias is believed."""
+"""Ratings of a user with which half of what goes beyond averages and biases, and famous movies, is believed."""
 _PRIOR_RATINGS = 8.0
 """Ratings without a difference that every bias starts from."""
 _PRIOR_VARIANCE = 0.3
@@ -43,8 +43,12 @@ class Bias(NamedTuple):
     """Standard deviation around it."""
     of_genres: keras.KerasTensor
     """`[batch, genres]` the same by genre, beyond the user's bias."""
-    confidence: keras.KerasTensor
-    """In [0, 1), how much to believe of what is made of them."""
+
+
+def confidence(stars: keras.KerasTensor) -> keras.KerasTensor:
+    """Return how much is known of users, `[batch, 1]` in [0, 1): a half with 20 ratings; `stars` as for `pools`."""
+    number = ops.sum(ops.cast(stars > 0, "float32"), axis=1, keepdims=True)
+    return number / (number + _TRUSTED_RATINGS)
 
 
 def bias(stars: keras.KerasTensor, averages: keras.KerasTensor, genres: keras.KerasTensor) -> Bias:
@@ -65,8 +69,7 @@ def bias(stars: keras.KerasTensor, averages: keras.KerasTensor, genres: keras.Ke
     variance = ops.sum(ops.square(differences - mean * rated), axis=1, keepdims=True) / (number + 2) + _PRIOR_VARIANCE
     sums = ops.matmul(ops.stack([rated, differences - of_user * rated], axis=1), genres)
     of_genres = sums[:, 1] / (sums[:, 0] + _PRIOR_RATINGS)
-    confidence = number / (number + _TRUSTED_RATINGS)
-    return Bias(of_user, ops.log1p(number), ops.sqrt(variance), of_genres, confidence)
+    return Bias(of_user, ops.log1p(number), ops.sqrt(variance), of_genres)
 
 
 def pools(stars: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -198,7 +198,8 @@ class UserTower(Tower):
         averages, genres = ops.take(self.averages, tokens, axis=0), ops.take(self.genres, tokens, axis=0)
         bias = tastes.bias(stars, averages, genres)  # The average of a movie that the vocabulary lacks is the mean.
         parts = [self._statistics(inputs, f.USER_TIME), bias.of_user, bias.log_number, bias.spread, bias.of_genres]
-        found = self.rating_stack(ops.concatenate(parts, axis=1), training=training) * bias.confidence / _STARS_LENGTH
+        found = self.rating_stack(ops.concatenate(parts, axis=1), training=training) * tastes.confidence(stars)
+        found = found / _STARS_LENGTH
         scaled = bias.of_user / (f.RATING_HALF_RANGE * _BIAS_LENGTH)
         return _unit(ops.concatenate([ops.ones_like(scaled), scaled, found], axis=1), (0, 1))
 
@@ -220,7 +221,7 @@ class UserTower(Tower):
             self.learned(inputs, training) / config.temperature,
             taste * (config.co_rating_weight * self.longest),
             genres * (config.genre_weight * math.sqrt(f.NUM_GENRES)),
-            ops.full_like(taste[:, :1], config.popularity_weight) * self.most_likes,
+            tastes.confidence(stars) * (config.popularity_weight * self.most_likes),
         ]
         # What fills the movies up to the same length must not count.
         return ops.normalize(ops.pad(ops.concatenate(parts, axis=1), ((0, 0), (0, 1))), axis=1)

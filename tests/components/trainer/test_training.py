@@ -65,7 +65,7 @@ def test_what_is_published_has_learned_the_eval_ratings_and_what_is_evaluated_ha
     first, *others = sorted(map(str, pathlib.Path(shards).parent.glob("*.gz")))
     data = dataclasses.replace(train_data, train_files=others, eval_files=[first])
     config = dataclasses.replace(CONFIG, retrieval_weight=0.0, dropout=0.0, epochs=3, patience=3)
-    without, trained = train(config, data), train(dataclasses.replace(config, refit_epochs=5), data)
+    without, trained = train(config, data), train(dataclasses.replace(config, refit_epochs=20), data)
     np.testing.assert_array_equal(weights(without.published), weights(without.evaluated))
     np.testing.assert_array_equal(weights(trained.evaluated), weights(without.evaluated))
     eval_data = batches(data.eval_files, data.transform, data.histories, 100)
