@@ -66,9 +66,11 @@ class TrainerConfig:
     """Epochs in which neither NDCG@10 of eval users rises by a hundredth of itself nor the RMSE of their ratings falls
     by as much (retrieval_weight 0: without a smaller eval loss), before training stops; of ranking and rating each the
     best epoch is kept."""
-    refit_epochs: Annotated[int, Field(ge=0)] = 5
+    refit_epochs: Annotated[int, Field(ge=0)] = 10
     """Passes over train and eval ratings with which the best model goes on before it is published, so that the latest
     ratings count; it is the model without them that is evaluated. 0 publishes that one."""
+    ranking_refit_epochs: Annotated[int, Field(ge=0)] = 5
+    """After so many of these passes the ranking is kept as it is then; the ratings want more of them than it does."""
     seed: int = 0
     """Seed of weights, shuffling and dropout."""
     shuffle_rows: Annotated[int, Field(ge=1)] = 100_000

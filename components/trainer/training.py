@@ -145,7 +145,11 @@ def train(
             train_data,
             epochs=config.refit_epochs,
             steps_per_epoch=steps if worker.count > 1 else None,
-            callbacks=_averaging(config) + ([StepProgress("refit")] if worker.is_chief else []),
+            callbacks=[
+                *_averaging(config),
+                KeepRanking(config.ranking_refit_epochs),
+                *([StepProgress("refit")] if worker.is_chief else []),
+            ],
             verbose=0,
         )
         published = _outside_strategy(model, eval_data)
@@ -245,8 +249,37 @@ class BestOfBoth(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Put both together."""
-        pairs = zip(self.model.weights, self._ranking.weights, self._rating.weights, strict=True)
-        self.model.set_weights([rating if RATING in weight.path else ranking for weight, ranking, rating in pairs])
+        _join(self.model, self._ranking.weights, self._rating.weights)
+
+
+class KeepRanking(keras.callbacks.Callback):
+    """Keeps the ranking perceptrons of an epoch, and the rating perceptrons of the last one."""
+
+    def __init__(self, epochs: int) -> None:
+        """Keep them as they are after so many epochs."""
+        super().__init__()
+        self._epochs = epochs
+        self._weights: list[np.ndarray] | None = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Keep them as they are before training, if no epoch is for them."""
+        self._weights = None if self._epochs else self.model.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Keep them if it is their epoch."""
+        if epoch + 1 == self._epochs:
+            self._weights = self.model.get_weights()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Put them back."""
+        if self._weights is not None:
+            _join(self.model, self._weights, self.model.get_weights())
+
+
+def _join(model: keras.Model, ranking: list[np.ndarray], rating: list[np.ndarray]) -> None:
+    """Give a model the rating perceptrons of one state and all else of another one."""
+    triples = zip(model.weights, ranking, rating, strict=True)
+    model.set_weights([late if RATING in weight.path else early for weight, early, late in triples])
 
 
 @dataclasses.dataclass

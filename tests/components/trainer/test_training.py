@@ -13,7 +13,7 @@ from components.evaluation_gate.evaluate import Embeddings, evaluate
 from components.progress import LOGGER
 from components.trainer.config import TrainerConfig
 from components.trainer.input import batches
-from components.trainer.training import BestOfBoth, train
+from components.trainer.training import BestOfBoth, KeepRanking, train
 from schemas import keys
 from schemas import signatures as s
 from schemas.vectors import Vectors
@@ -143,6 +143,18 @@ def test_ranking_and_rating_are_kept_at_their_best_each():
     assert epoch + 1 == 7
     best.on_train_end()
     assert model.values == [5, 2, 2]
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(0, [4, 0, 0]), (3, [4, 3, 3]), (9, [4, 4, 4])])
+def test_a_refit_goes_on_with_the_ratings_alone(epochs, expected):
+    kept, model = KeepRanking(epochs), Perceptrons()
+    kept.set_model(model)
+    kept.on_train_begin()
+    for epoch in range(4):
+        model.values = [epoch + 1] * 3
+        kept.on_epoch_end(epoch)
+    kept.on_train_end()
+    assert model.values == expected
 
 
 def as_tensors(raw):
