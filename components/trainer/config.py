@@ -43,11 +43,11 @@ class TrainerConfig:
     """Factors of co-ratings that both towers start from."""
     co_rating_weight: Annotated[float, Field(ge=0)] = 3.6
     """How much the factors of what a user liked and disliked count in the ranking beside the learned embedding."""
-    genre_weight: Annotated[float, Field(ge=0)] = 5.0
+    genre_weight: Annotated[float, Field(ge=0)] = 4.0
     """How much the genres that a user likes or dislikes throughout count."""
-    popularity_weight: float = -0.7
-    """How much log(1 + likes of a movie) counts for a user of whom much is known; half as much with 20 ratings. Below
-    0, movies that many liked give way to others."""
+    popularity_weight: float = -3.5
+    """How much log(1 + likes of a movie), of that of the most liked one, counts for a user of whom much is known; a
+    quarter of that with ten ratings. Below 0, movies that many liked give way to others."""
     softmax_rows: Annotated[int, Field(ge=1)] = 1024
     """Rows a step that the softmax looks at, at most. A batch of 1,024 has some 350 that were liked."""
     thinned_share: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -24,7 +24,9 @@ _PRIOR_MOVIES = 10.0
 """Movies with the shares of genres that all have, which every user's likes start from."""
 _LEAST_SHARE = 1e-3
 _TRUSTED_RATINGS = 20.0
-"""Ratings of a user with which half of what goes beyond averages and biases, and famous movies, is believed."""
+"""Ratings of a user with which half of what the perceptrons add to movie's average and user's bias is believed."""
+_WELL_KNOWN_RATINGS = 10.0
+"""Ratings of a user with which the popularity of movies counts a quarter of what it does in the end."""
 _PRIOR_RATINGS = 8.0
 """Ratings without a difference that every bias starts from."""
 _PRIOR_VARIANCE = 0.3
@@ -46,9 +48,18 @@ class Bias(NamedTuple):
 
 
 def confidence(stars: keras.KerasTensor) -> keras.KerasTensor:
-    """Return how much is known of users, `[batch, 1]` in [0, 1): a half with 20 ratings; `stars` as for `pools`."""
-    number = ops.sum(ops.cast(stars > 0, "float32"), axis=1, keepdims=True)
+    """Return how much to believe of what is made of a history, `[batch, 1]` in [0, 1); `stars` as for `pools`."""
+    number = _number(stars)
     return number / (number + _TRUSTED_RATINGS)
+
+
+def acquaintance(stars: keras.KerasTensor) -> keras.KerasTensor:
+    """Return how far a user is beyond being asked what everybody knows, `[batch, 1]` in [0, 1).
+
+    It is next to nothing with three ratings: of whom so little is known, famous movies are what is best to begin with.
+    """
+    number = _number(stars)
+    return ops.square(number / (number + _WELL_KNOWN_RATINGS))
 
 
 def bias(stars: keras.KerasTensor, averages: keras.KerasTensor, genres: keras.KerasTensor) -> Bias:
@@ -138,6 +149,10 @@ def genre_affinity(genres: keras.KerasTensor, stars: keras.KerasTensor, shares: 
     # A movie without genres says nothing.
     named = ops.cast(ops.arange(f.NUM_GENRES) != f.GENRES.index(f.NO_GENRES), "float32")
     return (evidence(liked) - evidence(disliked)) * named
+
+
+def _number(stars: keras.KerasTensor) -> keras.KerasTensor:
+    return ops.sum(ops.cast(stars > 0, "float32"), axis=1, keepdims=True)
 
 
 def _kinds(stars: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:

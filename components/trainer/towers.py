@@ -109,7 +109,6 @@ class Tower(_Configured):
                 self.ids.build()
             self.factors = self.add_weight((vocabulary_size + 1, config.co_rating_dim), "zeros", trainable=False)
             self.longest = self.add_weight((), "ones", trainable=False)
-            self.most_likes = self.add_weight((), "ones", trainable=False)
 
     @property
     def _rating_width(self) -> int:
@@ -221,7 +220,7 @@ class UserTower(Tower):
             self.learned(inputs, training) / config.temperature,
             taste * (config.co_rating_weight * self.longest),
             genres * (config.genre_weight * math.sqrt(f.NUM_GENRES)),
-            tastes.confidence(stars) * (config.popularity_weight * self.most_likes),
+            tastes.acquaintance(stars) * config.popularity_weight,
         ]
         # What fills the movies up to the same length must not count.
         return ops.normalize(ops.pad(ops.concatenate(parts, axis=1), ((0, 0), (0, 1))), axis=1)
@@ -259,7 +258,7 @@ class MovieTower(Tower):
         super().__init__(config, vocabulary_size, **kwargs)
         self.seed = keras.random.SeedGenerator()
         if self.retrieval:
-            self.likes = self.add_weight((vocabulary_size + 1,), "zeros", trainable=False)
+            self.popularity = self.add_weight((vocabulary_size + 1,), "zeros", trainable=False)
 
     @property
     def _rating_width(self) -> int:
@@ -288,7 +287,7 @@ class MovieTower(Tower):
             self.learned(inputs, training),
             ops.take(self.factors, places, axis=0) / self.longest,
             inputs[f.MOVIE_GENRES] / math.sqrt(f.NUM_GENRES),
-            ops.take(self.likes, places, axis=0)[:, None] / self.most_likes,
+            ops.take(self.popularity, places, axis=0)[:, None],
         ]
         joined = ops.concatenate(parts, axis=1)
         length = ops.sum(ops.square(joined), axis=1, keepdims=True)
@@ -352,12 +351,11 @@ class TwoTower(_Configured):
         if co_ratings is None:
             return
         logarithms = np.log1p(likes)
-        self.movie_tower.likes.assign(logarithms)
+        self.movie_tower.popularity.assign(logarithms / max(float(logarithms.max()), 1.0))
         longest = max(float(np.linalg.norm(co_ratings.liked, axis=1).max()), 1e-6)
         for tower, factors in ((self.user_tower, co_ratings.liking), (self.movie_tower, co_ratings.liked)):
             tower.factors.assign(factors)
             tower.longest.assign(longest)
-            tower.most_likes.assign(max(float(logarithms.max()), 1.0))
 
     def call(self, inputs: _Tensors, training: bool | None = None) -> _Tensors:
         """Embed both sides and compare them.
