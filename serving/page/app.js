@@ -2,12 +2,14 @@
 import { request, UnauthorizedError } from "./api.js";
 
 const SHOWN = 10;
+const ENOUGH_RATINGS = 3; // Until then some movies are offered to rate.
+const OFFERED = 6;
 const SEARCH_DELAY_MS = 150;
 const RATINGS_KEY = "matinee.ratings";
 const $ = (id) => document.getElementById(id);
 
 /** What the page knows. `ratings`: movie id -> {title, rating}, latest first. */
-const state = { tab: "rate", ratings: restored(), user: null, refresh: null, search: null };
+const state = { tab: "rate", ratings: restored(), starter: [], user: null, refresh: null, search: null };
 
 function restored() {
   try {
@@ -151,6 +153,37 @@ function showRated() {
   $("rated").replaceChildren(...rows);
   $("rate-empty").hidden = $("clear").hidden = rows.length > 0;
   $("clear").hidden = !rows.length;
+  showStarter();
+}
+
+/** Offer the movies whose ratings tell most about a new user. */
+function showStarter() {
+  const unrated = state.starter.filter((movie) => !state.ratings.has(movie.movie_id)).slice(0, OFFERED);
+  const items = unrated.map(({ movie_id: id, title }) => {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    button.textContent = title;
+    button.addEventListener("click", () => add(id, title));
+    item.append(button);
+    return item;
+  });
+  $("starter").querySelector("ul").replaceChildren(...items);
+  $("starter").hidden = !items.length || state.ratings.size >= ENOUGH_RATINGS;
+}
+
+async function loadStarter() {
+  try {
+    state.starter = (await request(`v1/movies/starter?n=${OFFERED + ENOUGH_RATINGS}`)).movies;
+  } catch (error) {
+    if (error instanceof UnauthorizedError) return askForKey();
+    state.starter = []; // The list of recommendations says what is wrong.
+  }
+  showStarter();
+}
+
+function add(id, title) {
+  if (!state.ratings.has(id)) rate(id, title, 4);
+  document.querySelector(`#rated [data-movie-id="${id}"] input`).focus();
 }
 
 function rate(id, title, rating) {
@@ -188,8 +221,7 @@ function choose(option) {
   const { movieId, title } = option.dataset;
   $("query").value = "";
   closeMatches();
-  if (!state.ratings.has(Number(movieId))) rate(Number(movieId), title, 4);
-  document.querySelector(`#rated [data-movie-id="${movieId}"] input`).focus();
+  add(Number(movieId), title);
 }
 
 async function search() {
@@ -326,9 +358,11 @@ for (const name of ["rate", "user"]) {
 $("key").addEventListener("close", () => {
   sessionStorage.setItem("matinee.key", $("key-input").value);
   describeModel();
+  loadStarter();
   refresh();
 });
 
 showRated();
+loadStarter();
 describeModel();
 refresh();

@@ -102,6 +102,21 @@ def test_rating_movies_changes_the_recommendations(page, recommender):
     expect(page.get_by_role("status")).to_have_text(re.compile("Popular movies"))
 
 
+def test_well_known_movies_are_offered_until_three_are_rated(page, recommender):
+    offered = page.get_by_role("list", name="Have you seen one of these?").get_by_role("button")
+    expect(offered).to_have_count(6)
+    wanted = [movie.title for movie in recommender.starter_movies(6)]
+    assert offered.all_text_contents() == wanted
+    for title in wanted[:3]:
+        offered.get_by_text(title, exact=True).click()
+        expect(page.get_by_role("slider", name=f"Stars for {title}")).to_be_focused()
+        expect(page.get_by_role("button", name=f"Remove {title}")).to_be_visible()
+    expect(offered).to_have_count(0)
+    page.get_by_role("button", name=f"Remove {wanted[0]}").click()
+    expect(offered).to_have_count(6)
+    expect(offered.first).to_have_text(wanted[0])
+
+
 def test_by_keyboard_alone(page, recommender):
     page.get_by_role("combobox", name="Find a movie").focus()
     page.keyboard.type(title_of(recommender, 5).split(" (")[0][:14])
