@@ -4,7 +4,7 @@
 
 OUTPUT is that of a finished `matinee run` on the train ratings of the split (benchmarks/quality.py --work keeps them).
 Its examples and transform are used again; every model is trained in this process, and measured on the held-out ratings
-as serving would answer, from everything that is known of a user.
+as serving would answer, from everything that is known of a user, and from their latest three ratings alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import heldout
+from benchmarks.protocols import few_latest
 from benchmarks.training import train_data_of
 from components import dataset
 from components.embedding import movie_inputs
@@ -55,6 +56,7 @@ class Variant:
 _DEFAULT = Variant("default")
 _WITHOUT_REFIT = "without the refit on eval ratings"
 """No training of its own: it is where the default's refit begins."""
+_WEIGHTS = ("co_rating_weight", "genre_weight", "popularity_weight")
 _STATISTICS = [name for name in f.USER_INPUTS if name != f.USER_TIME]
 
 VARIANTS = (
@@ -73,6 +75,11 @@ VARIANTS = (
     Variant("softmax with uniform negatives alone", {"uniform_share": 1.0}),
     Variant("softmax without logQ", log_q=False),
     Variant("softmax of liked and disliked alike", {"unliked_share": 1.0}),
+    Variant("without thinned histories", {"thinned_share": 0.0}),
+    Variant("ranking without co-ratings", {"co_rating_weight": 0.0}),
+    Variant("ranking without genres and dislikes of them", {"genre_weight": 0.0}),
+    Variant("ranking without popularity", {"popularity_weight": 0.0}),
+    Variant("ranking by the learned part alone", dict.fromkeys(_WEIGHTS, 0.0)),
     Variant("without dropout of ids", {"id_dropout": 0.0}),
     Variant("without dropout", {"dropout": 0.0}),
     Variant("without moving average", {"ema_momentum": 0.0}),
@@ -138,7 +145,9 @@ def main(
 ) -> None:
     """Train every variant with every seed, and print the ablation table as Markdown."""
     train_data = train_data_of(output)
-    known = known_ratings(heldout.split(data), train_data.ranking)
+    held = heldout.split(data)
+    latest = few_latest(dataclasses.replace(held, train=np.ones_like(held.train))).asked["latest 3"]
+    known, few = (known_ratings(split, train_data.ranking) for split in (held, latest))
     found = json.loads(results.read_text()) if results.exists() else {}
     log = Console(stderr=True)
     for seed, variant in itertools.product(map(str, range(seeds)), VARIANTS):
@@ -150,13 +159,13 @@ def main(
             if variant is _DEFAULT:
                 models[_WITHOUT_REFIT] = trained.evaluated
             for name, model in models.items():
-                users_and_movies = embeddings(model, data_of_variant.inputs, known)
-                result = evaluate(known, users_and_movies, len(known.stars)).model
+                of_all, of_few = (
+                    evaluate(split, embeddings(model, data_of_variant.inputs, split), len(split.stars)).model
+                    for split in (known, few)
+                )
                 numbers = found.setdefault(name, {})[seed] = [
-                    result.rmse,
-                    result.recall,
-                    result.ndcg,
-                    len(trained.history["loss"]),
+                    *(of_all.rmse, of_all.recall, of_all.ndcg, of_all.famous),
+                    *(of_few.rmse, of_few.ndcg, len(trained.history["loss"])),
                 ]
                 log.print(name, seed, numbers)
             results.write_text(json.dumps(found, indent=1))
@@ -169,7 +178,8 @@ def main(
 def table_of(found: dict[str, list[list[float]]]) -> Table:
     """Lay out mean and standard deviation over the seeds of every variant."""
     table = Table(box=rich.box.MARKDOWN)
-    for column in ("", "RMSE", "recall@10", "NDCG@10", "epochs"):
+    few = ("RMSE, three ratings", "NDCG@10, three ratings")
+    for column in ("", "RMSE", "recall@10", "NDCG@10", "famous", *few, "epochs"):
         table.add_column(column, no_wrap=True)
     for name, values in found.items():
         *means, epochs = np.mean(values, axis=0)
