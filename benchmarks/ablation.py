@@ -33,9 +33,10 @@ from components.embedding import movie_inputs
 from components.evaluation_gate.evaluate import Embeddings, evaluate
 from components.trainer.config import TrainerConfig
 from components.trainer.losses import Negatives
-from components.trainer.towers import Tower, TwoTower
+from components.trainer.towers import Tower
 from components.trainer.train_data import TrainData
 from components.trainer.training import train
+from components.trainer.two_tower import TwoTower
 from schemas import features as f
 from schemas.vectors import Vectors
 

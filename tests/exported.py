@@ -24,7 +24,7 @@ from components.pusher.publish import Publication, publish, weights_digest
 from components.similarity import similarity_vectors
 from components.trainer import export
 from components.trainer.config import TrainerConfig
-from components.trainer.towers import TwoTower
+from components.trainer.two_tower import TwoTower
 from components.transform.preprocessing import preprocessing_fn
 from schemas import features as f
 from schemas import manifest as m

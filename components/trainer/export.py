@@ -15,7 +15,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.trainer.tower_inputs import TowerInputs
-from components.trainer.towers import Tower, TwoTower
+from components.trainer.towers import Tower
+from components.trainer.two_tower import TwoTower
 from schemas import features as f
 from schemas import signatures as s
 

@@ -9,7 +9,8 @@ import keras
 import tensorflow as tf
 from keras import ops, tree
 
-from components.trainer.towers import PACKAGE, TwoTower
+from components.trainer.configured import PACKAGE
+from components.trainer.two_tower import TwoTower
 
 _JOBS = ("chief", "worker")
 

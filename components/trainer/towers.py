@@ -1,4 +1,4 @@
-"""The two towers and the model of both."""
+"""The two towers: what they read, their perceptrons, and the vectors that they give."""
 
 from __future__ import annotations
 
@@ -7,22 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from components.trainer import tastes
-from components.trainer.co_ratings import CoRatings
 from components.trainer.config import TrainerConfig
-from components.trainer.losses import Candidates, Negatives, sampled_softmax
+from components.trainer.configured import PACKAGE, Configured
 from schemas import features as f
 from schemas import signatures as s
-from schemas.configuration import from_json, to_json
 
-PACKAGE = "matinee"
 RATING = "rating_perceptron"
 """Name of a tower's rating perceptron, in the paths of its weights and of no others'."""
-_CONFIG = "trainer_config"
 _FIRST_RATINGS = 0.3
 """Variance of the rating perceptrons' last layer at first."""
 _STARS_LENGTH = math.sqrt(f.RATING_HALF_RANGE)
@@ -44,31 +38,7 @@ OWN = "own"
 _Tensors = dict[str, keras.KerasTensor]
 
 
-class _Configured(keras.Model):
-    """What is made of a configuration and the size of the vocabulary, and round-trips through both."""
-
-    def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config, self.vocabulary_size = config, vocabulary_size
-
-    def build(self, input_shape: Any = None) -> None:
-        """Build nothing: all layers have been built with the model."""
-        del input_shape
-        self.built = True
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), _CONFIG: to_json(self.config), "vocabulary_size": self.vocabulary_size}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> _Configured:
-        """Build the model from `get_config`."""
-        del custom_objects
-        given = dict(config)
-        return cls(from_json(TrainerConfig, given.pop(_CONFIG)), **given)
-
-
-class Tower(_Configured):
+class Tower(Configured):
     """One side's two multilayer perceptrons, each ending on the unit sphere.
 
     One reads the side's statistics and gives the rating vector. The other one reads an embedding of movie ids and the
@@ -310,117 +280,6 @@ class MovieTower(Tower):
         return found
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
-class TwoTower(_Configured):
-    """Both towers. The cosine of the embeddings ranks movies, the cosine of the rating vectors is the rating.
-
-    Loss: mean squared error of the rating vectors' cosine against the scaled rating, plus `retrieval_weight` times the
-    sampled softmax over the learned embeddings. That looks at what users liked: of the other rows a share
-    `unliked_share` is in it, drawn anew at every step; the embeddings of those that are not in it are not computed.
-    """
-
-    def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
-        """Create both towers.
-
-        Args:
-          config: The towers' and the loss' settings; `retrieval_weight` 0 gives the plain mean-squared-error model.
-          vocabulary_size: Number of movies with an id embedding of their own.
-          **kwargs: Passed to `keras.Model`.
-        """
-        super().__init__(config, vocabulary_size, **kwargs)
-        self.user_tower = UserTower(config, vocabulary_size, name="user_tower")
-        self.movie_tower = MovieTower(config, vocabulary_size, name="movie_tower")
-        self.negatives: Negatives | None = None
-        """What the softmax compares with, needed for its loss; no part of the model that is saved."""
-
-    def learn_movies(
-        self, genres: np.ndarray, averages: np.ndarray, likes: np.ndarray, co_ratings: CoRatings | None
-    ) -> None:
-        """Take over what is known of the movies and not trained.
-
-        Args:
-          genres: `[vocabulary + 1, genres]` indicators of the movies in the order of the vocabulary.
-          averages: `[vocabulary + 1]` their average ratings, in stars.
-          likes: `[vocabulary + 1]` how many users liked them.
-          co_ratings: Their factors; None where nothing is ranked for.
-        """
-        self.user_tower.genres.assign(genres)
-        for tower in (self.user_tower, self.movie_tower):
-            tower.averages.assign(averages)
-        self.user_tower.genre_shares.assign(likes @ genres / max(likes.sum(), 1))
-        if co_ratings is None:
-            return
-        logarithms = np.log1p(likes)
-        self.movie_tower.popularity.assign(logarithms / max(float(logarithms.max()), 1.0))
-        longest = max(float(np.linalg.norm(co_ratings.liked, axis=1).max()), 1e-6)
-        for tower, factors in ((self.user_tower, co_ratings.liking), (self.movie_tower, co_ratings.liked)):
-            tower.factors.assign(factors)
-            tower.longest.assign(longest)
-
-    def call(self, inputs: _Tensors, training: bool | None = None) -> _Tensors:
-        """Embed both sides and compare them.
-
-        Args:
-          inputs: Features of both towers after Transform, each `[batch, n]`.
-          training: Whether dropout is on.
-
-        Returns:
-          `cosine` and `scaled_rating` `[batch, 1]`; embeddings and rating vectors `[batch, dim]`; float32. In training
-          `scaled_rating` alone, if there is a softmax.
-        """
-        if training and self.config.retrieval_weight:  # The loss embeds those rows that it looks at.
-            vectors = [tower.rating_vector(inputs, training) for tower in (self.user_tower, self.movie_tower)]
-            return {s.SCALED_RATING: _cosine(*vectors) * f.RATING_REACH}
-        outputs = self.user_tower(inputs, training=training) | self.movie_tower(inputs, training=training)
-        return outputs | {
-            s.COSINE: _cosine(outputs[s.USER_EMBEDDING], outputs[s.MOVIE_EMBEDDING]),
-            s.SCALED_RATING: _cosine(outputs[s.USER_RATING_VECTOR], outputs[s.MOVIE_RATING_VECTOR]) * f.RATING_REACH,
-        }
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> tf.Tensor:
-        """Compute the mixed loss of a batch; see the class."""
-        del sample_weight
-        loss = ops.mean(ops.square(y_pred[s.SCALED_RATING] - y))
-        if self.config.retrieval_weight:
-            loss += self.config.retrieval_weight * self._retrieval_loss(x, y, training)
-        for penalty in self.losses:
-            loss += penalty
-        # Keras sums the replicas' losses; the mean over the global batch is what a single replica computes.
-        return loss / tf.distribute.get_strategy().num_replicas_in_sync
-
-    def _retrieval_loss(self, x: _Tensors, y: tf.Tensor, training: bool) -> tf.Tensor:
-        negatives = self.negatives
-        if negatives is None:
-            raise RuntimeError("the softmax needs `negatives`: set them before training")
-        liked = y[:, 0] >= f.to_label(f.LIKED_RATING)
-        probability = tf.where(liked, 1.0, self.config.unliked_share)
-        chosen = tf.where(tf.random.uniform(tf.shape(probability)) < probability)[: self.config.softmax_rows, 0]
-        rows = {name: tf.gather(values, chosen) for name, values in x.items()}
-        drawn = negatives.draw()
-        # One pass through the tower for both.
-        movies = {name: tf.concat([rows[name], values], axis=0) for name, values in drawn.items()}
-        number = tf.size(chosen)
-        own, moved = rows.get(OWN), None
-        if own is not None:  # Nothing is to be taken out of what is drawn: it is no movie of the row's.
-            moved = tf.pad(rows[ROW_SHARE] * own, [[0, tf.shape(drawn[f.MOVIE_ID])[0]], [0, 0]])
-        embedding = self.movie_tower.learned(movies, training, moved)
-
-        def candidates(part: slice, count: tf.Tensor) -> Candidates:
-            return Candidates(embedding[part], movies[f.MOVIE_ID][part, 0], negatives.log_q(count))
-
-        # A row's own rating is not in its movie's count, in that of the catalogue it is.
-        positives = candidates(slice(None, number), tf.exp(rows[f.MOVIE_LOG_COUNT][:, 0]))
-        others = candidates(slice(number, None), tf.math.expm1(drawn[f.MOVIE_LOG_COUNT][:, 0]))
-        user = self.user_tower.learned(rows, training, own)
-        return sampled_softmax(user, positives, others, self.config.temperature)
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
-        """Update the compiled metrics, which look at the predicted rating alone."""
-        return super().compute_metrics(x, y, y_pred[s.SCALED_RATING], sample_weight)
-
-
 def _unit(values: keras.KerasTensor, end: tuple[int, int]) -> keras.KerasTensor:
     """Fill vectors up to the length of 1, in places of which the other side's are zero; longer ones are shortened.
 
@@ -444,7 +303,3 @@ def _width(names: Sequence[str]) -> int:
 
 def _flat(pooled: keras.KerasTensor) -> keras.KerasTensor:
     return ops.reshape(pooled, (-1, pooled.shape[1] * pooled.shape[2]))
-
-
-def _cosine(user: keras.KerasTensor, movie: keras.KerasTensor) -> keras.KerasTensor:
-    return ops.sum(user * movie, axis=1, keepdims=True)

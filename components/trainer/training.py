@@ -18,8 +18,9 @@ from components.trainer.losses import Negatives
 from components.trainer.movie_averages import MovieAverages
 from components.trainer.multi_worker import MultiWorkerTwoTower, Worker, this_worker
 from components.trainer.ranking import RankingMetrics
-from components.trainer.towers import RATING, TwoTower
+from components.trainer.towers import RATING
 from components.trainer.train_data import TrainData
+from components.trainer.two_tower import TwoTower
 from schemas import keys
 
 _NAME = "two_tower"

@@ -8,7 +8,7 @@ import tensorflow as tf
 from components.pusher import warmup
 from components.trainer.config import TrainerConfig
 from components.trainer.export import export_model, export_user_tower
-from components.trainer.towers import TwoTower
+from components.trainer.two_tower import TwoTower
 from schemas import features as f
 from schemas import signatures as s
 
@@ -87,8 +87,8 @@ def test_only_weights_are_saved(exported):
 
     User: its inputs but the time's 33, and 23 of the history -> 16 -> 8 for the rating; its inputs and 3 + 4 * (64 + 4)
     of the history -> 16 -> 8 for the embedding; 4 of the id, 64 factors, average and 20 genres of each of the 80 movies
-    and the unknown one; the genres' shares, the longest factors' length and the most likes. Movie: its inputs -> 16 ->
-    8, these and 64 + 4 -> 16 -> 8, the same of each movie but likes for genres, and the state of a random generator.
+    and the unknown one; the genres' shares and the longest factors' length. Movie: its inputs -> 16 -> 8, these and
+    64 + 4 -> 16 -> 8, the same of each movie but popularity for genres, and the state of a random generator.
     """
     root, _ = exported
     sizes = {}
@@ -97,7 +97,7 @@ def test_only_weights_are_saved(exported):
         shapes = reader.get_variable_to_shape_map()
         assert all(key.startswith(("model_variables", "_CHECKPOINTABLE")) for key in shapes)
         sizes[name] = sum(int(np.prod(shape)) for key, shape in shapes.items() if not key.startswith("_"))
-    outer = 2 * (16 + 16 * 8 + 8) + 81 * (4 + 64 + 1) + 2
+    outer = 2 * (16 + 16 * 8 + 8) + 81 * (4 + 64 + 1) + 1
     user, movie = (sum(x.length for x in f.FEATURES if x.side is side) for side in (f.Side.USER, f.Side.MOVIE))
     user_weights = (2 * user - 33 + 23 + 3 + 4 * (64 + 4)) * 16 + outer + 81 * 20 + 20
     movie_weights = (2 * movie + 64 + 4) * 16 + outer + 81 + 2

@@ -6,7 +6,8 @@ import tensorflow as tf
 from components.trainer.co_ratings import CoRatings
 from components.trainer.config import TrainerConfig
 from components.trainer.losses import Candidates, Negatives, sampled_softmax
-from components.trainer.towers import MovieTower, TwoTower, UserTower
+from components.trainer.towers import MovieTower, UserTower
+from components.trainer.two_tower import TwoTower
 from schemas import features as f
 
 WIDTHS = {**f.USER_FEATURES, **f.MOVIE_FEATURES, f.USER_GENRE_SHARE: 20, f.USER_GENRE_PREFERENCE: 20, f.USER_TIME: 33}

@@ -182,7 +182,7 @@ tf.config.set_logical_device_configuration(
 )
 from components.trainer import training
 from components.trainer.config import TrainerConfig
-from components.trainer.towers import TwoTower
+from components.trainer.two_tower import TwoTower
 from schemas import features as f
 
 def step(strategy):
