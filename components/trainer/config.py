@@ -45,7 +45,7 @@ class TrainerConfig:
     """How much the factors of what a user liked and disliked count in the ranking beside the learned embedding."""
     genre_weight: Annotated[float, Field(ge=0)] = 4.0
     """How much the genres that a user likes or dislikes throughout count."""
-    popularity_weight: float = -3.5
+    popularity_weight: float = -4.0
     """How much log(1 + likes of a movie), of that of the most liked one, counts for a user of whom much is known; a
     quarter of that with ten ratings. Below 0, movies that many liked give way to others."""
     softmax_rows: Annotated[int, Field(ge=1)] = 1024
