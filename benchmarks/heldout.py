@@ -105,9 +105,9 @@ class Scored:
 
     def cells(self) -> list[str]:
         """Return RMSE, recall@10, NDCG@10 with their 95 % bootstrap intervals over users, and the coverage."""
-        rmse = (
-            "-" if self.squared_error is None else _cell(statistics.root_mean_square, self.squared_error, self.ratings)
-        )
+        rmse, asked = "-", self.ratings > 0  # A draw of users without any rating has no error.
+        if self.squared_error is not None:
+            rmse = _cell(statistics.root_mean_square, self.squared_error[asked], self.ratings[asked])
         rank = ["-"] * 3
         if self.recall is not None and self.ndcg is not None:
             rank = [_cell(np.mean, self.recall), _cell(np.mean, self.ndcg), f"{self.coverage:.3f}"]
