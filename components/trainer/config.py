@@ -45,7 +45,7 @@ class TrainerConfig:
     """How much the factors of what a user liked and disliked count in the ranking beside the learned embedding."""
     genre_weight: Annotated[float, Field(ge=0)] = 4.0
     """How much the genres that a user likes or dislikes throughout count."""
-    popularity_weight: float = -4.0
+    popularity_weight: float = -3.0
     """How much log(1 + likes of a movie), of that of the most liked one, counts for a user of whom much is known; a
     quarter of that with ten ratings. Below 0, movies that many liked give way to others."""
     softmax_rows: Annotated[int, Field(ge=1)] = 1024
@@ -63,9 +63,9 @@ class TrainerConfig:
     epochs: Annotated[int, Field(ge=1)] = 40
     """Passes over the train ratings at most."""
     patience: Annotated[int, Field(ge=1)] = 6
-    """Epochs in which neither NDCG@10 of eval users rises by a hundredth of itself nor the RMSE of their ratings falls
-    by as much (retrieval_weight 0: without a smaller eval loss), before training stops; of ranking and rating each the
-    best epoch is kept."""
+    """Epochs in which neither NDCG@10 of eval users rises by 0.5 % of itself nor the RMSE of their ratings falls by 1 %
+    (retrieval_weight 0: without a smaller eval loss), before training stops; of ranking and rating each the best epoch
+    is kept."""
     refit_epochs: Annotated[int, Field(ge=0)] = 10
     """Passes over train and eval ratings with which the best model goes on before it is published, so that the latest
     ratings count; it is the model without them that is evaluated. 0 publishes that one."""

@@ -25,8 +25,8 @@ from schemas import keys
 
 _NAME = "two_tower"
 _PROGRESS_STEPS = 20
-_NOTABLE_NDCG, _NOTABLE_ERROR = 0.01, 0.02
-"""Parts by which NDCG@10 must rise or the squared error fall to count as better: a hundredth, too, of the RMSE."""
+_NOTABLE_NDCG, _NOTABLE_ERROR = 0.005, 0.02
+"""Parts by which NDCG@10 must rise or the squared error fall to count as better; of the RMSE it is half of that."""
 
 
 class StepProgress(keras.callbacks.Callback):
