@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from components.trainer.config import TrainerConfig
 from schemas import signatures as s
 from serving import Recommender
 from serving.search import MovieSearch
@@ -39,7 +40,7 @@ from serving.store import ServingStore
 _PORT = 8765
 _RECOMMEND = "/v1/users/{user}/recommendations"
 _TURNS = 40
-_DIM, _SEEN, _QUERIES = 32, 200, 200
+_DIM, _SEEN, _QUERIES = TrainerConfig().joined_dim, 200, 200
 _CONSOLE = Console(width=110)
 
 
