@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("implicit", reason="benchmarks compare with implicit, which has no wheel for this Python")
+
 from benchmarks.heldout import HeldOut
 from benchmarks.protocols import PROTOCOLS
 
