@@ -58,13 +58,13 @@ def test_liking_and_disliking_the_same_movies_gives_other_lists(recommender, pro
 
 def test_a_liked_genre_comes_and_a_disliked_one_goes(recommender, genres):
     good, bad = [], []
-    for liked, disliked in itertools.permutations(common(genres)[:5], 2):
+    for liked, disliked in itertools.permutations(common(genres), 2):
         rated = well_known(genres, liked, {disliked}, 3), well_known(genres, disliked, {liked}, 3)
         top = listed(recommender, [(m, 5.0) for m in rated[0]] + [(m, 0.5) for m in rated[1]])
         good.append(np.mean([liked in genres[m] and disliked not in genres[m] for m in top]))
         bad.append(np.mean([disliked in genres[m] for m in top]))
     assert np.mean(good) >= 0.5
-    assert np.mean(bad) <= 0.1
+    assert np.mean(bad) <= 0.05  # Five trainings of the sample: 0.01 to 0.03.
 
 
 @pytest.mark.parametrize("n", [3, 5])
