@@ -146,9 +146,8 @@ def main(
 ) -> None:
     """Train every variant with every seed, and print the ablation table as Markdown."""
     train_data = train_data_of(output)
-    held = heldout.split(data)
-    latest = few_latest(dataclasses.replace(held, train=np.ones_like(held.train))).asked["latest 3"]
-    known, few = (known_ratings(split, train_data.ranking) for split in (held, latest))
+    latest = few_latest(heldout.read(data))
+    known, few = (known_ratings(held, train_data.ranking) for held in (latest.fitted, latest.asked["latest 3"]))
     found = json.loads(results.read_text()) if results.exists() else {}
     log = Console(stderr=True)
     for seed, variant in itertools.product(map(str, range(seeds)), VARIANTS):

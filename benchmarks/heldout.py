@@ -68,6 +68,11 @@ class HeldOut:
 
 def split(data: pathlib.Path) -> HeldOut:
     """Read a MovieLens directory and hold out each user's last 10 % of ratings by time, ties by movie."""
+    return read(data).inner()
+
+
+def read(data: pathlib.Path) -> HeldOut:
+    """Read a MovieLens directory, each user's ratings by time, ties by movie; nothing is held out."""
     ratings = pl.read_csv(data / "ratings.csv").sort("userId", "timestamp", "movieId")
     movie_ids = np.sort(pl.read_csv(data / "movies.csv", columns=["movieId"])["movieId"].to_numpy())
     user_ids, user = np.unique(ratings["userId"].to_numpy(), return_inverse=True)
@@ -78,14 +83,17 @@ def split(data: pathlib.Path) -> HeldOut:
         movie=np.searchsorted(movie_ids, ratings["movieId"].to_numpy()),
         stars=ratings["rating"].to_numpy(),
         timestamp=ratings["timestamp"].to_numpy(),
-        train=_first_of_each(user, 0.9),
+        train=np.ones(len(user), bool),
     )
 
 
+def places(user: np.ndarray) -> np.ndarray:
+    """Return the place of each rating among its user's, from 0; `user`: `[ratings]`, ascending."""
+    return np.arange(len(user)) - np.searchsorted(user, user)
+
+
 def _first_of_each(user: np.ndarray, share: float) -> np.ndarray:
-    counts = np.bincount(user)
-    rank = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return rank < np.ceil(counts[user] * share)
+    return places(user) < np.ceil(np.bincount(user)[user] * share)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -68,11 +68,10 @@ def best_rankers(
       Name -> setting and fitted model.
     """
     found = {}
-    chosen = rankers(inner)
     for name, settings in rankers(fitted).items():
         quality = {"": 0.0}
         if len(settings) > 1:
-            quality = {setting: _ndcg(inner_asked, fit(inner)(inner_asked)) for setting, fit in chosen[name].items()}
+            quality = {setting: _ndcg(inner_asked, fit(inner)(inner_asked)) for setting, fit in settings.items()}
             log(f"{name}: NDCG@10 on the inner split {', '.join(f'{s} {q:.4f}' for s, q in quality.items())}")
         best = max(quality, key=quality.__getitem__)
         found[name] = best, settings[best](fitted)

@@ -83,7 +83,7 @@ def unseen_users(ratings: HeldOut) -> Protocol:
     _, place = np.unique(ratings.user, return_inverse=True)
     new = (place + 1) % _NEW_USERS == 0
     theirs = ratings.select(new)
-    place = _place(theirs)
+    place = heldout.places(theirs.user)
     return Protocol(
         ratings.select(~new),
         {f"first {count}": dataclasses.replace(theirs, train=place < count) for count in _FEW},
@@ -95,7 +95,7 @@ def few_latest(ratings: HeldOut) -> Protocol:
     """As the last tenth, but of each user the latest few ratings alone are known."""
     held = ratings.inner()
     number = np.bincount(held.user[held.train], minlength=len(held.user_ids))
-    left = number[held.user] - _place(held)
+    left = number[held.user] - heldout.places(held.user)
     return Protocol(held, {f"latest {n}": held.select(~held.train | (left <= n)) for n in _FEW}, "last-tenth")
 
 
@@ -106,11 +106,6 @@ PROTOCOLS: dict[str, Callable[[HeldOut], Protocol]] = {
     "unseen users": unseen_users,
     "few ratings": few_latest,
 }
-
-
-def _place(held: HeldOut) -> np.ndarray:
-    """Return the place of each rating among its user's, from 0."""
-    return np.arange(len(held.user)) - np.searchsorted(held.user, held.user)
 
 
 def run(name: str, ratings: HeldOut, data: pathlib.Path, work: pathlib.Path, seed: int) -> Table:
@@ -164,8 +159,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of the pipeline.")] = 0,
 ) -> None:
     """Print a table a protocol as Markdown."""
-    ratings = heldout.split(data)
-    ratings = dataclasses.replace(ratings, train=np.ones(len(ratings.user), bool))
+    ratings = heldout.read(data)
     with tempfile.TemporaryDirectory(prefix="matinee-") as temporary:
         for name in PROTOCOLS:
             if only in name:

@@ -84,11 +84,12 @@ def score_recommender(held: heldout.HeldOut, recommender: Recommender) -> heldou
     return heldout.score(held, predicted, scores_of)
 
 
-def score_peers(fitted: heldout.HeldOut, inner: heldout.HeldOut) -> dict[str, tuple[str, heldout.Scored]]:
+def score_peers(held: heldout.HeldOut) -> dict[str, tuple[str, heldout.Scored]]:
     """Score every peer with the setting that is best on an inner split: name -> setting, score."""
-    results = {name: ("", heldout.score(fitted, stars)) for name, stars in peers.raters(fitted, fitted).items()}
-    for name, (setting, model) in peers.best_rankers(fitted, inner, inner, _LOG.print).items():
-        results[name] = setting, heldout.score(fitted, None, model(fitted))
+    inner = held.inner()
+    results = {name: ("", heldout.score(held, stars)) for name, stars in peers.raters(held, held).items()}
+    for name, (setting, model) in peers.best_rankers(held, inner, inner, _LOG.print).items():
+        results[name] = setting, heldout.score(held, None, model(held))
     return results
 
 
@@ -117,7 +118,7 @@ def main(
             _LOG.print(f"seed {seed}: {' | '.join(scored[-1].cells())}")
         results = {
             f"**Matinee**, mean of {seeds} seeds": ("default", heldout.mean_of(scored)),
-            **score_peers(held, held.inner()),
+            **score_peers(held),
         }
     table = Table(box=rich.box.MARKDOWN)
     for column in ("", "setting", "RMSE", "recall@10", "NDCG@10", "coverage"):

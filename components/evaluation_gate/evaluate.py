@@ -55,6 +55,8 @@ class Measurement:
     baselines: list[Baseline]
     predicted: dict[str, np.ndarray]
     """`[eval ratings]` stars, not clipped, of `MODEL` and of the baselines that predict."""
+    famous: np.ndarray
+    """`[movies]` bool: the 100 with the most train ratings."""
     task: RankingTask
     ranking: dict[str, Ranking]
     """Of `MODEL` and of the baselines that rank."""
@@ -87,6 +89,7 @@ def measure(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int 
         stars,
         fitted,
         {name: predict(user, movie) for name, predict in predictions.items()},
+        most_rated(data.movie[train], movies),
         task,
         {name: _ranked(task, of) for name, of in scores.items()},
     )
@@ -104,8 +107,7 @@ def evaluate(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int
 def summarise(data: Dataset, found: Measurement) -> Measures:
     """Average what was measured, over all rows and by slice."""
     errors = {name: rating_error(predicted, found.stars) for name, predicted in found.predicted.items()}
-    famous = most_rated(data.movie[data.train], data.catalog.height)
-    ranks = {name: ranking.ranked_list(famous) for name, ranking in found.ranking.items()}
+    ranks = {name: ranking.ranked_list(found.famous) for name, ranking in found.ranking.items()}
     return Measures(
         model=ModelQuality(**dict(errors.pop(MODEL)), **dict(ranks.pop(MODEL))),
         baselines={b.name: errors[b.name] if b.name in errors else ranks[b.name] for b in found.baselines},

@@ -104,9 +104,8 @@ class HistoryTable:
         Args:
           movie_id: `[batch, 1]` int64.
         """
-        order = np.argsort(self.vocabulary)
-        ids, tokens = tf.constant(self.vocabulary[order]), tf.constant(order.astype(np.int32) + 1)
-        place = tf.minimum(tf.searchsorted(ids, movie_id[:, 0]), len(order) - 1)
+        ids, tokens = (self._tensors[name] for name in ("movie_ids", "tokens"))
+        place = tf.minimum(tf.searchsorted(ids, movie_id[:, 0]), len(self.vocabulary) - 1)
         return tf.where(tf.gather(ids, place) == movie_id[:, 0], tf.gather(tokens, place), 0)[:, None]
 
     @property
@@ -136,8 +135,11 @@ class HistoryTable:
     @functools.cached_property
     def _tensors(self) -> dict[str, tf.Tensor]:
         """The tables, made outside of any graph: a graph may not hold what is larger than 2 GB."""
+        order = np.argsort(self.vocabulary)
         with tf.init_scope():
             return {
+                "movie_ids": tf.constant(self.vocabulary[order]),
+                "tokens": tf.constant(order.astype(np.int32) + 1),
                 "user_ids": tf.constant(self.user_ids),
                 "offsets": tf.constant(self.offsets, tf.int64),
                 "keys": tf.constant(self.users_of_ratings * self._span_s + self.timestamps - self._first_s),

@@ -9,7 +9,7 @@ import numpy as np
 from components.dataset import Dataset
 from components.evaluation_gate import statistics
 from components.evaluation_gate.evaluate import Embeddings, Measurement
-from components.ranking_metrics import Ranking, RankingTask, most_rated
+from components.ranking_metrics import Ranking, RankingTask
 from schemas import features as f
 from schemas.evaluation import MODEL
 from schemas.ingest import GENRE_NAMES, TITLE
@@ -105,9 +105,8 @@ def collect(data: Dataset, model: Embeddings, found: Measurement, seed: int = 0)
     errors = {name: _rmse(found.user, values - found.stars) for name, values in predicted.items()}
     counts = np.bincount(data.movie[data.train], minlength=data.catalog.height)
     names = {MODEL: "this model"} | {baseline.name: baseline.title for baseline in found.baselines}
-    famous = most_rated(data.movie[data.train], data.catalog.height)
     return Contents(
-        [Row(title, errors.get(name), *_ranks(found.ranking.get(name), famous)) for name, title in names.items()],
+        [Row(title, errors.get(name), *_ranks(found.ranking.get(name), found.famous)) for name, title in names.items()],
         _calibration(predicted[MODEL], found.stars),
         _popularity(counts, ranking.top, found.movie[found.stars >= f.LIKED_RATING]),
         _movie_map(data, model.movies.embeddings, counts),
