@@ -28,7 +28,7 @@ from schemas.ingest import SAMPLES, TRAIN
 PIPELINE_NAME = "matinee"
 # TFX packs its own source for workers elsewhere, a second and 49 MB of temporary files a component, unless it hears of
 # an image that has it. There are no workers here.
-_IN_THIS_PROCESS = ["--direct_running_mode=in_memory", "--sdk_container_image=none"]
+IN_THIS_PROCESS = ["--direct_running_mode=in_memory", "--sdk_container_image=none"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,5 +117,5 @@ def create_pipeline(
         components=nodes,
         enable_cache=enable_cache,
         metadata_connection_config=metadata_connection_config,
-        beam_pipeline_args=list(config.beam.beam_args) or _IN_THIS_PROCESS,
+        beam_pipeline_args=list(config.beam.beam_args) or IN_THIS_PROCESS,
     )

@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import sys
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -18,6 +19,13 @@ from tests.workspace import Workspace
 
 RATINGS_HEADER = "userId,movieId,rating,timestamp\n"
 MOVIES_HEADER = "movieId,title,genres\n"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Leave no file behind in the machine's directory of temporary ones, not even where a process was killed."""
+    directory = tmp_path_factory.mktemp("t", numbered=False)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(directory)
 
 
 @pytest.fixture(scope="session")

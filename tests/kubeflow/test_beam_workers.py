@@ -12,6 +12,7 @@ import tensorflow_transform as tft
 
 from components.polars_example_gen.config import ExampleGenConfig
 from components.trainer.input import PARSE_SPEC
+from pipeline.pipeline import IN_THIS_PROCESS
 from schemas import features as f
 from schemas.configuration import to_json
 from tests import forked
@@ -38,7 +39,7 @@ def portable(worker):
 def run(sample, tmp_path):
     """Run ExampleGen and Transform in a process; return where their artifacts are, and its exit status and output."""
 
-    def run_it(name, beam_args=("--direct_running_mode=in_memory",)):
+    def run_it(name, beam_args=IN_THIS_PROCESS):
         root, config = tmp_path / name, to_json(ExampleGenConfig(**PARTITIONS))
         done = forked.run("-m tests.kubeflow.ingest", sample, root, config, json.dumps(list(beam_args)), timeout=300)
         return root, done

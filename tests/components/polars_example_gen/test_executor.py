@@ -15,6 +15,7 @@ from tfx.types import standard_artifacts
 from components.polars_example_gen import checks, executor, graph, shards
 from components.polars_example_gen.config import ExampleGenConfig
 from components.trainer.input import PARSE_SPEC
+from pipeline.pipeline import IN_THIS_PROCESS
 from schemas import artifacts, keys
 from schemas import features as f
 from schemas.configuration import CONFIG, to_json
@@ -36,7 +37,7 @@ def run(data: pathlib.Path, root: pathlib.Path, **options) -> dict:
         pathlib.Path(artifact.uri).mkdir(parents=True)
         outputs[key] = [artifact]
     context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=["--direct_running_mode=in_memory"], tmp_dir=str(root / "tmp"), unique_id="1"
+        beam_pipeline_args=IN_THIS_PROCESS, tmp_dir=str(root / "tmp"), unique_id="1"
     )
     config = to_json(ExampleGenConfig(**options))
     executor.Executor(context).Do({}, outputs, {"input_base": str(data), CONFIG: config})
