@@ -23,10 +23,8 @@ _LOVED, _MIDDLING, _DISLIKED = 0.75, 0.2, -0.25
 _PRIOR_MOVIES = 10.0
 """Movies with the shares of genres that all have, which every user's likes start from."""
 _LEAST_SHARE = 1e-3
-_TRUSTED_RATINGS = 20.0
-"""Ratings of a user with which half of what the perceptrons add to movie's average and user's bias is believed."""
 _WELL_KNOWN_RATINGS = 10.0
-"""Ratings of a user with which the popularity of movies counts a quarter of what it does in the end."""
+"""Ratings of a user with which popularity, and what the perceptrons say of their stars, count a quarter."""
 _PRIOR_RATINGS = 8.0
 """Ratings without a difference that every bias starts from."""
 _PRIOR_VARIANCE = 0.3
@@ -47,16 +45,11 @@ class Bias(NamedTuple):
     """`[batch, genres]` the same by genre, beyond the user's bias."""
 
 
-def confidence(stars: keras.KerasTensor) -> keras.KerasTensor:
-    """Return how much to believe of what is made of a history, `[batch, 1]` in [0, 1); `stars` as for `pools`."""
-    number = _number(stars)
-    return number / (number + _TRUSTED_RATINGS)
-
-
 def acquaintance(stars: keras.KerasTensor) -> keras.KerasTensor:
-    """Return how far a user is beyond being asked what everybody knows, `[batch, 1]` in [0, 1).
+    """Return how well a user is known, `[batch, 1]` in [0, 1); `stars` as for `pools`.
 
-    It is next to nothing with three ratings: of whom so little is known, famous movies are what is best to begin with.
+    It is next to nothing with three ratings: to a user of whom so little is known famous movies are what is best to
+    begin with, and of their stars no more can be said than the movie's average and their own bias.
     """
     number = _number(stars)
     return ops.square(number / (number + _WELL_KNOWN_RATINGS))

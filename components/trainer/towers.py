@@ -163,11 +163,11 @@ class UserTower(Tower):
         Its product with a movie's is the movie's average, to which the movie's perceptron adds, the user's bias, and
         what both perceptrons make of this user and this movie: the more, the more ratings are known of the user.
         """
-        tokens, stars = _places(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
+        tokens, stars = _latest(inputs)
         averages, genres = ops.take(self.averages, tokens, axis=0), ops.take(self.genres, tokens, axis=0)
         bias = tastes.bias(stars, averages, genres)  # The average of a movie that the vocabulary lacks is the mean.
         parts = [self._statistics(inputs, f.USER_TIME), bias.of_user, bias.log_number, bias.spread, bias.of_genres]
-        found = self.rating_stack(ops.concatenate(parts, axis=1), training=training) * tastes.confidence(stars)
+        found = self.rating_stack(ops.concatenate(parts, axis=1), training=training) * tastes.acquaintance(stars)
         found = found / _STARS_LENGTH
         scaled = bias.of_user / (f.RATING_HALF_RANGE * _BIAS_LENGTH)
         return _unit(ops.concatenate([ops.ones_like(scaled), scaled, found], axis=1), (0, 1))
@@ -198,8 +198,7 @@ class UserTower(Tower):
     def _of_movies(
         self, inputs: _Tensors, training: bool | None, own: keras.KerasTensor | None
     ) -> list[keras.KerasTensor]:
-        length = f.HISTORY_LENGTH + 1
-        tokens, stars = _places(inputs[f.USER_HISTORY_TOKENS][:, :length]), inputs[f.USER_HISTORY_RATINGS][:, :length]
+        tokens, stars = _latest(inputs)
         weights, numbers = tastes.pools(stars)
         # One product of matrices for all means: an einsum each takes more than twice as long.
         factors = ops.matmul(weights, ops.take(self.factors, tokens, axis=0))
@@ -290,6 +289,12 @@ def _unit(values: keras.KerasTensor, end: tuple[int, int]) -> keras.KerasTensor:
     rest = ops.maximum(f.RATING_REACH - ops.sum(ops.square(values), axis=1, keepdims=True), 0.0)
     filling = [ops.sqrt(rest) * side for side in end]
     return ops.normalize(ops.concatenate([values, *filling], axis=1), axis=1)
+
+
+def _latest(inputs: _Tensors) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return tokens and stars of the part of a history that training shows, which is what perceptrons understand."""
+    length = f.HISTORY_LENGTH + 1  # The row's own movie may be among them.
+    return _places(inputs[f.USER_HISTORY_TOKENS][:, :length]), inputs[f.USER_HISTORY_RATINGS][:, :length]
 
 
 def _places(tokens: keras.KerasTensor) -> keras.KerasTensor:
