@@ -67,7 +67,12 @@ class HistoryTable:
         return row, tf.gather(ids, row) == user_id[:, 0]
 
     def lookup(
-        self, user_id: tf.Tensor, movie_id: tf.Tensor, timestamp: tf.Tensor, first: tf.Tensor | None = None
+        self,
+        user_id: tf.Tensor,
+        movie_id: tf.Tensor,
+        timestamp: tf.Tensor,
+        first: tf.Tensor | None = None,
+        part: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         """Return the histories of a batch of rows: what their users had rated by then, but for the rows' own movies.
 
@@ -76,6 +81,7 @@ class HistoryTable:
           movie_id: `[batch, 1]` int64, the row's movie.
           timestamp: `[batch, 1]` int64, when it was rated, Unix seconds.
           first: `[batch, 1]` int64, so many of the first ratings at most that the user ever gave; all by default.
+          part: `[batch, 1]` float32 in (0, 1], the part of them that is looked at, from the first on; all by default.
 
         Returns:
           `user_history_tokens` int32 and `user_history_ratings` float32 in stars, `[batch, HISTORY_LENGTH + 1]` each,
@@ -86,10 +92,14 @@ class HistoryTable:
         since = tf.clip_by_value(timestamp[:, 0] - self._first_s, 0, self._span_s - 1)
         key = tf.cast(row, tf.int64) * self._span_s + since
         behind = tf.searchsorted(tables["keys"], key, side="right", out_type=tf.int64)
+        begin = tf.gather(tables["offsets"], row)
+        if part is not None:
+            number = tf.cast(behind - begin, tf.float32)
+            behind = tf.where(part[:, 0] < 1, begin + tf.cast(tf.math.ceil(number * part[:, 0]), tf.int64), behind)
         if first is not None:
-            behind = tf.minimum(behind, tf.gather(tables["offsets"], row) + first[:, 0])
+            behind = tf.minimum(behind, begin + first[:, 0])
         places = behind[:, None] - 1 - tf.range(f.HISTORY_LENGTH + 1, dtype=tf.int64)
-        there = known[:, None] & (places >= tf.gather(tables["offsets"], row)[:, None])
+        there = known[:, None] & (places >= begin[:, None])
         places = tf.maximum(places, 0)
         tokens = tf.where(there, tf.gather(tables["movies"], places), 0)
         rating = tf.cast(tf.gather(tables["half_stars"], places), tf.float32) * f.RATING_STEP

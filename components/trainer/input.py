@@ -102,11 +102,12 @@ def batches(
         blocks = blocks.repeat()  # After the shuffling, so that no window holds rows of two passes.
 
     def inputs_and_label(raw: dict[str, tf.Tensor], *seeds: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        user_id, drawn, first = raw[f.USER_ID], None, None
+        user_id, drawn, first, part = raw[f.USER_ID], None, None, None
         if thinning:
             drawn = thinning.draw(tf.shape(user_id)[0], *seeds)
             first = tf.where(drawn.first, tf.cast(drawn.kept, tf.int64), tf.int64.max >> 1)
-        history = histories.lookup(user_id, raw[f.MOVIE_ID], raw[f.TIMESTAMP], first)
+            part = drawn.part
+        history = histories.lookup(user_id, raw[f.MOVIE_ID], raw[f.TIMESTAMP], first, part)
         if co_ratings:
             history |= _own_part(co_ratings, histories, raw, history)
         if thinning and drawn:

@@ -12,8 +12,8 @@ import tensorflow as tf
 from schemas import features as f
 from schemas.user_features import FeatureConstants, smoothed_mean
 
-_FIRST_SHARE = 0.2
-"""Of the users with a part of their ratings, those with their first ones."""
+_FIRST_SHARE, _EARLIER_SHARE = 0.2, 0.3
+"""Of the users with a part of their ratings, those with their first ones, and those with some of any time before."""
 
 
 class Drawn(NamedTuple):
@@ -25,6 +25,8 @@ class Drawn(NamedTuple):
     """`[batch, 1]` float32, how many ratings are kept of those."""
     first: tf.Tensor
     """`[batch, 1]` bool: those whose users are shown with their very first ratings."""
+    part: tf.Tensor
+    """`[batch, 1]` float32 in (0, 1]: of what the user rated before the row, so much is what they may be shown with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Thinning:
     """Shows a share of the training rows' users with a part of their ratings alone.
 
     Of each such user so many are kept as a number drawn log-uniformly from 1 to `HISTORY_LENGTH` says: mostly the
-    latest before the row, of some users the first that they gave at all, which is what is known of a new user. Their
-    features are those that serving computes of a user who has given these ratings.
+    latest before the row, of some users the first that they gave at all, which is what is known of a new user, and of
+    some those of any time in between: what is asked for may be long after what is known. Their features are those that serving computes of a user who has given these ratings.
     """
 
     share: float
@@ -50,11 +52,13 @@ class Thinning:
           rows: Scalar, their number.
           seeds: `[2]` int64.
         """
-        drawn = tf.random.stateless_uniform([rows, 4], seeds)
+        drawn = tf.random.stateless_uniform([rows, 5], seeds)
         # Rounded up or down at random.
         kept = tf.floor(tf.exp(drawn[:, 1:2] * math.log(f.HISTORY_LENGTH)) + drawn[:, 2:3])
         thinned = drawn[:, :1] < self.share
-        return Drawn(thinned, kept, thinned & (drawn[:, 3:] < _FIRST_SHARE))
+        first = thinned & (drawn[:, 3:4] < _FIRST_SHARE)
+        earlier = thinned & (drawn[:, 3:4] >= 1 - _EARLIER_SHARE)
+        return Drawn(thinned, kept, first, tf.where(earlier, 1 - drawn[:, 4:], 1.0))
 
     def __call__(
         self, raw: dict[str, tf.Tensor], tokens: tf.Tensor, stars: tf.Tensor, drawn: Drawn

@@ -22,11 +22,12 @@ def table(tmp_path):
     return histories.load(str(tmp_path), np.arange(159, 99, -1))[0]
 
 
-def lookup(table, user, movie_token, time=10**9, first=None):
+def lookup(table, user, movie_token, time=10**9, first=None, part=None):
     """Look up by the movie at a place of the vocabulary, 159 first; at place 0 by one that it lacks."""
     movie_id = 160 - movie_token if movie_token else 999
     first = None if first is None else tf.constant([[first]], tf.int64)
-    found = table.lookup(*(tf.constant([[value]], tf.int64) for value in (user, movie_id, time)), first)
+    part = None if part is None else tf.constant([[part]])
+    found = table.lookup(*(tf.constant([[value]], tf.int64) for value in (user, movie_id, time)), first, part)
     index, stars = (found[name].numpy()[0] for name in (f.USER_HISTORY_TOKENS, f.USER_HISTORY_RATINGS))
     return index[stars > 0].tolist(), stars[stars > 0].tolist()
 
@@ -64,6 +65,14 @@ def test_the_first_ratings_that_a_user_gave(table):
     assert lookup(table, 7, 0, first=2)[0] == [59, 60]
     assert lookup(table, 7, 60, first=2)[0] == [59]
     assert lookup(table, 7, 0, time=100, first=5)[0] == [60]
+
+
+def test_a_part_of_what_came_before_the_row_from_the_first_on(table):
+    for part, latest in ((0.5, 59), (0.76, 57), (1.0, 57), (1e-6, 60)):
+        assert lookup(table, 7, 0, time=103, part=part)[0] == list(range(latest, 61))
+    assert lookup(table, 7, 0, time=103, part=0.5, first=1)[0] == [60]
+    assert lookup(table, 7, 59, time=103, part=0.5)[0] == [60]
+    assert lookup(table, 7, 0, time=99, part=0.5) == ([], [])
 
 
 def test_a_user_without_train_ratings_has_no_history(table):

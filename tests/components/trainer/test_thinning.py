@@ -57,11 +57,18 @@ def test_a_share_of_the_rows_is_thinned_and_the_others_are_as_they_were(share):
         assert (raw[name][same] == RAW[name][same]).all()
 
 
-def test_some_of_the_thinned_are_shown_with_their_first_ratings():
+def test_some_of_the_thinned_are_shown_with_their_first_ratings_and_some_with_those_of_any_time_before():
     drawn = Thinning(0.5, GENRES, CONSTANTS).draw(tf.constant(ROWS), tf.constant([3, 7], tf.int64))
     first, thinned = drawn.first.numpy(), drawn.thinned.numpy()
     assert (thinned | ~first).all()
     assert first.sum() / thinned.sum() == pytest.approx(0.2, abs=0.03)
+    part = drawn.part.numpy()
+    earlier = part < 1
+    assert (thinned | ~earlier).all()
+    assert not (first & earlier).any()
+    assert earlier.sum() / thinned.sum() == pytest.approx(0.3, abs=0.03)
+    assert part.min() > 0
+    assert np.quantile(part[earlier], [0.25, 0.75]) == pytest.approx([0.25, 0.75], abs=0.06)
 
 
 def test_the_seeds_say_which():

@@ -214,6 +214,18 @@ def test_the_rating_starts_from_average_and_bias():
     np.testing.assert_allclose(found, average + bias, atol=1e-4)
 
 
+def test_perceptrons_are_shown_no_more_of_a_history_in_serving_than_in_training():
+    tower, (inputs, _) = model().user_tower, batch()
+    rng = np.random.default_rng(4)
+    for places, same in ((f.HISTORY_LENGTH + 1, True), (f.HISTORY_LENGTH, False)):
+        long = dict(inputs)
+        long[f.USER_HISTORY_TOKENS] = rng.integers(1, 5, (12, f.SERVED_HISTORY_LENGTH))
+        long[f.USER_HISTORY_RATINGS] = (rng.integers(1, 11, (12, f.SERVED_HISTORY_LENGTH)) / 2).astype(np.float32)
+        cut = long | {name: long[name][:, :places] for name in (f.USER_HISTORY_TOKENS, f.USER_HISTORY_RATINGS)}
+        for vector in (tower.rating_vector, tower.learned):
+            assert np.allclose(vector(long), vector(cut), atol=1e-6) == same
+
+
 def test_dislikes_push_away_and_the_genres_that_are_liked_throughout_come_up():
     """Of four movies of two genres: likes of the one kind and dislikes of the other order them."""
     plain = model(temperature=1e6)  # The learned part does not count.
