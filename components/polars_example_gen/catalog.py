@@ -8,6 +8,7 @@ import polars as pl
 
 from components.polars_example_gen import checks
 from components.polars_example_gen.config import ExampleGenConfig
+from components.polars_example_gen.csv_records import records
 from components.polars_example_gen.movie_features import genre_matrix
 from components.polars_example_gen.ratings import check_columns
 from components.polars_example_gen.source import Source
@@ -38,15 +39,20 @@ def read_movies(
       BadInputError: The table is empty, too large, unreadable, or lacks a column.
     """
     raw = _read(source, max_bytes)
-    number = pl.col("movieId").cast(pl.Int64, strict=False)
-    typed = raw.with_row_index("_row").with_columns(
-        number.alias(f.MOVIE_ID),
+    number = pl.col("movieId").str.strip_chars().cast(pl.Float64, strict=False)
+    typed = raw.with_columns(
+        pl.coalesce(
+            pl.col("movieId").str.strip_chars().cast(pl.Int64, strict=False),
+            pl.when(number == number.floor()).then(number.cast(pl.Int64, strict=False)),
+        ).alias(f.MOVIE_ID),
         pl.col("genres").fill_null(f.NO_GENRES).str.split("|").alias(GENRE_NAMES),
         pl.col("title").fill_null("").alias(TITLE),
     )
     unknown = pl.col(GENRE_NAMES).list.eval(~pl.element().is_in(f.GENRES)).list.any()
     problem = typed.select(
-        pl.when(pl.col(f.MOVIE_ID).is_null())
+        pl.when(pl.col("truncated"))
+        .then(pl.lit(checks.TRUNCATED))
+        .when(pl.col("ragged") | pl.col(f.MOVIE_ID).is_null() | (pl.col(TITLE) == ""))
         .then(pl.lit(checks.UNREADABLE))
         .when(pl.col(f.MOVIE_ID) < 0)
         .then(pl.lit(checks.NEGATIVE_ID))
@@ -58,7 +64,7 @@ def read_movies(
     report = _report(source, raw, problem)
     good = typed.filter(problem.is_null() | (problem == checks.UNKNOWN_GENRE))
     if not good.height:
-        raise checks.BadInputError(f"{source.name} holds no movie; expected at least one row. {report.samples[:1]}")
+        raise checks.BadInputError(f"{source.name} holds no movie; expected at least one row. {report.samples[0]}")
     known = good.with_columns(pl.col(GENRE_NAMES).list.filter(pl.element().is_in(f.GENRES)))
     return _catalogue(known), report
 
@@ -88,29 +94,50 @@ def _read(source: Source, max_bytes: int) -> pl.DataFrame:
             reason = str(error).split("\n", 1)[0]
             raise checks.BadInputError(f"{source.name} is no readable Parquet file: {reason}. Write it again") from None
         check_columns(source, tuple(raw.columns), COLUMNS)
-        raw = raw.with_columns(pl.col("movieId", "title", "genres").cast(pl.String))
+        table = _as_text(source, raw.select(COLUMNS))
+        whole = {"ragged": pl.lit(False), "truncated": pl.lit(False)}
+        found = table.with_columns(text=pl.concat_str(pl.all().fill_null(""), separator=","), **whole)
+        found = found.with_row_index("line", 1)
     else:
-        if not data.strip():
-            check_columns(source, (), COLUMNS)
-        try:
-            raw = pl.read_csv(data, infer_schema=False)
-        except pl.exceptions.PolarsError as error:
-            reason = checks.shown(str(error).split("\n", 1)[0])
-            raise checks.BadInputError(f"{source.name} is not readable as CSV: {reason}. Mend the file") from None
-        check_columns(source, tuple(raw.columns), COLUMNS)
-    if not raw.height:
+        found = _parse(source, data)
+    if not found.height:
         raise checks.BadInputError(f"{source.name} holds a header and no rows; expected at least one movie")
-    return raw.select(COLUMNS)
+    return found
+
+
+def _as_text(source: Source, table: pl.DataFrame) -> pl.DataFrame:
+    """Turn a Parquet table's columns into text, lists of genres joined by |."""
+    for name, dtype in table.schema.items():
+        if isinstance(dtype, pl.List) and name == "genres":
+            table = table.with_columns(pl.col(name).cast(pl.List(pl.String)).list.join("|"))
+        elif dtype.is_nested() or dtype == pl.Binary:
+            raise checks.BadInputError(f"{source.name}: the column {name} has the type {dtype}; write it as text")
+    return table.with_columns(pl.all().cast(pl.String))
+
+
+def _parse(source: Source, data: bytes) -> pl.DataFrame:
+    """Part a CSV table into records: `line`, `text`, the columns of the table, and whether fields are missing."""
+    lines = records(io.StringIO(data.decode("utf-8-sig", "replace"), newline=""))
+    header = next(lines, None)
+    names = [name.strip() for name in (header and header.fields) or []]
+    check_columns(source, tuple(names), COLUMNS)
+    places = [names.index(name) for name in COLUMNS]
+    rows = []
+    for record in lines:
+        fields = record.fields or []
+        values = [fields[place] if place < len(fields) else None for place in places]
+        rows.append((record.line + 1, record.text, len(fields) != len(names), *values))
+    schema = {"line": pl.Int64, "text": pl.String, "ragged": pl.Boolean} | dict.fromkeys(COLUMNS, pl.String)
+    found = pl.DataFrame(rows, schema=schema, orient="row")
+    is_last = pl.int_range(pl.len()) == pl.len() - 1
+    return found.with_columns(truncated=pl.col("ragged") & is_last & (not data.endswith((b"\n", b"\r"))))
 
 
 def _report(source: Source, raw: pl.DataFrame, problem: pl.Series) -> checks.Report:
     bad = problem.is_not_null()
-    header = 1 if source.format == "csv" else 0
+    rows = zip(problem.filter(bad)[:5], *(raw[name].filter(bad)[:5] for name in ("line", "text")), strict=True)
     samples = tuple(
-        checks.BadRow(
-            name, source.name, row + header + 1, checks.shown(",".join(map(str, raw.row(row)))), ",".join(COLUMNS)
-        )
-        for row, name in zip(bad.arg_true()[:5], problem.filter(bad)[:5], strict=True)
+        checks.BadRow(name, source.name, line, checks.shown(text), ",".join(COLUMNS)) for name, line, text in rows
     )
     counts = dict(problem.drop_nulls().value_counts(name="n").iter_rows())
     return checks.Report(raw.height, counts, samples)

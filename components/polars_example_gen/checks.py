@@ -6,6 +6,7 @@
 | truncated | the last line has no line end and its timestamp is cut short | reject | count, drop |
 | off_scale | a rating that is not 0.5 to 5 in steps of 0.5 | reject | count, drop |
 | negative_id | a user or movie id below 0, a timestamp below 0 | reject | count, drop |
+| no_time | a timestamp behind the year 2100: not in seconds, most likely | reject | count, drop |
 | unknown_movie | a rating of a movie that the movies table lacks | reject | count, drop |
 | duplicate | a second rating of one movie by one user | reject | count, keep the latest |
 | unknown_genre | a genre that MovieLens does not know | reject | count, drop the genre |
@@ -28,6 +29,7 @@ UNREADABLE = "unreadable"
 TRUNCATED = "truncated"
 OFF_SCALE = "off_scale"
 NEGATIVE_ID = "negative_id"
+NO_TIME = "no_time"
 UNKNOWN_MOVIE = "unknown_movie"
 DUPLICATE = "duplicate"
 UNKNOWN_GENRE = "unknown_genre"
@@ -38,11 +40,14 @@ _EXPLANATIONS = {
     TRUNCATED: "is cut short: the file ends in the middle of its last line",
     OFF_SCALE: f"has a rating off the scale: expected {f.RATING_SCALE}",
     NEGATIVE_ID: "has a negative id or timestamp: expected 0 or more",
+    NO_TIME: "has a timestamp after the year 2100: expected Unix seconds; divide milliseconds by 1,000",
     UNKNOWN_MOVIE: "rates a movie that the movies table does not hold",
     DUPLICATE: "rates a movie that the same user has rated already",
     UNKNOWN_GENRE: f"has a genre that is not one of MovieLens' {f.NUM_GENRES}",
     DUPLICATE_MOVIE: "repeats a movie id",
 }
+TIME_LIMIT_S = 4_102_444_800
+"""Unix seconds of the year 2100."""
 _SAMPLES = 5
 _LONGEST_SHOWN = 200
 

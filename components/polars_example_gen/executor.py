@@ -69,7 +69,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         catalog, movie_report = read_movies(sources[source.MOVIES], config.max_movies_bytes)
         checks.enforce(movie_report, *policy)
         job = _job(sources[source.RATINGS], output_dict, config, tmp_dir)
-        chunks = list(source.chunks(job.source, job.header.length, config.chunk_bytes))
+        chunks = list(ratings.cut(job.source, job.header, config.chunk_bytes, config.max_line_bytes))
         rejection = None
         try:
             with self._make_beam_pipeline() as root:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from components.polars_example_gen import checks
 from components.polars_example_gen.config import ExampleGenConfig
+from components.polars_example_gen.csv_records import records
 from components.polars_example_gen.source import Chunk, Source, chunks, count_lines, read_bytes, read_line
 from schemas import features as f
 
@@ -25,6 +27,8 @@ _BOM = b"\xef\xbb\xbf"
 _INDEX = "_index"
 _MOST_GROUP_ROWS = 1 << 26
 _BATCH_ROWS = 1 << 20
+_MOST_EXACT = 1 << 53
+"""From here on not every whole number is one of double precision."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +40,11 @@ class Header:
     length: int
     """Length of a CSV header in bytes, byte-order mark and line end inside; 0 for Parquet."""
 
+    @property
+    def has_text(self) -> bool:
+        """Whether there are columns that may hold text, and so line ends inside quotes."""
+        return not set(self.columns) <= set(COLUMNS)
+
 
 def read_header(source: Source, max_line_bytes: int = ExampleGenConfig.max_line_bytes) -> Header:
     """Read and check the column names.
@@ -46,16 +55,16 @@ def read_header(source: Source, max_line_bytes: int = ExampleGenConfig.max_line_
     """
     with source.open() as file:
         if source.format == "parquet":
-            metadata = _metadata(source, file)
-            header, rows = Header(tuple(metadata.schema.names), 0), metadata.num_rows
+            parquet = _parquet(source, file)
+            header, rows = Header(tuple(parquet.schema_arrow.names), 0), parquet.metadata.num_rows
         else:
             line = read_line(file, max_line_bytes)
             if len(line) == max_line_bytes:
                 raise checks.BadInputError(
                     f"{source.name}, line 1: longer than {max_line_bytes:,} bytes; expected {', '.join(COLUMNS)}"
                 )
-            names = line.removeprefix(_BOM).decode("utf-8", "replace").strip()
-            header = Header(tuple(name.strip().strip('"') for name in names.split(",")), len(line))
+            found = next(records([line.removeprefix(_BOM).decode("utf-8", "replace")]), None)
+            header = Header(tuple(name.strip() for name in (found and found.fields) or [""]), len(line))
             rows = len(file.read(1))
     check_columns(source, header.columns, tuple(COLUMNS))
     if not rows:
@@ -75,9 +84,10 @@ def check_columns(source: Source, found: tuple[str, ...], expected: tuple[str, .
         )
 
 
-def _metadata(source: Source, file: IO[bytes]) -> pq.FileMetaData:
+def _parquet(source: Source, file: IO[bytes]) -> pq.ParquetFile:
     try:
-        metadata = pq.ParquetFile(file).metadata
+        parquet = pq.ParquetFile(file)
+        metadata = parquet.metadata
     except (pa.ArrowException, OSError) as error:
         raise checks.BadInputError(f"{source.name} is no readable Parquet file: {error}. Write it again") from error
     largest = max((metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)), default=0)
@@ -86,7 +96,54 @@ def _metadata(source: Source, file: IO[bytes]) -> pq.FileMetaData:
         raise checks.BadInputError(
             f"{source.name} has a row group of {largest:,} rows; write it with {_MOST_GROUP_ROWS:,} or fewer a group"
         )
-    return metadata
+    return parquet
+
+
+def cut(source: Source, header: Header, chunk_bytes: int, max_line_bytes: int) -> Iterator[Chunk]:
+    """Cut a table into chunks, none of which begins within quotes.
+
+    Args:
+      source: The table.
+      header: Its columns.
+      chunk_bytes: Length of a CSV chunk, about.
+      max_line_bytes: Bound on a line.
+    """
+    if source.format == "parquet" or not header.has_text:
+        yield from chunks(source, header.length, chunk_bytes)
+        return
+    begin, size = header.length, source.size()
+    with source.open() as file:
+        while begin < size:
+            # The last chunk takes the rest, as in `chunks`.
+            far = begin + 2 * chunk_bytes <= size
+            end = _record_end(file, begin, begin + chunk_bytes, max_line_bytes) if far else size
+            yield Chunk(source, begin, end)
+            begin = end
+
+
+def _record_end(file: IO[bytes], begin: int, wanted: int, max_line_bytes: int) -> int:
+    """Return where the record ends that holds the byte before an offset, reading on from where a record begins."""
+    file.seek(begin)
+    data = file.read(wanted - begin)
+    if not data.endswith(b"\n"):
+        data += read_line(file, max_line_bytes)
+    if b'"' not in data:
+        return begin + len(data)
+    file.seek(begin)
+    lengths: list[int] = []
+
+    def lines() -> Iterator[str]:
+        while line := read_line(file, max_line_bytes):
+            lengths.append(len(line))
+            yield line.decode("latin-1")  # A character a byte; quotes and commas are the same in UTF-8.
+
+    end, seen = begin, 0
+    for record in records(lines()):
+        end += sum(lengths[seen : record.line + record.lines])
+        seen = record.line + record.lines
+        if end >= wanted:
+            break
+    return end
 
 
 def read_chunk(
@@ -108,53 +165,79 @@ def read_chunk(
     data, begin = read_bytes(chunk, max_line_bytes)
     if not data:
         return pl.DataFrame(schema=SCHEMA), checks.Report()
-    whole = data.endswith(b"\n")
-    if whole and (frame := _parse(data, header)) is not None and not _problems(frame, movie_ids).is_not_null().any():
-        return frame, checks.Report(frame.height)
-    return _read_lines(data, begin, chunk.source, header, movie_ids)
+    for types in (SCHEMA, None):
+        frame = _parse(data, header, types)
+        if frame is not None and not _problems(frame, movie_ids).is_not_null().any():
+            return frame, checks.Report(frame.height)
+    return _read_records(data, begin, chunk.source, header, movie_ids)
 
 
-def _parse(data: bytes, header: Header) -> pl.DataFrame | None:
-    """Parse well-formed CSV lines; None if some line is not."""
-    schema = {COLUMNS.get(name, name): SCHEMA.get(COLUMNS.get(name, ""), pl.String) for name in header.columns}
+def _parse(data: bytes, header: Header, types: Mapping[str, type[pl.DataType]] | None) -> pl.DataFrame | None:
+    """Parse well-formed CSV lines; None if some line is not, or if there are quotes, of which Polars thinks otherwise.
+
+    Args:
+      data: Whole lines.
+      header: Their columns.
+      types: Of the wanted columns, as numbers are written; None reads them as text, and any whole number as one.
+    """
+    if b'"' in data or not data.endswith(b"\n"):
+        return None
+    names = [COLUMNS.get(name, name) for name in header.columns]
+    schema = {name: (types or {}).get(name, pl.String) for name in names}
     try:
         frame = pl.read_csv(data, has_header=False, schema=schema)
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError):
         return None
-    frame = frame.select(*SCHEMA)
+    frame = frame.select(*SCHEMA) if types else _typed(frame.select(*SCHEMA))
     return None if sum(frame.null_count().row(0)) else frame
 
 
-def _read_lines(
+def _typed(text: pl.DataFrame) -> pl.DataFrame:
+    """Read texts, or Parquet's values, as what they stand for; null where they do not.
+
+    A column of ids is floating where a table was written by a program that keeps missing ones so; a fraction is no id.
+    """
+
+    def whole(name: str) -> pl.Expr:
+        number = pl.col(name).cast(pl.Float64, strict=False)
+        is_whole = (number == number.floor()) & (number.abs() < _MOST_EXACT)
+        return pl.coalesce(
+            None if text.schema[name].is_float() else pl.col(name).cast(pl.Int64, strict=False),
+            pl.when(is_whole).then(number.cast(pl.Int64, strict=False)),
+        )
+
+    stripped = text.with_columns(pl.col(pl.String).str.strip_chars())
+    return stripped.select(
+        whole(name).alias(name) if dtype.is_integer() else pl.col(name).cast(dtype, strict=False)
+        for name, dtype in SCHEMA.items()
+    )
+
+
+def _records(data: bytes, header: Header) -> pl.DataFrame:
+    """Part lines into records: `line` from 0, `text`, and the wanted columns as text, null if fields are missing."""
+    places = [header.columns.index(name) for name in COLUMNS]
+    rows = []
+    for record in records(io.StringIO(data.decode("utf-8", "replace"), newline="\n")):
+        fields = record.fields or []
+        whole = len(fields) == len(header.columns)
+        rows.append((record.line, record.text, *(fields[place] if whole else None for place in places)))
+    schema = {"line": pl.Int64, "text": pl.String} | dict.fromkeys(COLUMNS.values(), pl.String)
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _read_records(
     data: bytes, begin: int, source: Source, header: Header, movie_ids: np.ndarray
 ) -> tuple[pl.DataFrame, checks.Report]:
-    """Parse line by line, which is slower and knows where each bad row is."""
-    lines = pl.Series("line", data.decode("utf-8", "replace").split("\n")).str.strip_chars_end("\r")
-    dtypes = {name: SCHEMA[feature] for name, feature in COLUMNS.items()}
-    typed = (
-        _fields(lines, header, dtypes)
-        .rename(COLUMNS)
-        .with_columns(lines, (lines.str.count_matches(",") + 1 != len(header.columns)).alias("ragged"))
-        .with_row_index(_INDEX)
-        .filter(pl.col("line") != "")
-    )
-    problem = _problems(typed, movie_ids)
-    problem = problem.zip_with(~(typed["ragged"] | _any_null(typed)), pl.Series([checks.UNREADABLE]))
+    """Parse record by record, which is slower and knows where each bad row is."""
+    raw = _records(data, header)
+    typed = pl.concat([_typed(raw.select(*SCHEMA)), raw.select(pl.col("line").alias(_INDEX))], how="horizontal")
+    problem = _problems(typed, movie_ids).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
     if not data.endswith(b"\n") and typed.height:
         last, before = typed.height - 1, typed[f.TIMESTAMP][:-1].min()
         stamp = typed[f.TIMESTAMP][last]
         if problem[last] == checks.UNREADABLE or (before is not None and stamp is not None and stamp * 10 < before):
             problem = pl.concat([problem[:-1], pl.Series([checks.TRUNCATED])])
-    return _keep_good(typed, problem, lambda bad: typed["line"].filter(bad).head(5), source, count_lines, begin)
-
-
-def _fields(lines: pl.Series, header: Header, dtypes: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
-    """Split CSV lines and cast the wanted columns; null where a field is missing or does not parse."""
-    fields = lines.to_frame("line").select(pl.col("line").str.replace_all('"', "").str.split(","))
-    return fields.select(
-        pl.col("line").list.get(header.columns.index(name), null_on_oob=True).cast(dtype, strict=False).alias(name)
-        for name, dtype in dtypes.items()
-    )
+    return _keep_good(typed, problem, lambda bad: raw["text"].filter(bad).head(5), source, count_lines, begin)
 
 
 def _batches(chunk: Chunk) -> Iterator[pl.DataFrame]:
@@ -165,17 +248,38 @@ def _batches(chunk: Chunk) -> Iterator[pl.DataFrame]:
     with chunk.source.open() as file:
         batches = pq.ParquetFile(file).iter_batches(_BATCH_ROWS, row_groups=[chunk.start], columns=list(COLUMNS))
         for table in (pa.Table.from_batches([batch]) for batch in batches):
+            columns = {name: _plain(table[name], chunk.source.name, name) for name in COLUMNS}
             yield pl.DataFrame(
                 {
-                    name: table[name].to_pylist() if pa.types.is_string(table[name].type) else table[name].to_numpy()
-                    for name in COLUMNS
+                    name: values.to_pylist() if pa.types.is_string(values.type) else values.to_numpy()
+                    for name, values in columns.items()
                 },
                 nan_to_null=True,
             )
 
 
+def _plain(values: pa.ChunkedArray, file: str, column: str) -> pa.ChunkedArray:
+    """Turn what a Parquet column is written as into numbers or text; dates and times into Unix seconds.
+
+    Raises:
+      BadInputError: The type stands for no number.
+    """
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        return _plain(values.cast(kind.value_type), file, column)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):  # Without a zone it is taken for UTC's.
+        return values.cast(pa.timestamp("s", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+    if pa.types.is_decimal(kind):
+        return values.cast(pa.float64())
+    if pa.types.is_large_string(kind):
+        return values.cast(pa.string())
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind)):
+        raise checks.BadInputError(f"{file}: the column {column} has the type {kind}; write it as numbers")
+    return values
+
+
 def _as_text(raw: pl.DataFrame) -> pl.Series:
-    return raw.select(pl.concat_str(pl.col(*COLUMNS).cast(pl.String).fill_null(""), separator=",")).to_series()
+    return raw.select(pl.concat_str(pl.all().cast(pl.String).fill_null(""), separator=",")).to_series()
 
 
 def _read_row_group(chunk: Chunk, movie_ids: np.ndarray) -> tuple[pl.DataFrame, checks.Report]:
@@ -194,15 +298,7 @@ def _read_row_group(chunk: Chunk, movie_ids: np.ndarray) -> tuple[pl.DataFrame, 
 def _check_batch(
     raw: pl.DataFrame, first: int, source: Source, movie_ids: np.ndarray
 ) -> tuple[pl.DataFrame, checks.Report]:
-    typed = raw.select(
-        # A float column of ids is what a null in it makes of integers; a fraction in it is no id.
-        pl.when(pl.col(name).cast(pl.Float64, strict=False).floor() == pl.col(name).cast(pl.Float64, strict=False))
-        .then(pl.col(name).cast(SCHEMA[feature], strict=False))
-        .alias(feature)
-        if SCHEMA[feature].is_integer()
-        else pl.col(name).cast(SCHEMA[feature], strict=False).alias(feature)
-        for name, feature in COLUMNS.items()
-    ).with_row_index(_INDEX)
+    typed = _typed(raw.select(pl.col(name).alias(feature) for name, feature in COLUMNS.items())).with_row_index(_INDEX)
     problem = _problems(typed, movie_ids).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
     return _keep_good(typed, problem, lambda bad: _as_text(raw.filter(bad).head(5)), source, lambda _, row: row, first)
 
@@ -221,6 +317,8 @@ def _problems(frame: pl.DataFrame, movie_ids: np.ndarray) -> pl.Series:
     return frame.select(
         pl.when(pl.min_horizontal(f.USER_ID, f.MOVIE_ID, f.TIMESTAMP) < 0)
         .then(pl.lit(checks.NEGATIVE_ID))
+        .when(pl.col(f.TIMESTAMP) >= checks.TIME_LIMIT_S)
+        .then(pl.lit(checks.NO_TIME))
         .when(~on_scale)
         .then(pl.lit(checks.OFF_SCALE))
         .when(~known)
@@ -267,19 +365,18 @@ def locate_duplicate(source: Source, header: Header, user_id: int, movie_id: int
       RuntimeError: The table holds no such second row.
     """
     line, found = 1 if source.format == "csv" else 0, 0
-    for chunk in chunks(source, header.length, chunk_bytes):
+    for chunk in cut(source, header, chunk_bytes, chunk_bytes):
         if source.format == "csv":
-            lines = pl.Series(
-                read_bytes(chunk, chunk_bytes)[0].decode("utf-8", "replace").splitlines(), dtype=pl.String
-            )
-            raw = _fields(lines, header, {"userId": pl.String, "movieId": pl.String}).with_columns(line=lines)
+            data, begin = read_bytes(chunk, chunk_bytes)
+            raw, line = _records(data, header), count_lines(source, begin)
         else:
-            raw = pl.concat(_batches(chunk))
-            raw = raw.with_columns(line=_as_text(raw))
-        keys = raw.select(pl.col("userId", "movieId").cast(pl.Int64, strict=False))
-        for place in ((keys["userId"] == user_id) & (keys["movieId"] == movie_id)).arg_true():
+            table = pl.concat(_batches(chunk)).rename(COLUMNS)
+            raw = table.with_columns(text=_as_text(table)).with_row_index("line")
+        keys = _typed(raw.select(*SCHEMA))
+        for place in ((keys[f.USER_ID] == user_id) & (keys[f.MOVIE_ID] == movie_id)).arg_true():
             found += 1
             if found == 2:
-                return checks.BadRow(checks.DUPLICATE, source.name, line + place + 1, checks.shown(raw["line"][place]))
+                row = raw.row(place, named=True)
+                return checks.BadRow(checks.DUPLICATE, source.name, line + row["line"] + 1, checks.shown(row["text"]))
         line += raw.height
     raise RuntimeError(f"{source.name} holds no second rating of movie {movie_id} by user {user_id}")

@@ -7,7 +7,7 @@ import hashlib
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 import fsspec
@@ -66,7 +66,8 @@ def find_sources(
     """Find the ratings and movies tables in a data set.
 
     Args:
-      data: A directory or a zip archive, local path or URI. The tables may lie one directory down in a zip.
+      data: A directory or a zip archive, local path or URI. In a zip the tables may lie in a folder; of several data
+        sets the uppermost one is meant.
       extract_to: Directory to unpack a zip into, path or URI, because a byte range of a
         compressed member cannot be read directly.
       max_unpacked_ratio: How many times its own size a zip may unpack to.
@@ -78,15 +79,37 @@ def find_sources(
       ValueError: The data set does not exist, is not a zip that can be unpacked, or lacks a table.
     """
     fs, root = fsspec.core.url_to_fs(data)
-    if not fs.exists(root):
-        raise ValueError(f"no data at {data!r}; pass a directory, a zip or a URI that holds ratings and movies")
     if fs.isfile(root):
         _extract(data, extract_to, max_unpacked_ratio * fs.size(root))
         return find_sources(extract_to, extract_to)
+    return {name: _with_newlines(table, extract_to) for name, table in _tables(fs, root, data).items()}
+
+
+def _tables(fs: fsspec.AbstractFileSystem, root: str, data: str) -> dict[str, Source]:
+    if not fs.exists(root):
+        raise ValueError(f"no data at {data!r}; pass a directory, a zip or a URI that holds ratings and movies")
     if not fs.isdir(root):
         raise ValueError(f"{data} is neither a directory nor a file")
     names = {path.rstrip("/").rsplit("/", 1)[-1]: path for path in fs.ls(root, detail=False)}
     return {table: _table(fs, names, table, data) for table in (RATINGS, MOVIES)}
+
+
+def _with_newlines(table: Source, extract_to: str) -> Source:
+    """Return a table whose lines end as they should: one of old Macs, with carriage returns alone, is copied."""
+    if table.format == "parquet":
+        return table
+    with table.open() as file:
+        begin = file.read(_LINE_BYTES)
+    if b"\r" not in begin or b"\n" in begin:
+        return table
+    fs, directory = fsspec.core.url_to_fs(extract_to)
+    fs.makedirs(directory, exist_ok=True)
+    mended = Source(f"{extract_to}/with-newlines/{table.name}", table.format)
+    fs.makedirs(f"{directory}/with-newlines", exist_ok=True)
+    with table.open() as file, fs.open(f"{directory}/with-newlines/{table.name}", "wb") as copy:
+        while block := file.read(_COPY_BYTES):
+            copy.write(block.replace(b"\r", b"\n"))
+    return mended
 
 
 def _table(fs: fsspec.AbstractFileSystem, names: dict[str, str], table: str, data: str) -> Source:
@@ -109,27 +132,49 @@ def _extract(data: str, extract_to: str, most: float) -> None:
     """Unpack the tables of an archive, of no more than so many bytes or 64 MiB."""
     target_fs, target = fsspec.core.url_to_fs(extract_to)
     target_fs.makedirs(target, exist_ok=True)
-    wanted = {f"{table}.{form}" for table in (RATINGS, MOVIES) for form in _FORMATS}
     room = max(most, _SMALL_BYTES)
     with fsspec.open(data, "rb") as packed:
         if not zipfile.is_zipfile(packed):
             raise ValueError(f"{data} is neither a directory nor a zip archive")
         try:
             with zipfile.ZipFile(packed) as archive:
-                for member in archive.namelist():
+                for member in _members(archive.namelist(), data):
                     name = member.rsplit("/", 1)[-1]
-                    if name in wanted:
-                        with archive.open(member) as source, target_fs.open(f"{target}/{name}", "wb") as file:
-                            while block := source.read(_COPY_BYTES):
-                                room -= len(block)
-                                if room < 0:
-                                    raise ValueError(
-                                        f"{data} unpacks to more than {max(most, _SMALL_BYTES):,.0f} bytes; if that "
-                                        "is right, unpack it yourself, or raise --max-unpacked-ratio"
-                                    )
-                                file.write(block)
+                    with archive.open(member) as source, target_fs.open(f"{target}/{name}", "wb") as file:
+                        while block := source.read(_COPY_BYTES):
+                            room -= len(block)
+                            if room < 0:
+                                raise ValueError(
+                                    f"{data} unpacks to more than {max(most, _SMALL_BYTES):,.0f} bytes; if that "
+                                    "is right, unpack it yourself, or raise --max-unpacked-ratio"
+                                )
+                            file.write(block)
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError) as error:
             raise ValueError(f"{data} cannot be unpacked: {error}. Pack it again without a password") from error
+
+
+def _members(names: Sequence[str], data: str) -> list[str]:
+    """Return an archive's tables: those of the one data set that lies uppermost.
+
+    Raises:
+      ValueError: There is none, or more than one.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for name in names:
+        directory, _, base = name.rpartition("/")
+        table, _, form = base.rpartition(".")
+        if table in (RATINGS, MOVIES) and form in _FORMATS and "__MACOSX" not in directory.split("/"):
+            found.setdefault(directory, {}).setdefault(table, []).append(name)
+    sets = [tables for tables in found.values() if len(tables) == 2]
+    if not sets:
+        inside = ", ".join(sorted(names)[:10]) or "nothing"
+        raise ValueError(f"{data} holds no folder with both ratings and movies (inside: {inside}); unpack it yourself")
+    depths = [tables[RATINGS][0].count("/") for tables in sets]
+    uppermost = [tables for tables, depth in zip(sets, depths, strict=True) if depth == min(depths)]
+    members = [name for tables in uppermost for table in tables.values() for name in table]
+    if len(members) > 2:
+        raise ValueError(f"{data} holds a table more than once ({', '.join(members)}); leave one of each in it")
+    return members
 
 
 def fingerprint(data: str) -> str:
@@ -142,10 +187,10 @@ def fingerprint(data: str) -> str:
       Hexadecimal SHA-256 over the tables' names and bytes; of a zip, over the archive's bytes.
     """
     fs, root = fsspec.core.url_to_fs(data)
-    if fs.exists(root) and fs.isfile(root):
+    if fs.isfile(root):
         sources = [Source(data, "zip")]
     else:
-        sources = list(find_sources(data, "").values())
+        sources = list(_tables(fs, root, data).values())
     digest = hashlib.sha256()
     for source in sources:
         digest.update(source.name.encode())

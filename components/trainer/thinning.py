@@ -35,7 +35,8 @@ class Thinning:
 
     Of each such user so many are kept as a number drawn log-uniformly from 1 to `HISTORY_LENGTH` says: mostly the
     latest before the row, of some users the first that they gave at all, which is what is known of a new user, and of
-    some those of any time in between: what is asked for may be long after what is known. Their features are those that serving computes of a user who has given these ratings.
+    some those of any time in between, as what is asked may be long after what is known. Their features are those that
+    serving computes of a user who has given these ratings.
     """
 
     share: float

@@ -57,7 +57,9 @@ class _Transform(tf.Module):
             return_elements=[tensor.name for tensor in outputs.values()],
             name="transform",
         )
-        return dict(zip(outputs, found, strict=True))
+        # A look-up loses the shape, and Keras asks for it.
+        shapes = {name: transformed[name].shape for name in outputs}
+        return {name: tf.ensure_shape(value, shapes[name]) for name, value in zip(outputs, found, strict=True)}
 
 
 def _operations(tensor: tf.Tensor) -> set[tf.Operation]:
