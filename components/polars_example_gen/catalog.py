@@ -61,7 +61,7 @@ def read_movies(
         .when(unknown)
         .then(pl.lit(checks.UNKNOWN_GENRE))
     ).to_series()
-    report = _report(source, raw, problem)
+    report = _report(raw, problem)
     good = typed.filter(problem.is_null() | (problem == checks.UNKNOWN_GENRE))
     if not good.height:
         raise checks.BadInputError(f"{source.name} holds no movie; expected at least one row. {report.samples[0]}")
@@ -80,13 +80,21 @@ def _catalogue(movies: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _read(source: Source, max_bytes: int) -> pl.DataFrame:
-    with source.open() as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
+def _read(table: Source, max_bytes: int) -> pl.DataFrame:
+    """Read the files of a table as text: `file`, `line`, `text`, the columns, and what is missing of a row."""
+    if table.size() > max_bytes:
         raise checks.BadInputError(
-            f"{source.name} has more than {max_bytes:,} bytes. Is it a movies table? If so, raise --max-movies-bytes"
+            f"{table.name} has more than {max_bytes:,} bytes. Is it a movies table? If so, raise --max-movies-bytes"
         )
+    found = [_read_file(file) for file in table.files if file.size() or not table.parts]
+    if not any(frame.height for frame in found):
+        raise checks.BadInputError(f"{table.name} holds a header and no rows; expected at least one movie")
+    return pl.concat(found)
+
+
+def _read_file(source: Source) -> pl.DataFrame:
+    with source.open() as file:
+        data = file.read()
     if source.format == "parquet":
         try:
             raw = pl.read_parquet(io.BytesIO(data))
@@ -100,9 +108,9 @@ def _read(source: Source, max_bytes: int) -> pl.DataFrame:
         found = found.with_row_index("line", 1)
     else:
         found = _parse(source, data)
-    if not found.height:
-        raise checks.BadInputError(f"{source.name} holds a header and no rows; expected at least one movie")
-    return found
+    return found.select(
+        pl.lit(source.name).alias("file"), pl.col("line").cast(pl.Int64), "text", *COLUMNS, "ragged", "truncated"
+    )
 
 
 def _as_text(source: Source, table: pl.DataFrame) -> pl.DataFrame:
@@ -133,11 +141,12 @@ def _parse(source: Source, data: bytes) -> pl.DataFrame:
     return found.with_columns(truncated=pl.col("ragged") & is_last & (not data.endswith((b"\n", b"\r"))))
 
 
-def _report(source: Source, raw: pl.DataFrame, problem: pl.Series) -> checks.Report:
+def _report(raw: pl.DataFrame, problem: pl.Series) -> checks.Report:
     bad = problem.is_not_null()
-    rows = zip(problem.filter(bad)[:5], *(raw[name].filter(bad)[:5] for name in ("line", "text")), strict=True)
+    places = raw.select("file", "line", "text").filter(bad).head(5).rows()
     samples = tuple(
-        checks.BadRow(name, source.name, line, checks.shown(text), ",".join(COLUMNS)) for name, line, text in rows
+        checks.BadRow(name, file, line, checks.shown(text), ",".join(COLUMNS))
+        for name, (file, line, text) in zip(problem.filter(bad)[:5], places, strict=True)
     )
     counts = dict(problem.drop_nulls().value_counts(name="n").iter_rows())
     return checks.Report(raw.height, counts, samples)

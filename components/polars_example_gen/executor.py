@@ -69,7 +69,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         catalog, movie_report = read_movies(sources[source.MOVIES], config.max_movies_bytes)
         checks.enforce(movie_report, *policy)
         job = _job(sources[source.RATINGS], output_dict, config, tmp_dir)
-        chunks = list(ratings.cut(job.source, job.header, config.chunk_bytes, config.max_line_bytes))
+        chunks = [
+            chunk
+            for file, header in job.headers.items()
+            for chunk in ratings.cut(file, header, config.chunk_bytes, config.max_line_bytes)
+        ]
         rejection = None
         try:
             with self._make_beam_pipeline() as root:
@@ -105,8 +109,7 @@ def _job(
 
     rows = table.size() / (_BYTES_PER_ROW if table.format == "csv" else _BYTES_PER_ROW / 4)
     return graph.Job(
-        source=table,
-        header=ratings.read_header(table, config.max_line_bytes),
+        headers=ratings.read_headers(table, config.max_line_bytes),
         expected_rows=round(rows),
         partitions=max(1, math.ceil(rows / config.rows_per_shard)),
         config=config,

@@ -34,8 +34,8 @@ _REPORTS, _STATISTICS = "reports", "statistics"
 class Job:
     """Everything that the workers need to know."""
 
-    source: Source
-    header: ratings.Header
+    headers: dict[Source, ratings.Header]
+    """The ratings table's files, and their columns."""
     expected_rows: int
     """Rows of the table, about."""
     partitions: int
@@ -96,7 +96,7 @@ class ReadChunk(MoviesDoFn):
     def process(self, chunk: Chunk) -> Iterator:
         """Read, check and partition one chunk."""
         ids, longest = self._movies[f.MOVIE_ID].to_numpy(), self._job.config.max_line_bytes
-        frame, report = ratings.read_chunk(chunk, self._job.header, ids, longest)
+        frame, report = ratings.read_chunk(chunk, self._job.headers[chunk.source], ids, longest)
         reject_if_bad(self._job, report)
         progress.advance("read", report.rows, "rows", self._job.expected_rows)
         yield beam.pvalue.TaggedOutput(_REPORTS, json.dumps({"report": report.to_dict()}))
@@ -131,7 +131,7 @@ class SplitPartition(beam.DoFn):
         samples: tuple[checks.BadRow, ...] = ()
         if job.config.on_bad_rows == checks.FAIL:  # To find the line the whole table is read again: only for an error.
             user, movie = duplicates.row(0)[:2]
-            samples = (ratings.locate_duplicate(job.source, job.header, user, movie, job.config.chunk_bytes),)
+            samples = (ratings.locate_duplicate(job.headers, user, movie, job.config.chunk_bytes),)
         return checks.Report(0, {checks.DUPLICATE: duplicates.height}, samples)
 
 

@@ -39,6 +39,8 @@ class Header:
     """Every column in the order of the file."""
     length: int
     """Length of a CSV header in bytes, byte-order mark and line end inside; 0 for Parquet."""
+    rows: bool = True
+    """Whether anything stands behind the header."""
 
     @property
     def has_text(self) -> bool:
@@ -46,8 +48,10 @@ class Header:
         return not set(self.columns) <= set(COLUMNS)
 
 
-def read_header(source: Source, max_line_bytes: int = ExampleGenConfig.max_line_bytes) -> Header:
-    """Read and check the column names.
+def read_header(
+    source: Source, max_line_bytes: int = ExampleGenConfig.max_line_bytes, may_be_empty: bool = False
+) -> Header:
+    """Read and check the column names of a file.
 
     Raises:
       BadInputError: The file is empty, a column is missing, there is no row, or it is no Parquet file, or one whose row
@@ -56,7 +60,7 @@ def read_header(source: Source, max_line_bytes: int = ExampleGenConfig.max_line_
     with source.open() as file:
         if source.format == "parquet":
             parquet = _parquet(source, file)
-            header, rows = Header(tuple(parquet.schema_arrow.names), 0), parquet.metadata.num_rows
+            header = Header(tuple(parquet.schema_arrow.names), 0, parquet.metadata.num_rows > 0)
         else:
             line = read_line(file, max_line_bytes)
             if len(line) == max_line_bytes:
@@ -64,12 +68,26 @@ def read_header(source: Source, max_line_bytes: int = ExampleGenConfig.max_line_
                     f"{source.name}, line 1: longer than {max_line_bytes:,} bytes; expected {', '.join(COLUMNS)}"
                 )
             found = next(records([line.removeprefix(_BOM).decode("utf-8", "replace")]), None)
-            header = Header(tuple(name.strip() for name in (found and found.fields) or [""]), len(line))
-            rows = len(file.read(1))
+            names = tuple(name.strip() for name in (found and found.fields) or [""])
+            header = Header(names, len(line), bool(file.read(1)))
     check_columns(source, header.columns, tuple(COLUMNS))
-    if not rows:
+    if not (header.rows or may_be_empty):
         raise checks.BadInputError(f"{source.name} holds a header and no rows; expected at least one rating")
     return header
+
+
+def read_headers(table: Source, max_line_bytes: int) -> dict[Source, Header]:
+    """Read and check the column names of a table's files; of several some may have no rows.
+
+    Raises:
+      BadInputError: See `read_header`.
+    """
+    if not table.parts:
+        return {table: read_header(table, max_line_bytes)}
+    headers = {part: read_header(part, max_line_bytes, may_be_empty=True) for part in table.parts if part.size()}
+    if not any(header.rows for header in headers.values()):
+        raise checks.BadInputError(f"{table.name} holds no rows; expected at least one rating")
+    return headers
 
 
 def check_columns(source: Source, found: tuple[str, ...], expected: tuple[str, ...]) -> None:
@@ -358,25 +376,28 @@ def drop_duplicates(ratings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return ordered.filter(keep), ordered.filter(~keep)
 
 
-def locate_duplicate(source: Source, header: Header, user_id: int, movie_id: int, chunk_bytes: int) -> checks.BadRow:
+def locate_duplicate(headers: Mapping[Source, Header], user_id: int, movie_id: int, chunk_bytes: int) -> checks.BadRow:
     """Find the second row of a (user, movie) pair, to name its line in an error.
 
     Raises:
       RuntimeError: The table holds no such second row.
     """
-    line, found = 1 if source.format == "csv" else 0, 0
-    for chunk in cut(source, header, chunk_bytes, chunk_bytes):
-        if source.format == "csv":
-            data, begin = read_bytes(chunk, chunk_bytes)
-            raw, line = _records(data, header), count_lines(source, begin)
-        else:
-            table = pl.concat(_batches(chunk)).rename(COLUMNS)
-            raw = table.with_columns(text=_as_text(table)).with_row_index("line")
-        keys = _typed(raw.select(*SCHEMA))
-        for place in ((keys[f.USER_ID] == user_id) & (keys[f.MOVIE_ID] == movie_id)).arg_true():
-            found += 1
-            if found == 2:
-                row = raw.row(place, named=True)
-                return checks.BadRow(checks.DUPLICATE, source.name, line + row["line"] + 1, checks.shown(row["text"]))
-        line += raw.height
-    raise RuntimeError(f"{source.name} holds no second rating of movie {movie_id} by user {user_id}")
+    found = 0
+    for source, header in headers.items():
+        line = 0
+        for chunk in cut(source, header, chunk_bytes, chunk_bytes):
+            if source.format == "csv":
+                data, begin = read_bytes(chunk, chunk_bytes)
+                raw, line = _records(data, header), count_lines(source, begin)
+            else:
+                table = pl.concat(_batches(chunk)).rename(COLUMNS)
+                raw = table.with_columns(text=_as_text(table)).with_row_index("line")
+            keys = _typed(raw.select(*SCHEMA))
+            for place in ((keys[f.USER_ID] == user_id) & (keys[f.MOVIE_ID] == movie_id)).arg_true():
+                found += 1
+                if found == 2:
+                    number, text = raw.row(place, named=True)["line"], raw["text"][place]
+                    return checks.BadRow(checks.DUPLICATE, source.name, line + number + 1, checks.shown(text))
+            line += raw.height
+    names = ", ".join(source.name for source in headers)
+    raise RuntimeError(f"{names}: no second rating of movie {movie_id} by user {user_id}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import lzma
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,8 @@ from components.polars_example_gen.config import ExampleGenConfig
 RATINGS = "ratings"
 MOVIES = "movies"
 _FORMATS = ("csv", "parquet")
+_SUFFIXES = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz"}
+"""Of compressed files, by fsspec's names of the compression."""
 _COPY_BYTES = 1 << 20
 _LINE_BYTES = 1 << 13
 _SMALL_BYTES = 64 << 20
@@ -26,25 +29,38 @@ _TOO_LONG = b",(goes on)\n"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One input table."""
+    """One input table, or a file of it."""
 
     path: str
-    """Path or URI of the file."""
+    """Path or URI of the file, or of the directory of its parts."""
     format: str
     """`csv` or `parquet`."""
+    parts: tuple[Source, ...] = ()
+    """The files in a directory, as Spark and Polars write tables; none of a single file."""
+    within: str = ""
+    """Name of that directory, of a part."""
+    packed: str | None = None
+    """fsspec's name of the compression, of a compressed file."""
+
+    @property
+    def files(self) -> tuple[Source, ...]:
+        """The table's files."""
+        return self.parts or (self,)
 
     @property
     def name(self) -> str:
-        """The file's name without its directory, as error messages show it."""
-        return self.path.rsplit("/", 1)[-1]
+        """The file's name without the data set's directory, as error messages show it."""
+        return self.within + self.path.rsplit("/", 1)[-1]
 
     def open(self) -> IO[bytes]:
         """Open the file for reading bytes."""
-        file: IO[bytes] = fsspec.open(self.path, "rb").open()
+        file: IO[bytes] = fsspec.open(self.path, "rb", compression=self.packed).open()
         return file
 
     def size(self) -> int:
-        """The file's size in bytes."""
+        """The size in bytes."""
+        if self.parts:
+            return sum(part.size() for part in self.parts)
         fs, path = fsspec.core.url_to_fs(self.path)
         return fs.size(path)
 
@@ -82,7 +98,8 @@ def find_sources(
     if fs.isfile(root):
         _extract(data, extract_to, max_unpacked_ratio * fs.size(root))
         return find_sources(extract_to, extract_to)
-    return {name: _with_newlines(table, extract_to) for name, table in _tables(fs, root, data).items()}
+    tables = _tables(fs, root, data)
+    return {name: _plain(table, extract_to, max_unpacked_ratio) for name, table in tables.items()}
 
 
 def _tables(fs: fsspec.AbstractFileSystem, root: str, data: str) -> dict[str, Source]:
@@ -94,32 +111,75 @@ def _tables(fs: fsspec.AbstractFileSystem, root: str, data: str) -> dict[str, So
     return {table: _table(fs, names, table, data) for table in (RATINGS, MOVIES)}
 
 
-def _with_newlines(table: Source, extract_to: str) -> Source:
-    """Return a table whose lines end as they should: one of old Macs, with carriage returns alone, is copied."""
+def _plain(table: Source, extract_to: str, max_unpacked_ratio: float) -> Source:
+    """Return a table of which byte ranges can be read, and whose lines end with a line feed, or such a copy of it."""
+    if table.parts:
+        parts = tuple(_plain(part, extract_to, max_unpacked_ratio) for part in table.parts)
+        return dataclasses.replace(table, parts=parts)
     if table.format == "parquet":
         return table
-    with table.open() as file:
-        begin = file.read(_LINE_BYTES)
-    if b"\r" not in begin or b"\n" in begin:
-        return table
-    fs, directory = fsspec.core.url_to_fs(extract_to)
-    fs.makedirs(directory, exist_ok=True)
-    mended = Source(f"{extract_to}/with-newlines/{table.name}", table.format)
-    fs.makedirs(f"{directory}/with-newlines", exist_ok=True)
-    with table.open() as file, fs.open(f"{directory}/with-newlines/{table.name}", "wb") as copy:
-        while block := file.read(_COPY_BYTES):
-            copy.write(block.replace(b"\r", b"\n"))
-    return mended
+    most = max(max_unpacked_ratio * table.size(), _SMALL_BYTES) if table.packed else math.inf
+    try:
+        with table.open() as file:
+            begin = file.read(_LINE_BYTES)
+            old_mac = b"\r" in begin and b"\n" not in begin
+            if not (table.packed or old_mac):
+                return table
+            fs, directory = fsspec.core.url_to_fs(extract_to)
+            place = f"plain/{table.name.removesuffix(_SUFFIXES[table.packed] if table.packed else '')}"
+            fs.makedirs(f"{directory}/{place.rpartition('/')[0]}", exist_ok=True)
+            file.seek(0)
+            with fs.open(f"{directory}/{place}", "wb") as copy:
+                while block := file.read(_COPY_BYTES):
+                    most -= len(block)
+                    if most < 0:
+                        raise _unpacks_to_too_much(table.path, max(max_unpacked_ratio * table.size(), _SMALL_BYTES))
+                    copy.write(block.replace(b"\r", b"\n") if old_mac else block)
+    except (zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # The system's; a decompressor's has no number.
+        raise ValueError(f"{table.path} cannot be unpacked: {error}. Pack it again") from error
+    return dataclasses.replace(table, path=f"{extract_to}/{place}", packed=None)
+
+
+def _unpacks_to_too_much(data: str, most: float) -> ValueError:
+    return ValueError(
+        f"{data} unpacks to more than {most:,.0f} bytes; if that is right, unpack it yourself, or raise "
+        "--max-unpacked-ratio"
+    )
 
 
 def _table(fs: fsspec.AbstractFileSystem, names: dict[str, str], table: str, data: str) -> Source:
     for form in _FORMATS:
-        if f"{table}.{form}" in names:
-            check_is_file(fs, names[f"{table}.{form}"])
-            return Source(fs.unstrip_protocol(names[f"{table}.{form}"]).removeprefix("file://"), form)
+        if path := names.get(f"{table}.{form}"):
+            whole = Source(fs.unstrip_protocol(path).removeprefix("file://"), form)
+            if fs.isdir(path):
+                return dataclasses.replace(whole, parts=_parts(fs, path, whole))
+            check_is_file(fs, path)
+            return whole
+    for packed, suffix in _SUFFIXES.items():
+        if path := names.get(f"{table}.csv{suffix}"):
+            check_is_file(fs, path)
+            return Source(fs.unstrip_protocol(path).removeprefix("file://"), "csv", packed=packed)
     raise ValueError(
         f"{data} holds no {table}.csv or {table}.parquet (found: {', '.join(sorted(names)[:10]) or 'nothing'})"
     )
+
+
+def _parts(fs: fsspec.AbstractFileSystem, path: str, whole: Source) -> tuple[Source, ...]:
+    """Return the files of a table that is a directory, by name; what begins with _ or . is the writer's own."""
+    parts = []
+    for part in sorted(fs.ls(path, detail=False)):
+        name = part.rstrip("/").rsplit("/", 1)[-1]
+        if name.startswith(("_", ".")):
+            continue
+        if not name.endswith(f".{whole.format}"):
+            raise ValueError(f"{whole.path} holds {name}; expected .{whole.format} files and nothing else")
+        check_is_file(fs, part)
+        parts.append(Source(f"{whole.path.rstrip('/')}/{name}", whole.format, within=f"{whole.name}/"))
+    if not parts:
+        raise ValueError(f"{whole.path} is a directory without .{whole.format} files")
+    return tuple(parts)
 
 
 def check_is_file(fs: fsspec.AbstractFileSystem, path: str) -> None:
@@ -144,10 +204,7 @@ def _extract(data: str, extract_to: str, most: float) -> None:
                         while block := source.read(_COPY_BYTES):
                             room -= len(block)
                             if room < 0:
-                                raise ValueError(
-                                    f"{data} unpacks to more than {max(most, _SMALL_BYTES):,.0f} bytes; if that "
-                                    "is right, unpack it yourself, or raise --max-unpacked-ratio"
-                                )
+                                raise _unpacks_to_too_much(data, max(most, _SMALL_BYTES))
                             file.write(block)
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError) as error:
             raise ValueError(f"{data} cannot be unpacked: {error}. Pack it again without a password") from error
@@ -193,10 +250,11 @@ def fingerprint(data: str) -> str:
         sources = list(_tables(fs, root, data).values())
     digest = hashlib.sha256()
     for source in sources:
-        digest.update(source.name.encode())
-        with source.open() as file:
-            while block := file.read(_COPY_BYTES):
-                digest.update(block)
+        for part in source.files:
+            digest.update(part.name.encode())
+            with part.open() as file:
+                while block := file.read(_COPY_BYTES):
+                    digest.update(block)
     return digest.hexdigest()
 
 

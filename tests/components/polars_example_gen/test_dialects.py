@@ -1,9 +1,12 @@
 """Tables as other programs write them: the same rows, whatever the dialect and wherever the chunks end."""
 
+import bz2
 import csv
 import datetime
 import decimal
+import gzip
 import io
+import lzma
 import zipfile
 
 import numpy as np
@@ -27,8 +30,11 @@ ROWS = [(user, movie, (movie % 10 + 1) / 2, 1_500_000_000 + movie) for user in r
 def read(directory, chunk_bytes=1 << 20):
     """Read a ratings table chunk by chunk; return its good rows, sorted, and the report of the checks."""
     table = source.find_sources(str(directory), str(directory / "extracted"))[source.RATINGS]
-    header = ratings.read_header(table)
-    parts = [ratings.read_chunk(chunk, header, MOVIES) for chunk in ratings.cut(table, header, chunk_bytes, 1 << 20)]
+    parts = [
+        ratings.read_chunk(chunk, header, MOVIES)
+        for file, header in ratings.read_headers(table, 1 << 20).items()
+        for chunk in ratings.cut(file, header, chunk_bytes, 1 << 20)
+    ]
     return sorted(pl.concat([frame for frame, _ in parts]).rows()), checks.merge_reports(report for _, report in parts)
 
 
@@ -103,7 +109,7 @@ def test_a_bad_row_costs_itself_alone(write_data, value, chunk_bytes):
 def test_a_duplicate_is_found_behind_a_quoted_comma(write_data):
     text = table([(f"Doe, {u}", u, m, r, t) for u, m, r, t in [*ROWS, ROWS[5]]], ["name", *COLUMNS])
     found = source.find_sources(str(write_data(text)), "")[source.RATINGS]
-    row = ratings.locate_duplicate(found, ratings.read_header(found), *ROWS[5][:2], 200)
+    row = ratings.locate_duplicate({found: ratings.read_header(found)}, *ROWS[5][:2], 200)
     assert (row.line, row.problem) == (len(ROWS) + 2, checks.DUPLICATE)
 
 
@@ -207,6 +213,99 @@ def test_movies_parquet_with_lists_and_floating_ids(write_data):
     assert report == checks.Report(2)
     assert catalog[f.MOVIE_ID].to_list() == [1, 2]
     assert catalog[GENRE_NAMES].to_list() == [["Drama"], ["Drama", "Comedy"]]
+
+
+@pytest.fixture
+def parted(write_data):
+    """Write both tables as directories of parts, in one format."""
+
+    def write(form):
+        directory = write_data("")
+        for name in ("ratings", "movies"):
+            (directory / f"{name}.csv").unlink()
+            (directory / f"{name}.{form}").mkdir()
+            (directory / f"{name}.{form}" / "_SUCCESS").touch()
+        movies = pl.DataFrame({"movieId": range(1, 41), "title": "One (1999)", "genres": "Drama"})
+        columns = pl.DataFrame(ROWS, schema=COLUMNS, orient="row")
+        for name, table, rows in (("ratings", columns, 70), ("movies", movies, 30)):
+            for place in range(0, table.height + rows, rows):  # The last part has a header and no rows.
+                path = directory / f"{name}.{form}" / f"part-{place:05d}.{form}"
+                getattr(table[place : place + rows], f"write_{form}")(path)
+        return directory
+
+    return write
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_directory_of_parts_is_a_table(parted, form):
+    directory = parted(form)
+    assert read(directory, 300) == (ROWS, checks.Report(len(ROWS)))
+    catalog, report = movies(directory)
+    assert (catalog.height, report) == (40, checks.Report(40))
+    before = source.fingerprint(str(directory))
+    part = directory / f"ratings.{form}" / f"part-00070.{form}"
+    pl.DataFrame([ROWS[0]], schema=COLUMNS, orient="row").write_csv(part) if form == "csv" else part.unlink()
+    assert source.fingerprint(str(directory)) != before
+
+
+def test_a_bad_row_of_a_part_is_named_with_its_part(parted):
+    directory = parted("csv")
+    part = directory / "ratings.csv" / "part-00070.csv"
+    part.write_text(part.read_text() + "1,2,9.5,1500000000\n")
+    assert str(read(directory)[1].samples[0]).startswith(
+        "ratings.csv/part-00070.csv, line 72: '1,2,9.5,1500000000' has"
+    )
+    part.write_text(",".join(COLUMNS) + "\n1,1,3.5,1500000000\n")
+    headers = ratings.read_headers(source.find_sources(str(directory), "")[source.RATINGS], 1000)
+    row = ratings.locate_duplicate(headers, 1, 1, 1000)
+    assert (row.file, row.line) == ("ratings.csv/part-00070.csv", 2)
+    part = directory / "movies.csv" / "part-00030.csv"
+    part.write_text("movieId,title,genres\n41,Cut (1999)")
+    assert str(movies(directory)[1].samples[0]).startswith("movies.csv/part-00030.csv, line 2: '41,Cut (1999)' is cut")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "without .csv files"),
+        (("part-0.txt",), "holds part-0.txt; expected .csv files"),
+        (("a.csv",), "holds no rows"),
+    ],
+)
+def test_directories_that_are_no_table(write_data, names, message):
+    directory = write_data("")
+    (directory / "ratings.csv").unlink()
+    (directory / "ratings.csv").mkdir()
+    for name in names:
+        (directory / "ratings.csv" / name).write_text("")
+    with pytest.raises(ValueError, match=message):
+        read(directory)
+
+
+@pytest.mark.parametrize(("suffix", "module"), [("gz", gzip), ("bz2", bz2), ("xz", lzma)])
+def test_compressed_tables(write_data, suffix, module):
+    directory = write_data("")
+    for name, text in (("ratings", table()), ("movies", "movieId,title,genres\n1,One (1999),Drama\n")):
+        (directory / f"{name}.csv").unlink()
+        (directory / f"{name}.csv.{suffix}").write_bytes(module.compress(text.encode()))
+    assert read(directory, 300) == (ROWS, checks.Report(len(ROWS)))
+    assert movies(directory)[0].height == 1
+    source.fingerprint(str(directory))
+    packed = directory / f"ratings.csv.{suffix}"
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=f"ratings.csv.{suffix} cannot be unpacked"):
+        read(directory)
+    packed.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=f"ratings.csv.{suffix} cannot be unpacked"):
+        read(directory)
+
+
+def test_a_compressed_table_is_unpacked_up_to_a_bound(write_data):
+    directory = write_data("")
+    (directory / "ratings.csv").unlink()
+    (directory / "ratings.csv.gz").write_bytes(gzip.compress(bytes(70 << 20)))
+    with pytest.raises(ValueError, match=r"unpacks to more than 67,108,864 bytes; .*--max-unpacked-ratio"):
+        read(directory)
 
 
 def zipped(path, *members):

@@ -112,7 +112,7 @@ def test_duplicates_keep_the_latest_and_are_located(write_data):
     table = source.find_sources(str(directory), "")[source.RATINGS]
     header = ratings.read_header(table)
     for chunk_bytes in (40, 10_000):
-        row = ratings.locate_duplicate(table, header, 2, 3, chunk_bytes)
+        row = ratings.locate_duplicate({table: header}, 2, 3, chunk_bytes)
         assert str(row) == (
             "ratings.csv, line 27: '2,3,5.0,100000099' rates a movie that the same user has rated already"
         )
