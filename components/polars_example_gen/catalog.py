@@ -10,7 +10,7 @@ from components.polars_example_gen import checks
 from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.csv_records import records
 from components.polars_example_gen.movie_features import genre_matrix
-from components.polars_example_gen.ratings import check_columns
+from components.polars_example_gen.ratings import check_columns, whole_number
 from components.polars_example_gen.source import Source
 from schemas import features as f
 from schemas.ingest import GENRE_NAMES, TITLE, YEAR
@@ -39,12 +39,8 @@ def read_movies(
       BadInputError: The table is empty, too large, unreadable, or lacks a column.
     """
     raw = _read(source, max_bytes)
-    number = pl.col("movieId").str.strip_chars().cast(pl.Float64, strict=False)
     typed = raw.with_columns(
-        pl.coalesce(
-            pl.col("movieId").str.strip_chars().cast(pl.Int64, strict=False),
-            pl.when(number == number.floor()).then(number.cast(pl.Int64, strict=False)),
-        ).alias(f.MOVIE_ID),
+        whole_number("movieId", raw.schema["movieId"]).alias(f.MOVIE_ID),
         pl.col("genres").fill_null(f.NO_GENRES).str.split("|").alias(GENRE_NAMES),
         pl.col("title").fill_null("").alias(TITLE),
     )

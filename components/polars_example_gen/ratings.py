@@ -210,23 +210,25 @@ def _parse(data: bytes, header: Header, types: Mapping[str, type[pl.DataType]] |
     return None if sum(frame.null_count().row(0)) else frame
 
 
-def _typed(text: pl.DataFrame) -> pl.DataFrame:
-    """Read texts, or Parquet's values, as what they stand for; null where they do not.
+def whole_number(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Read a column of text or numbers as whole ones, where they are written as 7.0 too; null where they are not.
 
-    A column of ids is floating where a table was written by a program that keeps missing ones so; a fraction is no id.
+    Ids are floating where a program wrote the table that keeps missing ones so.
     """
+    written = pl.col(name).str.strip_chars() if dtype == pl.String else pl.col(name)
+    number = written.cast(pl.Float64, strict=False)
+    is_whole = (number == number.floor()) & (number.abs() < _MOST_EXACT)
+    whole = pl.when(is_whole).then(number.cast(pl.Int64, strict=False))
+    return whole if dtype.is_float() else pl.coalesce(written.cast(pl.Int64, strict=False), whole)
 
-    def whole(name: str) -> pl.Expr:
-        number = pl.col(name).cast(pl.Float64, strict=False)
-        is_whole = (number == number.floor()) & (number.abs() < _MOST_EXACT)
-        return pl.coalesce(
-            None if text.schema[name].is_float() else pl.col(name).cast(pl.Int64, strict=False),
-            pl.when(is_whole).then(number.cast(pl.Int64, strict=False)),
-        )
 
-    stripped = text.with_columns(pl.col(pl.String).str.strip_chars())
+def _typed(raw: pl.DataFrame) -> pl.DataFrame:
+    """Read texts, or Parquet's values, as what they stand for; null where they do not."""
+    stripped = raw.with_columns(pl.col(pl.String).str.strip_chars())
     return stripped.select(
-        whole(name).alias(name) if dtype.is_integer() else pl.col(name).cast(dtype, strict=False)
+        whole_number(name, raw.schema[name]).alias(name)
+        if dtype.is_integer()
+        else pl.col(name).cast(dtype, strict=False)
         for name, dtype in SCHEMA.items()
     )
 
