@@ -142,7 +142,7 @@ def _candidates(scores: np.ndarray, n: int) -> np.ndarray:
 
 
 def _bound(scores: np.ndarray, n: int) -> np.float32:
-    """Return what the n-th best score is at least: the n-th best of groups' best ones, a tenth of the time."""
+    """Return what the n-th best score is at least: the n-th best of groups' best ones, a quarter of the time."""
     groups = len(scores) // _GROUP
     if groups >= n:
         scores = scores[: groups * _GROUP].reshape(_GROUP, groups).max(axis=0)

@@ -8,7 +8,7 @@ import polars as pl
 
 from components.polars_example_gen import checks
 from components.polars_example_gen.config import ExampleGenConfig
-from components.polars_example_gen.csv_records import records
+from components.polars_example_gen.csv_records import as_table, as_text, column_names, records
 from components.polars_example_gen.movie_features import genre_matrix
 from components.polars_example_gen.ratings import check_columns, whole_number
 from components.polars_example_gen.source import Source
@@ -48,7 +48,7 @@ def read_movies(
     problem = typed.select(
         pl.when(pl.col("truncated"))
         .then(pl.lit(checks.TRUNCATED))
-        .when(pl.col("ragged") | pl.col(f.MOVIE_ID).is_null() | (pl.col(TITLE) == ""))
+        .when(pl.col(f.MOVIE_ID).is_null() | (pl.col(TITLE) == ""))
         .then(pl.lit(checks.UNREADABLE))
         .when(pl.col(f.MOVIE_ID) < 0)
         .then(pl.lit(checks.NEGATIVE_ID))
@@ -77,7 +77,7 @@ def _catalogue(movies: pl.DataFrame) -> pl.DataFrame:
 
 
 def _read(table: Source, max_bytes: int) -> pl.DataFrame:
-    """Read the files of a table as text: `file`, `line`, `text`, the columns, and what is missing of a row."""
+    """Read the files of a table as text: `file`, `line`, `text`, the columns, and whether a row is `truncated`."""
     if table.size() > max_bytes:
         raise checks.BadInputError(
             f"{table.name} has more than {max_bytes:,} bytes. Is it a movies table? If so, raise --max-movies-bytes"
@@ -98,18 +98,14 @@ def _read_file(source: Source) -> pl.DataFrame:
             reason = str(error).split("\n", 1)[0]
             raise checks.BadInputError(f"{source.name} is no readable Parquet file: {reason}. Write it again") from None
         check_columns(source, tuple(raw.columns), COLUMNS)
-        table = _as_text(source, raw.select(COLUMNS))
-        whole = {"ragged": pl.lit(False), "truncated": pl.lit(False)}
-        found = table.with_columns(text=pl.concat_str(pl.all().fill_null(""), separator=","), **whole)
-        found = found.with_row_index("line", 1)
+        columns = _written(source, raw.select(COLUMNS))
+        found = columns.with_columns(text=as_text(columns), truncated=pl.lit(False)).with_row_index("line", 1)
     else:
         found = _parse(source, data)
-    return found.select(
-        pl.lit(source.name).alias("file"), pl.col("line").cast(pl.Int64), "text", *COLUMNS, "ragged", "truncated"
-    )
+    return found.select(pl.lit(source.name).alias("file"), pl.col("line").cast(pl.Int64), "text", *COLUMNS, "truncated")
 
 
-def _as_text(source: Source, table: pl.DataFrame) -> pl.DataFrame:
+def _written(source: Source, table: pl.DataFrame) -> pl.DataFrame:
     """Turn a Parquet table's columns into text, lists of genres joined by |."""
     for name, dtype in table.schema.items():
         if isinstance(dtype, pl.List) and name == "genres":
@@ -120,21 +116,14 @@ def _as_text(source: Source, table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _parse(source: Source, data: bytes) -> pl.DataFrame:
-    """Part a CSV table into records: `line`, `text`, the columns of the table, and whether fields are missing."""
+    """Part a CSV table into records: `line`, `text`, the columns as text, and whether the end of a row is missing."""
     lines = records(io.StringIO(data.decode("utf-8-sig", "replace"), newline=""))
-    header = next(lines, None)
-    names = [name.strip() for name in (header and header.fields) or []]
-    check_columns(source, tuple(names), COLUMNS)
-    places = [names.index(name) for name in COLUMNS]
-    rows = []
-    for record in lines:
-        fields = record.fields or []
-        values = [fields[place] if place < len(fields) else None for place in places]
-        rows.append((record.line + 1, record.text, len(fields) != len(names), *values))
-    schema = {"line": pl.Int64, "text": pl.String, "ragged": pl.Boolean} | dict.fromkeys(COLUMNS, pl.String)
-    found = pl.DataFrame(rows, schema=schema, orient="row")
+    names = column_names(next(lines, None))
+    check_columns(source, names, COLUMNS)
+    found = as_table(lines, names, COLUMNS)
     is_last = pl.int_range(pl.len()) == pl.len() - 1
-    return found.with_columns(truncated=pl.col("ragged") & is_last & (not data.endswith((b"\n", b"\r"))))
+    torn = pl.col("movieId").is_null() & is_last & (not data.endswith((b"\n", b"\r")))
+    return found.with_columns(pl.col("line") + 1, truncated=torn)
 
 
 def _report(raw: pl.DataFrame, problem: pl.Series) -> checks.Report:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import collections
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
+
+import polars as pl
 
 _NUL = "\U0010ffff"
 """Stands for U+0000, which Python 3.10's reader refuses; no character of any text."""
@@ -66,3 +68,31 @@ def records(lines: Iterable[str]) -> Iterator[Record]:
         if text.strip():
             yield Record(number, len(taken), fields, text)
         number += len(taken)
+
+
+def column_names(header: Record | None) -> tuple[str, ...]:
+    """Return the names in a table's first record; none of an empty table."""
+    return tuple(name.strip() for name in (header and header.fields) or ())
+
+
+def as_table(found: Iterable[Record], names: Sequence[str], wanted: Sequence[str]) -> pl.DataFrame:
+    """Lay records out: `line` from 0, `text`, and the wanted columns as text, null where fields are too few or many.
+
+    Args:
+      found: The records behind the header.
+      names: Every column in the order of the file.
+      wanted: Some of them.
+    """
+    places = [names.index(name) for name in wanted]
+    rows = []
+    for record in found:
+        fields = record.fields or []
+        whole = len(fields) == len(names)
+        rows.append((record.line, record.text, *(fields[place] if whole else None for place in places)))
+    schema = {"line": pl.Int64, "text": pl.String} | dict.fromkeys(wanted, pl.String)
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def as_text(rows: pl.DataFrame) -> pl.Series:
+    """Return rows that stand in no text, those of a Parquet file, as they would stand in one."""
+    return rows.select(pl.concat_str(pl.all().cast(pl.String).fill_null(""), separator=",")).to_series()

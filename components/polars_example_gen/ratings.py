@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from components.polars_example_gen import checks
 from components.polars_example_gen.config import ExampleGenConfig
-from components.polars_example_gen.csv_records import records
+from components.polars_example_gen.csv_records import as_table, as_text, column_names, records
 from components.polars_example_gen.source import Chunk, Source, chunks, count_lines, read_bytes, read_line
 from schemas import features as f
 
@@ -39,7 +39,7 @@ class Header:
     """Every column in the order of the file."""
     length: int
     """Length of a CSV header in bytes, byte-order mark and line end inside; 0 for Parquet."""
-    rows: bool = True
+    has_rows: bool = True
     """Whether anything stands behind the header."""
 
     @property
@@ -68,10 +68,9 @@ def read_header(
                     f"{source.name}, line 1: longer than {max_line_bytes:,} bytes; expected {', '.join(COLUMNS)}"
                 )
             found = next(records([line.removeprefix(_BOM).decode("utf-8", "replace")]), None)
-            names = tuple(name.strip() for name in (found and found.fields) or [""])
-            header = Header(names, len(line), bool(file.read(1)))
+            header = Header(column_names(found), len(line), bool(file.read(1)))
     check_columns(source, header.columns, tuple(COLUMNS))
-    if not (header.rows or may_be_empty):
+    if not (header.has_rows or may_be_empty):
         raise checks.BadInputError(f"{source.name} holds a header and no rows; expected at least one rating")
     return header
 
@@ -85,7 +84,7 @@ def read_headers(table: Source, max_line_bytes: int) -> dict[Source, Header]:
     if not table.parts:
         return {table: read_header(table, max_line_bytes)}
     headers = {part: read_header(part, max_line_bytes, may_be_empty=True) for part in table.parts if part.size()}
-    if not any(header.rows for header in headers.values()):
+    if not any(header.has_rows for header in headers.values()):
         raise checks.BadInputError(f"{table.name} holds no rows; expected at least one rating")
     return headers
 
@@ -183,10 +182,11 @@ def read_chunk(
     data, begin = read_bytes(chunk, max_line_bytes)
     if not data:
         return pl.DataFrame(schema=SCHEMA), checks.Report()
-    for types in (SCHEMA, None):
-        frame = _parse(data, header, types)
-        if frame is not None and not _problems(frame, movie_ids).is_not_null().any():
-            return frame, checks.Report(frame.height)
+    frame = _parse(data, header, SCHEMA)
+    if frame is None:
+        frame = _parse(data, header, None)
+    if frame is not None and not _problems(frame, movie_ids).is_not_null().any():
+        return frame, checks.Report(frame.height)
     return _read_records(data, begin, chunk.source, header, movie_ids)
 
 
@@ -215,34 +215,30 @@ def whole_number(name: str, dtype: pl.DataType) -> pl.Expr:
 
     Ids are floating where a program wrote the table that keeps missing ones so.
     """
-    written = pl.col(name).str.strip_chars() if dtype == pl.String else pl.col(name)
+    written = _without_spaces(name, dtype)
     number = written.cast(pl.Float64, strict=False)
     is_whole = (number == number.floor()) & (number.abs() < _MOST_EXACT)
     whole = pl.when(is_whole).then(number.cast(pl.Int64, strict=False))
     return whole if dtype.is_float() else pl.coalesce(written.cast(pl.Int64, strict=False), whole)
 
 
+def _without_spaces(name: str, dtype: pl.DataType) -> pl.Expr:
+    return pl.col(name).str.strip_chars() if dtype == pl.String else pl.col(name)
+
+
 def _typed(raw: pl.DataFrame) -> pl.DataFrame:
     """Read texts, or Parquet's values, as what they stand for; null where they do not."""
-    stripped = raw.with_columns(pl.col(pl.String).str.strip_chars())
-    return stripped.select(
+    return raw.select(
         whole_number(name, raw.schema[name]).alias(name)
         if dtype.is_integer()
-        else pl.col(name).cast(dtype, strict=False)
+        else _without_spaces(name, raw.schema[name]).cast(dtype, strict=False)
         for name, dtype in SCHEMA.items()
     )
 
 
 def _records(data: bytes, header: Header) -> pl.DataFrame:
-    """Part lines into records: `line` from 0, `text`, and the wanted columns as text, null if fields are missing."""
-    places = [header.columns.index(name) for name in COLUMNS]
-    rows = []
-    for record in records(io.StringIO(data.decode("utf-8", "replace"), newline="\n")):
-        fields = record.fields or []
-        whole = len(fields) == len(header.columns)
-        rows.append((record.line, record.text, *(fields[place] if whole else None for place in places)))
-    schema = {"line": pl.Int64, "text": pl.String} | dict.fromkeys(COLUMNS.values(), pl.String)
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    lines = io.StringIO(data.decode("utf-8", "replace"), newline="\n")
+    return as_table(records(lines), header.columns, tuple(COLUMNS)).rename(COLUMNS)
 
 
 def _read_records(
@@ -298,10 +294,6 @@ def _plain(values: pa.ChunkedArray, file: str, column: str) -> pa.ChunkedArray:
     return values
 
 
-def _as_text(raw: pl.DataFrame) -> pl.Series:
-    return raw.select(pl.concat_str(pl.all().cast(pl.String).fill_null(""), separator=",")).to_series()
-
-
 def _read_row_group(chunk: Chunk, movie_ids: np.ndarray) -> tuple[pl.DataFrame, checks.Report]:
     with chunk.source.open() as file:
         metadata = pq.ParquetFile(file).metadata
@@ -320,7 +312,7 @@ def _check_batch(
 ) -> tuple[pl.DataFrame, checks.Report]:
     typed = _typed(raw.select(pl.col(name).alias(feature) for name, feature in COLUMNS.items())).with_row_index(_INDEX)
     problem = _problems(typed, movie_ids).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
-    return _keep_good(typed, problem, lambda bad: _as_text(raw.filter(bad).head(5)), source, lambda _, row: row, first)
+    return _keep_good(typed, problem, lambda bad: as_text(raw.filter(bad).head(5)), source, lambda _, row: row, first)
 
 
 def _any_null(frame: pl.DataFrame) -> pl.Series:
@@ -393,13 +385,13 @@ def locate_duplicate(headers: Mapping[Source, Header], user_id: int, movie_id: i
                 raw, line = _records(data, header), count_lines(source, begin)
             else:
                 table = pl.concat(_batches(chunk)).rename(COLUMNS)
-                raw = table.with_columns(text=_as_text(table)).with_row_index("line")
+                raw = table.with_columns(text=as_text(table)).with_row_index("line")
             keys = _typed(raw.select(*SCHEMA))
             for place in ((keys[f.USER_ID] == user_id) & (keys[f.MOVIE_ID] == movie_id)).arg_true():
                 found += 1
                 if found == 2:
-                    number, text = raw.row(place, named=True)["line"], raw["text"][place]
-                    return checks.BadRow(checks.DUPLICATE, source.name, line + number + 1, checks.shown(text))
+                    number, text = line + raw["line"][place] + 1, checks.shown(raw["text"][place])
+                    return checks.BadRow(checks.DUPLICATE, source.name, number, text)
             line += raw.height
     names = ", ".join(source.name for source in headers)
     raise RuntimeError(f"{names}: no second rating of movie {movie_id} by user {user_id}")

@@ -94,8 +94,8 @@ class HistoryTable:
         behind = tf.searchsorted(tables["keys"], key, side="right", out_type=tf.int64)
         begin = tf.gather(tables["offsets"], row)
         if part is not None:
-            number = tf.cast(behind - begin, tf.float32)
-            behind = tf.where(part[:, 0] < 1, begin + tf.cast(tf.math.ceil(number * part[:, 0]), tf.int64), behind)
+            looked_at = tf.math.ceil(tf.cast(behind - begin, tf.float32) * part[:, 0])
+            behind = begin + tf.cast(looked_at, tf.int64)
         if first is not None:
             behind = tf.minimum(behind, begin + first[:, 0])
         places = behind[:, None] - 1 - tf.range(f.HISTORY_LENGTH + 1, dtype=tf.int64)
