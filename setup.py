@@ -83,7 +83,7 @@ setup(
     package_data={
         "components": ["py.typed", "evaluation_gate/report/page.html"],
         "pipeline": ["py.typed"],
-        "schemas": ["py.typed", "*.pbtxt"],
+        "schemas": ["py.typed", "*.pbtxt", "specs/*.yaml"],
         "serving": ["py.typed", "page/*", "deploy/*", "deploy/kubernetes/*"],
     },
     install_requires=CORE,

@@ -125,10 +125,7 @@ def without(data: TrainData, zeroed: Sequence[str]) -> TrainData:
 
     tables = {name: getattr(data, name) for name in ("histories", "all_histories")}
     if f.USER_HISTORY_RATINGS in zeroed:
-        tables = {
-            name: dataclasses.replace(table, half_stars=np.zeros_like(table.half_stars))
-            for name, table in tables.items()
-        }
+        tables = {name: dataclasses.replace(table, steps=np.zeros_like(table.steps)) for name, table in tables.items()}
     return dataclasses.replace(data, transform=zero(data.transform), inputs=zero(data.inputs), **tables)
 
 

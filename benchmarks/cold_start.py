@@ -20,6 +20,7 @@ from benchmarks import heldout
 from benchmarks.quality import run_pipeline
 from components.evaluation_gate.statistics import rating_error
 from schemas import features as f
+from schemas.data_spec import movielens
 from serving import Recommender
 
 _COLD_SHARE = 0.1
@@ -45,7 +46,7 @@ def cold_movies(held: heldout.HeldOut, cold: np.ndarray, recommender: Recommende
     vectors = recommender._tower.embed(recommender.features(profiles))
     user, movie, stars = held.user[rows], places[held.movie[rows]], held.stars[rows]
     predicted = f.to_stars((vectors.rating_vectors[user] * recommender._rating_vectors[movie]).sum(axis=1))
-    liked = stars >= f.LIKED_RATING
+    liked = stars >= movielens().scale.liked
     scores = vectors.embeddings[user[liked]] @ recommender.embeddings[places[cold]].T
     own = (vectors.embeddings[user[liked]] * recommender.embeddings[movie[liked]]).sum(axis=1)
     mean = held.stars[held.train].mean()
@@ -53,8 +54,8 @@ def cold_movies(held: heldout.HeldOut, cold: np.ndarray, recommender: Recommende
     return {
         "movies": len(cold),
         "held-out ratings": len(stars),
-        "RMSE": rating_error(predicted, stars).rmse,
-        "RMSE of the global mean": rating_error(np.full(len(stars), mean), stars).rmse,
+        "RMSE": rating_error(predicted, stars, movielens().scale).rmse,
+        "RMSE of the global mean": rating_error(np.full(len(stars), mean), stars, movielens().scale).rmse,
         "ranked above": float(above.mean()),
     }
 

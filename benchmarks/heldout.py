@@ -13,6 +13,7 @@ import polars as pl
 from components import ranking_metrics
 from components.evaluation_gate import statistics
 from schemas import features as f
+from schemas.data_spec import movielens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class HeldOut:
     def task(self) -> ranking_metrics.RankingTask:
         """Ranking for every user with a held-out rating of 4 stars or more, over all unseen movies."""
         return ranking_metrics.ranking_task(
-            self.user, self.movie, self.stars, self.train, len(self.movie_ids), 10**9, 0
+            self.user, self.movie, self.stars, self.train, len(self.movie_ids), 10**9, 0, movielens().scale.liked
         )
 
     def inner(self) -> HeldOut:

@@ -16,7 +16,7 @@ from scipy import sparse
 from benchmarks.heldout import HeldOut, score
 from components import rating_biases
 from components.evaluation_gate import baselines
-from schemas import features as f
+from schemas.data_spec import movielens
 
 _MOST_MOVIES = 12_000
 """EASE inverts a matrix of so many movies at most, those with the most ratings; others get no score."""
@@ -35,7 +35,7 @@ def rankers(fitted: HeldOut) -> dict[str, dict[str, Fit]]:
     for baseline in _baselines(fitted):
         if baseline.scores:
             found[baseline.title] = {"": functools.partial(_the_same, scores=baseline.scores)}
-    for liked, of in ((True, f"ratings of {f.LIKED_RATING:g} and more"), (False, "all ratings")):
+    for liked, of in ((True, f"ratings of {movielens().scale.liked:g} and more"), (False, "all ratings")):
         found[f"EASE, {of}"] = {
             f"lambda {penalty}": functools.partial(_ease, liked=liked, penalty=penalty)
             for penalty in (100, 200, 400, 1000, 3200)
@@ -161,7 +161,7 @@ def _knn(fitted: HeldOut, liked: bool, kind: type[ItemItemRecommender], neighbou
 
 def _matrix(held: HeldOut, liked: bool) -> sparse.csr_matrix:
     """Return who rated what in train, or liked it, `[users, movies]` of 1 and 0."""
-    rows = held.train & (held.stars >= f.LIKED_RATING) if liked else held.train
+    rows = held.train & (held.stars >= movielens().scale.liked) if liked else held.train
     shape = len(held.user_ids), len(held.movie_ids)
     return sparse.csr_matrix((np.ones(rows.sum(), np.float32), (held.user[rows], held.movie[rows])), shape)
 

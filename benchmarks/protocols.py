@@ -29,7 +29,7 @@ from benchmarks import heldout, peers
 from benchmarks.heldout import HeldOut, Scored
 from benchmarks.quality import run_pipeline, score_profiles
 from components.evaluation_gate import statistics
-from schemas import features as f
+from schemas.data_spec import movielens
 
 _LOG = Console(stderr=True)
 _FEW = (1, 3, 5, 10, 20)
@@ -62,7 +62,7 @@ def leave_one_out(ratings: HeldOut) -> Protocol:
     """Each user's last like is to be found; what came after it is gone."""
     order = np.arange(len(ratings.user))
     last = np.full(len(ratings.user_ids), -1)
-    liked = np.flatnonzero(ratings.stars >= f.LIKED_RATING)
+    liked = np.flatnonzero(ratings.stars >= movielens().scale.liked)
     last[ratings.user[liked]] = liked  # The last one stays.
     kept = order <= last[ratings.user]
     held = dataclasses.replace(ratings, train=order < last[ratings.user]).select(kept)

@@ -33,6 +33,7 @@ from rich.table import Table
 
 from components.trainer.config import TrainerConfig
 from schemas import signatures as s
+from schemas.data_spec import movielens
 from serving import Recommender
 from serving.search import MovieSearch
 from serving.store import ServingStore
@@ -40,7 +41,7 @@ from serving.store import ServingStore
 _PORT = 8765
 _RECOMMEND = "/v1/users/{user}/recommendations"
 _TURNS = 40
-_DIM, _SEEN, _QUERIES = TrainerConfig().joined_dim, 200, 200
+_DIM, _SEEN, _QUERIES = TrainerConfig().joined_dim(movielens().num_categories), 200, 200
 _CONSOLE = Console(width=110)
 
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from components import progress
 from schemas import features as f
-from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, IS_TRAIN
+from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, HISTORIES_PREFIX, IS_TRAIN, USER_KEY, USERS_PREFIX
 from schemas.user_features import FeatureConstants, latest_s, user_tower_inputs
 from schemas.vectors import column_array
 
@@ -37,11 +37,23 @@ class Dataset:
     movie: np.ndarray
     """`[ratings]` int32 position in the catalogue."""
     stars: np.ndarray
-    """`[ratings]` float32."""
+    """`[ratings]` float32, in stars."""
     timestamp: np.ndarray
     """`[ratings]` int64, Unix seconds."""
     train: np.ndarray
     """`[ratings]` bool."""
+    user_keys: pl.Series | None = None
+    """`[users]` text, the users' ids as the data has them; None where those are numbers."""
+
+    @property
+    def ratings(self) -> np.ndarray:
+        """`[ratings]` float32 on the data set's scale."""
+        ratings: np.ndarray = self.constants.domain.scale.of_stars(self.stars)
+        return ratings
+
+    def user_key(self, user: int) -> int | str:
+        """Return a user's id as the data has it."""
+        return int(self.user_ids[user]) if self.user_keys is None else str(self.user_keys[int(user)])
 
     @property
     def num_users(self) -> int:
@@ -88,16 +100,15 @@ def load(catalog_uri: str, histories_uri: str, max_users: int | None = None) -> 
       histories_uri: URI of the UserHistories artifact.
       max_users: Load a sample of at most as many users with eval ratings; all users by default.
     """
-    catalog = read_catalog(catalog_uri)
-    with tf.io.gfile.GFile(f"{catalog_uri}/{CONSTANTS_FILE}") as file:
-        constants = TypeAdapter(FeatureConstants).validate_json(file.read())
+    catalog, constants = read_catalog(catalog_uri), read_constants(catalog_uri)
     movie_ids = catalog[f.MOVIE_ID].to_numpy()
     shards = [_shard(path, movie_ids, max_users) for path in history_shards(histories_uri)]
     ratings = _sample(pl.concat(shards), max_users).sort(f.USER_ID, maintain_order=True)
     return Dataset(
         catalog=catalog,
         constants=constants,
-        user_ids=ratings[f.USER_ID].unique().sort().to_numpy(),
+        user_ids=(user_ids := ratings[f.USER_ID].unique().sort().to_numpy()),
+        user_keys=read_user_keys(histories_uri, user_ids),
         user=ratings[f.USER_ID].rle_id().cast(pl.Int32).to_numpy(),
         movie=ratings[_MOVIE].to_numpy(),
         stars=ratings[f.RATING].to_numpy(),
@@ -123,12 +134,32 @@ def _sample(ratings: pl.DataFrame, max_users: int | None) -> pl.DataFrame:
 
 def history_shards(histories_uri: str) -> list[str]:
     """Return the files of a UserHistories artifact, each with users of its own."""
-    return sorted(tf.io.gfile.glob(f"{histories_uri}/*.parquet"))
+    return sorted(tf.io.gfile.glob(f"{histories_uri}/{HISTORIES_PREFIX}-*.parquet"))
 
 
 def read_catalog(catalog_uri: str) -> pl.DataFrame:
     """Read the movies of a MovieCatalog artifact."""
     return read_parquet(f"{catalog_uri}/{CATALOG_FILE}")
+
+
+def read_constants(catalog_uri: str) -> FeatureConstants:
+    """Read the feature constants of a MovieCatalog artifact, with what the data set is about."""
+    with tf.io.gfile.GFile(f"{catalog_uri}/{CONSTANTS_FILE}") as file:
+        return TypeAdapter(FeatureConstants).validate_json(file.read())
+
+
+def read_user_keys(histories_uri: str, user_ids: np.ndarray) -> pl.Series | None:
+    """Return the users' keys, as the data has them; None where users are numbers.
+
+    Args:
+      histories_uri: URI of the UserHistories artifact.
+      user_ids: `[users]` int64.
+    """
+    paths = sorted(tf.io.gfile.glob(f"{histories_uri}/{USERS_PREFIX}-*.parquet"))
+    if not paths:
+        return None
+    keys = pl.concat(read_parquet(path) for path in paths)
+    return pl.DataFrame({f.USER_ID: user_ids}).join(keys, on=f.USER_ID, how="left", maintain_order="left")[USER_KEY]
 
 
 def read_parquet(path: str) -> pl.DataFrame:

@@ -18,8 +18,8 @@ _BATCH = 1024
 
 def movie_inputs(catalog: pl.DataFrame) -> dict[str, np.ndarray]:
     """Return the movie tower's raw inputs: `movie_id` `[movies, 1]` int64, the others `[movies, n]` float32."""
-    names = (f.MOVIE_ID, *f.MOVIE_FEATURES)
-    return {name: column_array(catalog[name]).reshape(catalog.height, f.MOVIE_FEATURES.get(name, 1)) for name in names}
+    arrays = {name: column_array(catalog[name]) for name in (f.MOVIE_ID, *f.MOVIE_FEATURES)}
+    return {name: array.reshape(catalog.height, *(array.shape[1:] or (1,))) for name, array in arrays.items()}
 
 
 def embed_users(model: Any, features: Mapping[str, np.ndarray]) -> Vectors:

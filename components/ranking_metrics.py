@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from schemas import features as f
 from schemas.evaluation import RankedList, RankingQuality
 
 TOP_N = 10
@@ -26,7 +25,7 @@ class RankingTask:
     seen: tuple[np.ndarray, np.ndarray]
     """`[users + 1]` offsets and the movie positions that each user rated in train."""
     relevant: tuple[np.ndarray, np.ndarray]
-    """`[users + 1]` offsets and the movie positions that each user rated 4 stars or more in eval."""
+    """`[users + 1]` offsets and the movie positions that each user liked in eval."""
     num_movies: int
     """Size of the catalogue: every unseen movie is a candidate."""
 
@@ -84,6 +83,7 @@ def ranking_task(
     num_movies: int,
     max_users: int,
     seed: int,
+    liked: float,
 ) -> RankingTask:
     """Collect the users with relevant movies, a seeded sample of at most `max_users` of them.
 
@@ -95,9 +95,10 @@ def ranking_task(
       num_movies: Size of the catalogue.
       max_users: Most users to rank for.
       seed: Seed of the sample.
+      liked: From which rating on a movie is relevant.
     """
-    liked = ~train & (stars >= f.LIKED_RATING)
-    users = np.unique(user[liked])
+    relevant = ~train & (stars >= liked)
+    users = np.unique(user[relevant])
     if len(users) > max_users:
         users = np.sort(np.random.default_rng(seed).choice(users, max_users, replace=False))
     chosen = np.zeros(int(user[-1]) + 1 if len(user) else 0, bool)
@@ -108,7 +109,7 @@ def ranking_task(
         counts = np.searchsorted(user[rows], users, "right") - np.searchsorted(user[rows], users)
         return np.concatenate([[0], np.cumsum(counts)]), movie[rows]
 
-    return RankingTask(users, by_user(train), by_user(liked), num_movies)
+    return RankingTask(users, by_user(train), by_user(relevant), num_movies)
 
 
 def rank(task: RankingTask, scores_of: Callable[[slice], np.ndarray]) -> Ranking:

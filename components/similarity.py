@@ -63,7 +63,7 @@ def _co_ratings(histories: Histories, movies: int) -> tuple[np.ndarray, np.ndarr
     ratings = histories.ratings[:]
     ends = histories.users["end"]
     users = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
-    liked = ratings["half_stars"] >= f.LIKED_RATING / f.RATING_STEP
+    liked = ratings["step"] >= histories.scale.liked_step
     weights = np.where(liked, 1.0, _UNLIKED)
     matrix = sparse.csr_matrix((weights, (users, ratings["movie"])), (len(ends), movies))
     by_user, by_movie = (np.asarray(matrix.sum(axis)).ravel() for axis in (1, 0))

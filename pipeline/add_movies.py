@@ -24,6 +24,7 @@ from components.similarity import similarity_vectors
 from schemas import features as f
 from schemas import manifest as m
 from schemas import signatures as s
+from schemas.data_spec import DataSpec, named
 from schemas.ingest import YEAR
 from schemas.vectors import Vectors
 from serving import index, store
@@ -48,15 +49,17 @@ def add_movies(
     keep_versions: int = PusherConfig.keep_versions,
     on_bad_rows: str = ExampleGenConfig.on_bad_rows,
     max_bad_rows: float = ExampleGenConfig.max_bad_rows,
+    spec: DataSpec | None = None,
 ) -> Added:
     """Embed new movies with the newest version's movie tower and publish them beside the same user tower.
 
     Args:
       serving_dir: Path or URI of the served versions.
-      movies_path: MovieLens movies table, CSV or Parquet, path or URI: movieId, title, genres.
+      movies_path: Movies table, path or URI, as the data specification says: of MovieLens movieId, title, genres.
       keep_versions: How many versions stay, at least 1.
       on_bad_rows: `fail` or `drop`.
       max_bad_rows: With `drop`, the largest share of bad rows, in [0, 1].
+      spec: The data specification; MovieLens' by default.
 
     Raises:
       ValueError: Nothing is served, or the table is bad or repeats a known movie; nothing is published then.
@@ -65,15 +68,20 @@ def add_movies(
     serving = store.ServingStore(serving_dir)
     serving.resolve()
     with serving.exclusive():
-        return _add(serving, movies_path, keep_versions, on_bad_rows, max_bad_rows)
+        return _add(serving, movies_path, keep_versions, on_bad_rows, max_bad_rows, spec or named())
 
 
 def _add(
-    serving: store.ServingStore, movies_path: str, keep_versions: int, on_bad_rows: str, max_bad_rows: float
+    serving: store.ServingStore,
+    movies_path: str,
+    keep_versions: int,
+    on_bad_rows: str,
+    max_bad_rows: float,
+    spec: DataSpec,
 ) -> Added:
     served = serving.resolve()
     old = index.read_index(serving.directory(m.EMBEDDING_INDEX, served), served)
-    movies, report = _read(movies_path, old)
+    movies, report = _read(movies_path, old, spec)
     checks.enforce(report, on_bad_rows, max_bad_rows)
     new = _featurise(movies, old)
     with tempfile.TemporaryDirectory(prefix="matinee-") as name:
@@ -100,19 +108,24 @@ def _add(
             probe=old.manifest.probe,
             models=models,
             index_factory=old.manifest.index_factory,
+            user_keys=old.user_keys,
         )
         index.write_index(str(work / m.EMBEDDING_INDEX), version, contents)
         serving.publish(version, str(work / m.EMBEDDING_INDEX), user_tower, check_pair)
     return Added(version, new.height, tuple(serving.prune(keep_versions)))
 
 
-def _read(path: str, old: index.EmbeddingIndex) -> tuple[pl.DataFrame, checks.Report]:
-    source = Source(path, "parquet" if path.endswith(".parquet") else "csv")
+def _read(path: str, old: index.EmbeddingIndex, spec: DataSpec) -> tuple[pl.DataFrame, checks.Report]:
+    source = Source(path, spec.items.format or ("parquet" if path.endswith(".parquet") else "csv"))
     fs, name = fsspec.core.url_to_fs(path)
     if not fs.exists(name):
-        raise ValueError(f"no movies table at {path!r}; pass a CSV or Parquet file (movieId, title, genres)")
+        raise ValueError(f"no movies table at {path!r}; pass a CSV or Parquet file ({', '.join(spec.items.columns)})")
     check_is_file(fs, name)
-    movies, report = read_movies(source)
+    domain = old.manifest.domain
+    if (spec.items.item_ids == "text") != domain.text_item_ids:
+        kind = "text" if domain.text_item_ids else "numbers"
+        raise ValueError(f"the movies of version {old.manifest.version} have {kind} for ids; pass its --data-spec")
+    movies, report, _ = read_movies(source, spec=spec, domain=domain)
     known = movies.filter(pl.col(f.MOVIE_ID).is_in(old.movies[f.MOVIE_ID].implode()))
     if known.height:
         first = ", ".join(map(str, known[f.MOVIE_ID].head(5)))

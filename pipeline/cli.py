@@ -22,6 +22,7 @@ from pipeline.artifacts import newest
 from pipeline.data_sample import SampleConfig, write_sample
 from schemas import keys
 from schemas.configuration import build, fields_of
+from schemas.data_spec import DEFAULT, built_in
 from serving.config import ServiceConfig, TowerConfig
 
 app = typer.Typer(
@@ -51,6 +52,13 @@ _PANELS = {
     "kubeflow": "Cluster",
 }
 _RUN_SECTIONS = {name: cls for name, cls in run_config.sections().items() if name != "kubeflow"}
+_DataSpec = Annotated[
+    str | None,
+    typer.Option(
+        help=f"How the tables are written: a YAML file, or one of {', '.join(built_in())}; see docs/data.md",
+        show_default=DEFAULT,
+    ),
+]
 _Config = TypeVar("_Config")
 _SERVE_SECTIONS = {"service": ServiceConfig, "tower": TowerConfig}
 _SERVE_PANELS = {"service": "HTTP service", "tower": "User tower"}
@@ -106,7 +114,7 @@ def _worded(error: Exception) -> str:
 def _run(
     data: Annotated[
         str | None,
-        typer.Option(help="Directory, zip or URI with ratings and movies, CSV or Parquet", show_default="a sample"),
+        typer.Option(help="Directory, archive or URI with ratings and movies, CSV or Parquet", show_default="a sample"),
     ] = None,
     output: Annotated[
         str, typer.Option(help="Directory of artifacts, metadata, logs and served versions")
@@ -116,8 +124,9 @@ def _run(
     ] = None,
     config: Annotated[str | None, typer.Option(help="YAML file; options on the command line override it")] = None,
     user: Annotated[
-        int | None, typer.Option(help="User to recommend to in the summary", show_default="the first")
+        str | None, typer.Option(help="User to recommend to in the summary", show_default="the first")
     ] = None,
+    data_spec: _DataSpec = None,
     cache: Annotated[bool, typer.Option(help="Skip components whose inputs, parameters and code are unchanged")] = True,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the configuration as YAML and exit")
@@ -125,7 +134,7 @@ def _run(
     **overrides: Any,
 ) -> None:
     """Run the pipeline on this machine and publish the model if it is good enough."""
-    settings = run_config.load(config, overrides)
+    settings = run_config.load(config, overrides, data_spec)
     if print_config:
         typer.echo(run_config.to_yaml(settings), nl=False)
         return
@@ -144,7 +153,7 @@ app.command("run", epilog=_STATUSES)(options.with_options(_run, _RUN_SECTIONS, _
 
 
 def _run_pipeline(
-    settings: run_config.RunConfig, data: str, output: str, serving_dir: str, cache: bool, user: int | None
+    settings: run_config.RunConfig, data: str, output: str, serving_dir: str, cache: bool, user: str | None
 ) -> None:
     from pipeline.terminal import RunView, redirected_to
 
@@ -194,10 +203,11 @@ def _compile(
     data: Annotated[str, typer.Option(help="URI of the data set that the steps can read: a parameter's default")] = "",
     serving_dir: Annotated[str, typer.Option(help="URI of the served versions: a parameter's default")] = "",
     config: Annotated[str | None, typer.Option(help="YAML file; options on the command line override it")] = None,
+    data_spec: _DataSpec = None,
     **overrides: Any,
 ) -> None:
     """Compile the pipeline for Kubeflow Pipelines or Vertex AI."""
-    settings = run_config.load(config, overrides)
+    settings = run_config.load(config, overrides, data_spec)
     from pipeline.kubeflow import parameters
     from pipeline.terminal import silenced
 
@@ -275,16 +285,16 @@ def submit(
 
 @app.command()
 def recommend(
-    user: Annotated[int | None, typer.Option(help="A known user's id")] = None,
-    rate: Annotated[str | None, typer.Option(help='A new user\'s ratings, "movie:stars,movie:stars"')] = None,
+    user: Annotated[str | None, typer.Option(help="A known user's id")] = None,
+    rate: Annotated[str | None, typer.Option(help='A new user\'s ratings, "movie:rating,movie:rating"')] = None,
     n: Annotated[int, typer.Option("--n", "-n", help="How many movies")] = 10,
     serving_dir: Annotated[str, typer.Option(help="Path or URI of the served versions")] = DEFAULT_SERVING,
     version: Annotated[int | None, typer.Option(help="Version to ask", show_default="the newest")] = None,
 ) -> None:
     """Recommend movies to a known user, or to a new one from a few ratings."""
     if (user is None) == (rate is None):
-        raise ValueError('pass either --user ID or --rate "movie:stars,movie:stars"')
-    ratings = None if rate is None else parse_ratings(rate)
+        raise ValueError('pass either --user ID or --rate "movie:rating,movie:rating"')
+    ratings: list[tuple[int | str, float]] | None = None if rate is None else [*parse_ratings(rate)]
     from pipeline.terminal import silenced
     from serving.console import print_recommendations, terminal_console
     from serving.recommender import Recommender
@@ -310,19 +320,21 @@ def report(
     typer.echo(f"{to}")
 
 
-def parse_ratings(text: str) -> list[tuple[int, float]]:
-    """Parse "movie:stars,movie:stars"; an empty text is no ratings.
+def parse_ratings(text: str) -> list[tuple[str, float]]:
+    """Parse "movie:rating,movie:rating"; an empty text is no ratings.
 
     Raises:
       ValueError: A part is not of this form.
     """
     pairs = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        movie, _, stars = part.partition(":")
+        movie, _, rating = part.rpartition(":")
         try:
-            pairs.append((int(movie), float(stars)))
+            pairs.append((movie.strip(), float(rating)))
         except ValueError:
-            raise ValueError(f'--rate: {part!r} is not of the form movie:stars, such as "1:5,260:4.5"') from None
+            movie = ""
+        if not movie:
+            raise ValueError(f'--rate: {part!r} is not of the form movie:rating, such as "1:5,260:4.5"')
     return pairs
 
 
@@ -349,17 +361,19 @@ app.command("serve")(options.with_options(_serve, _SERVE_SECTIONS, _SERVE_PANELS
 def _add(
     movies: Annotated[str, typer.Option(help="Movies table with the new movies, CSV or Parquet, path or URI")],
     serving_dir: Annotated[str, typer.Option(help="Path or URI of the served versions")] = DEFAULT_SERVING,
+    data_spec: _DataSpec = None,
     **overrides: Any,
 ) -> None:
     """Add new movies to the served index without training: the served movie tower embeds them."""
-    settings = run_config.load(None, overrides)
+    settings = run_config.load(None, overrides, data_spec)
     from pipeline.terminal import silenced
 
     with silenced():
         from pipeline.add_movies import add_movies
 
         data = settings.data
-        added = add_movies(serving_dir, movies, settings.pusher.keep_versions, data.on_bad_rows, data.max_bad_rows)
+        policy = data.on_bad_rows, data.max_bad_rows
+        added = add_movies(serving_dir, movies, settings.pusher.keep_versions, *policy, data.data_spec)
     typer.echo(f"{added.movies:,} movies added, published as version {added.version} under {serving_dir}")
 
 

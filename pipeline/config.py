@@ -17,6 +17,7 @@ from components.pusher.config import PusherConfig
 from components.trainer.config import TrainerConfig
 from components.tuner.config import TunerConfig
 from pipeline.kubeflow.config import KubeflowConfig
+from schemas import data_spec as data_specification
 from schemas.configuration import FROZEN, build, fields_of
 
 
@@ -53,12 +54,13 @@ def to_yaml(config: RunConfig) -> str:
     return yaml.safe_dump(TypeAdapter(RunConfig).dump_python(config, mode="json"), sort_keys=False)
 
 
-def load(path: str | None, overrides: dict[str, Any]) -> RunConfig:
+def load(path: str | None, overrides: dict[str, Any], data_spec: str | None = None) -> RunConfig:
     """Build a configuration from a YAML file and from single fields.
 
     Args:
       path: YAML file with the sections of `RunConfig`, or None for the defaults.
       overrides: Field name -> value; a field's name belongs to one section. None values are skipped.
+      data_spec: YAML file of a data specification, or the name of a built-in one.
 
     Returns:
       The configuration.
@@ -77,7 +79,12 @@ def load(path: str | None, overrides: dict[str, Any]) -> RunConfig:
     for name, value in overrides.items():
         if value is not None:
             values.setdefault(owners[name], {})[name] = value
-    return build(RunConfig, values, where)
+    config = build(RunConfig, values, where)
+    if data_spec is None:
+        return config
+    return dataclasses.replace(
+        config, data=dataclasses.replace(config.data, data_spec=data_specification.load(data_spec))
+    )
 
 
 def sections() -> dict[str, type]:

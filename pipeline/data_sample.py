@@ -19,8 +19,10 @@ from pydantic.dataclasses import dataclass
 
 from schemas import features as f
 from schemas.configuration import FROZEN
+from schemas.data_spec import movielens
 
 _FACTORS = 8
+_CATEGORIES = movielens().num_categories
 _BLOCK_RATINGS = 400_000
 _CANDIDATES = 6
 _FIRST_S, _LAST_S = 820_454_400, 1_697_068_800
@@ -120,13 +122,13 @@ def _activity(rng: np.random.Generator, config: SampleConfig) -> np.ndarray:
 def _make_movies(rng: np.random.Generator, count: int) -> tuple[_Movies, pl.DataFrame]:
     weights = np.array(_GENRE_WEIGHTS)
     # The top of a row of exponential races is a draw without replacement by weight.
-    races = rng.exponential(size=(count, f.NUM_GENRES)) / weights
+    races = rng.exponential(size=(count, _CATEGORIES)) / weights
     races[:, 0] = np.inf
     number = rng.choice([1, 2, 3, 4], count, p=[0.4, 0.35, 0.19, 0.06])
     genres = (np.argsort(np.argsort(races, axis=1), axis=1) < number[:, None]).astype(np.float32)
     bare = rng.random(count) < 0.003
-    genres[bare] = np.eye(f.NUM_GENRES, dtype=np.float32)[0]
-    mixing = rng.normal(0, 1, (f.NUM_GENRES, _FACTORS))
+    genres[bare] = np.eye(_CATEGORIES, dtype=np.float32)[0]
+    mixing = rng.normal(0, 1, (_CATEGORIES, _FACTORS))
     factors = genres @ mixing * 0.7 + rng.normal(0, 0.4, (count, _FACTORS))
     quality = rng.normal(0, 0.45, count)
     year = np.clip(2023 - rng.gamma(1.6, 14, count), 1915, 2023).astype(int)
@@ -146,7 +148,7 @@ def _movie_table(rng: np.random.Generator, genres: np.ndarray, year: np.ndarray)
     for i, (a, b, kind) in enumerate(zip(first, second, form, strict=True), start=1):
         title = f"{a} {b} {i}" if kind < 0.6 else f"{a} {b}, The {i}" if kind < 0.9 else f'"{a}" {b} {i}'
         titles.append(title if kind > 0.997 else f"{title} ({year[i - 1]})")
-    names = ["|".join(name for name, on in zip(f.GENRES, row, strict=True) if on) for row in genres]
+    names = ["|".join(name for name, on in zip(movielens().categories, row, strict=True) if on) for row in genres]
     return pl.DataFrame({"movieId": np.arange(1, len(year) + 1), "title": titles, "genres": names})
 
 

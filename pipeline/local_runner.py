@@ -168,7 +168,7 @@ def run(
     enable_cache: bool = True,
     on_start: Callable[[str], None] = lambda node: None,
     on_end: Callable[[NodeResult], None] = lambda result: None,
-    user_id: int | None = None,
+    user_id: str | None = None,
 ) -> dict[str, NodeResult]:
     """Run the pipeline on this machine.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import types
 import typing
@@ -26,8 +27,8 @@ def options_of(title: str, cls: type) -> list[inspect.Parameter]:
     parameters = []
     for name, field in fields_of(cls).items():
         base = _plain(field.annotation)
-        if typing.get_origin(base) is dict:
-            continue  # A table is for the file.
+        if typing.get_origin(base) is dict or dataclasses.is_dataclass(base):
+            continue  # A table is for a file.
         many = typing.get_origin(base) is tuple
         default = field.default
         shown = "unset" if default in (None, ()) else ",".join(map(str, default)) if many else str(default)

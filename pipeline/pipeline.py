@@ -69,7 +69,7 @@ def create_pipeline(
     example_gen = PolarsExampleGen(parameters.data, configs["data"], parameters.data_fingerprint)
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx_components.StatisticsGen(examples=examples, exclude_splits=list(SAMPLES))
-    schema_gen = CuratedSchemaGen()
+    schema_gen = CuratedSchemaGen(example_gen.outputs[keys.MOVIE_CATALOG])
     schema = schema_gen.outputs["schema"]
     example_validator = StrictExampleValidator(statistics=statistics_gen.outputs["statistics"], schema=schema)
     transform = tfx_components.Transform(

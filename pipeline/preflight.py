@@ -14,8 +14,10 @@ import polars as pl
 from pipeline.config import RunConfig
 from schemas import features as f
 from schemas import keys
+from schemas.ingest import HISTORIES_PREFIX, USER_KEY, USERS_PREFIX
 from serving.index import EXACT, build_faiss
 
+_SOME_CATEGORIES = 20
 _MOST_TRAINED = 50_000
 """Movies up to which an index is tried on random vectors; what trains on these trains on more."""
 
@@ -29,10 +31,10 @@ def check_options(config: RunConfig, output: str) -> None:
         )
     factory = config.pusher.index_factory
     if factory != EXACT:
-        _factory_error(factory, lambda: faiss.index_factory(config.trainer.joined_dim, factory))
+        _factory_error(factory, lambda: faiss.index_factory(config.trainer.joined_dim(_SOME_CATEGORIES), factory))
 
 
-def check_data(config: RunConfig, summary: dict[str, Any], histories: pathlib.Path, user_id: int | None) -> None:
+def check_data(config: RunConfig, summary: dict[str, Any], histories: pathlib.Path, user_id: str | None) -> None:
     """Hold the options against what ExampleGen found.
 
     Args:
@@ -57,12 +59,16 @@ def check_data(config: RunConfig, summary: dict[str, Any], histories: pathlib.Pa
         )
     factory = config.pusher.index_factory
     if factory != EXACT and movies <= _MOST_TRAINED:
-        vectors = np.random.default_rng(0).normal(size=(movies, config.trainer.joined_dim)).astype(np.float32)
+        vectors = (
+            np.random.default_rng(0)
+            .normal(size=(movies, config.trainer.joined_dim(summary["categories"])))
+            .astype(np.float32)
+        )
         faiss.normalize_L2(vectors)
         _factory_error(factory, lambda: build_faiss(vectors, factory), f" for {movies:,} movies")
     if user_id is not None:
-        ids = _users(histories)[f.USER_ID].sort()
-        if user_id not in ids:
+        ids = _user_keys(config, histories)
+        if user_id not in ids.cast(pl.String):
             raise ValueError(f"--user {user_id} is not in the data: {len(ids):,} users, {ids[0]} to {ids[-1]}")
 
 
@@ -91,6 +97,13 @@ def _why_none(config: RunConfig, histories: pathlib.Path) -> str:
     )
 
 
+def _user_keys(config: RunConfig, histories: pathlib.Path) -> pl.Series:
+    """Return every user's id as the data has it, sorted."""
+    if config.data.data_spec.ratings.user_ids == "number":
+        return _users(histories)[f.USER_ID].sort()
+    return pl.scan_parquet(sorted(histories.glob(f"{USERS_PREFIX}-*.parquet"))).collect()[USER_KEY].sort()
+
+
 def _users(histories: pathlib.Path) -> pl.DataFrame:
     """Return every user and their number of ratings, `len`."""
-    return pl.scan_parquet(sorted(histories.glob("*.parquet"))).group_by(f.USER_ID).len().collect()
+    return pl.scan_parquet(sorted(histories.glob(f"{HISTORIES_PREFIX}-*.parquet"))).group_by(f.USER_ID).len().collect()

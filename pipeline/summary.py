@@ -14,6 +14,7 @@ from pipeline.preflight import read_summary
 from schemas import keys
 from schemas.evaluation import Evaluation
 from serving import Recommender
+from serving.answers import UnknownIdError
 from serving.console import print_recommendations
 
 _MOVIES = 10
@@ -34,7 +35,7 @@ def evaluation_of(results: dict[str, NodeResult]) -> Evaluation:
     return Evaluation.from_json((directory / keys.EVALUATION_FILE).read_bytes())
 
 
-def print_summary(console: Console, results: dict[str, NodeResult], serving_dir: str, user_id: int | None) -> None:
+def print_summary(console: Console, results: dict[str, NodeResult], serving_dir: str, user_id: str | None) -> None:
     """Print the summary of a finished run.
 
     Args:
@@ -58,11 +59,10 @@ def print_summary(console: Console, results: dict[str, NodeResult], serving_dir:
         console.print(str(error), soft_wrap=True)
         return
     console.print(f"Serving version {recommender.model_version} under {serving_dir}", soft_wrap=True)
-    known = recommender.user_ids
-    if user_id is not None and user_id not in known:
-        console.print(
-            f"User {user_id} is unknown to it: {len(known):,} users, {known[0]} to {known[-1]}", soft_wrap=True
-        )
+    try:
+        recommender.profile(user_id if user_id is not None else recommender.user_ids[:1].tolist()[0])
+    except UnknownIdError as error:
+        console.print(str(error), soft_wrap=True)
         return
     print_recommendations(console, recommender, user_id, n=min(_MOVIES, recommender.movies.height))
 

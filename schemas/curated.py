@@ -8,9 +8,12 @@ from __future__ import annotations
 import pathlib
 
 from schemas import features as f
+from schemas.data_spec import movielens
+from schemas.domain import Domain
 
 SCHEMA_PATH = str(pathlib.Path(__file__).with_name("examples.pbtxt"))
-"""tensorflow_metadata Schema in text format. It is a file, so that a change of the contract is seen as one."""
+"""That of MovieLens' data, a tensorflow_metadata Schema as text. It is a file, so that a change of the contract is seen
+as one."""
 
 _HEAD = "# The contract of the examples: every feature is present in every example, with this length and range.\n"
 _FEATURE = """feature {{
@@ -23,20 +26,21 @@ _FEATURE = """feature {{
 """
 
 
-def schema_text() -> str:
-    """Return what the file must hold for the features' table."""
+def schema_text(domain: Domain) -> str:
+    """Return the schema of a data set's examples."""
+    bounds = f.BOUNDS | {f.MOVIE_YEAR: domain.years}
     features = [_FEATURE.format(name=name, type="INT", length=1, domain="int_domain { min: 0 }") for name in f.IDS] + [
-        _FEATURE.format(name=name, type="FLOAT", length=length, domain=_domain(*f.BOUNDS[name]))
-        for name, length in f.FLOAT_FEATURES.items()
+        _FEATURE.format(name=name, type="FLOAT", length=length, domain=_domain(*bounds[name]))
+        for name, length in f.example_lengths(domain.num_categories).items()
     ]
     return _HEAD + "".join(features)
 
 
-def _domain(low: float, high: float | None) -> str:
+def _domain(low: float | None, high: float | None) -> str:
     if high is None:
         return f"float_domain {{ min: {low:g} disallow_nan: true disallow_inf: true }}"
     return f"float_domain {{ min: {low:g} max: {high:g} disallow_nan: true }}"
 
 
 if __name__ == "__main__":
-    pathlib.Path(SCHEMA_PATH).write_text(schema_text(), encoding="utf-8")
+    pathlib.Path(SCHEMA_PATH).write_text(schema_text(movielens()), encoding="utf-8")

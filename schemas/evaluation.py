@@ -31,9 +31,9 @@ class RatingError(_Measured):
     """How far predicted ratings are from given ones."""
 
     rmse: float
-    """Root mean squared error in stars, predictions clipped to the scale."""
+    """Root mean squared error on the data set's scale, predictions clipped to the scale."""
     mae: float
-    """Mean absolute error in stars, likewise."""
+    """Mean absolute error, likewise."""
     ratings: int
     """Over how many ratings."""
 
@@ -42,7 +42,7 @@ class RankingQuality(_Measured):
     """How well unseen movies are ranked."""
 
     recall: Annotated[float, Field(alias="recall@10")]
-    """Mean of hits among the top 10 / min(relevant, 10) over users with a relevant movie: rated 4 or more in eval."""
+    """Mean of hits among the top 10 / min(relevant, 10) over users who liked one in eval."""
     ndcg: Annotated[float, Field(alias="ndcg@10")]
     """Mean of the discounted gain over that of the best possible list, likewise."""
     users: int

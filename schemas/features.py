@@ -9,50 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Iterable
 from typing import Any
-
-GENRES = (
-    "(no genres listed)",
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "IMAX",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
-)
-"""The genre values of MovieLens (files' README.txt), in the order of every genre vector."""
-NUM_GENRES = len(GENRES)
-NO_GENRES = GENRES[0]
 
 RATING_MIN = 0.5
 RATING_MAX = 5.0
-RATING_STEP = 0.5
+"""The scale of the stars, in which every rating is inside; see `schemas.domain`."""
 RATING_CENTRE = (RATING_MIN + RATING_MAX) / 2
 RATING_HALF_RANGE = (RATING_MAX - RATING_MIN) / 2
-RATING_SCALE = f"{RATING_MIN:g} to {RATING_MAX:g} in steps of {RATING_STEP:g}"
-"""The scale in words."""
 RATING_REACH = 2.0
 """A rating, scaled to [-1, 1], is the cosine of the rating vectors times this: of unit vectors without it no sum of a
 movie's average and a user's bias would fit between the bounds."""
-LIKED_RATING = 4.0
-"""A rating of this many stars or more counts as relevant in ranking metrics."""
-
-YEAR_MIN = 1870
-"""Years before the first films are absurd and imputed."""
-YEAR_MAX = 2100
 
 USER_ID = "user_id"
 MOVIE_ID = "movie_id"
@@ -103,11 +70,16 @@ class Feature:
 
     name: str
     side: Side
-    length: int
+    length: int | None
+    """None: one number a category."""
     scaling: Scaling
-    bounds: tuple[float, float | None] | None = None
-    """Smallest and largest value, if there is one, in an example. Without bounds it is in no example: Transform derives
-    it."""
+    bounds: tuple[float | None, float | None] | None = None
+    """Smallest and largest value, if there are such, in an example. Without bounds it is in no example: Transform
+    derives it."""
+
+    def width(self, categories: int) -> int:
+        """Return how many numbers it has where there are so many categories."""
+        return categories if self.length is None else self.length
 
 
 _STARS = RATING_MIN, RATING_MAX
@@ -115,33 +87,43 @@ _COUNT = 0.0, None
 _SHARE = 0.0, 1.0
 
 FEATURES = (
-    Feature(USER_GENRE_RATING, Side.USER, NUM_GENRES, Scaling.Z_SCORE, _STARS),
-    Feature(USER_GENRE_COUNT, Side.USER, NUM_GENRES, Scaling.LOG_Z_SCORE, _COUNT),
-    Feature(USER_GENRE_SHARE, Side.USER, NUM_GENRES, Scaling.Z_SCORE),
-    Feature(USER_GENRE_PREFERENCE, Side.USER, NUM_GENRES, Scaling.Z_SCORE),
+    Feature(USER_GENRE_RATING, Side.USER, None, Scaling.Z_SCORE, _STARS),
+    Feature(USER_GENRE_COUNT, Side.USER, None, Scaling.LOG_Z_SCORE, _COUNT),
+    Feature(USER_GENRE_SHARE, Side.USER, None, Scaling.Z_SCORE),
+    Feature(USER_GENRE_PREFERENCE, Side.USER, None, Scaling.Z_SCORE),
     Feature(USER_ACTIVITY, Side.USER, 1, Scaling.LOG_Z_SCORE),
     Feature(USER_AVERAGE_RATING, Side.USER, 1, Scaling.Z_SCORE),
     Feature(USER_TIME, Side.USER, TIME_POINTS, Scaling.NONE),
-    Feature(MOVIE_GENRES, Side.MOVIE, NUM_GENRES, Scaling.NONE, _SHARE),
+    Feature(MOVIE_GENRES, Side.MOVIE, None, Scaling.NONE, _SHARE),
     Feature(MOVIE_NUM_RATINGS, Side.MOVIE, 1, Scaling.LOG_Z_SCORE, _COUNT),
     Feature(MOVIE_AVERAGE_RATING, Side.MOVIE, 1, Scaling.Z_SCORE, _STARS),
-    Feature(MOVIE_YEAR, Side.MOVIE, 1, Scaling.Z_SCORE, (YEAR_MIN, YEAR_MAX)),
+    Feature(MOVIE_YEAR, Side.MOVIE, 1, Scaling.Z_SCORE, (None, None)),
 )
 """Every feature of the towers, in the order in which they read them."""
 
 
-def _lengths(side: Side) -> dict[str, int]:
-    return {feature.name: feature.length for feature in FEATURES if feature.side is side and feature.bounds}
+def _raw(side: Side) -> tuple[str, ...]:
+    return tuple(feature.name for feature in FEATURES if feature.side is side and feature.bounds)
 
 
-USER_FEATURES = _lengths(Side.USER)
-"""Raw float32 features of the user and their length."""
-MOVIE_FEATURES = _lengths(Side.MOVIE)
-"""Raw float32 features of the movie and their length."""
-FLOAT_FEATURES = {RATING: 1, **USER_FEATURES, **MOVIE_FEATURES}
-"""Every float32 feature of an example and its length."""
+USER_FEATURES = _raw(Side.USER)
+"""Raw float32 features of the user."""
+MOVIE_FEATURES = _raw(Side.MOVIE)
+"""Raw float32 features of the movie."""
 BOUNDS = {RATING: _STARS} | {feature.name: feature.bounds for feature in FEATURES if feature.bounds}
-"""Their smallest and largest values."""
+"""Smallest and largest values of every float32 feature of an example; of the year, those of the data set."""
+
+
+def lengths(names: Iterable[str], categories: int) -> dict[str, int]:
+    """Return how many numbers features have where there are so many categories."""
+    widths = {feature.name: feature.width(categories) for feature in FEATURES}
+    return {name: widths[name] for name in names}
+
+
+def example_lengths(categories: int) -> dict[str, int]:
+    """Return every float32 feature of an example and its length where there are so many categories."""
+    return {RATING: 1, **lengths((*USER_FEATURES, *MOVIE_FEATURES), categories)}
+
 
 USER_INPUTS = tuple(feature.name for feature in FEATURES if feature.side is Side.USER)
 """What the user tower reads of Transform's outputs; beside them, the history."""

@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from schemas import features as f
+from schemas.domain import Scale
 
 USERS_DTYPE = np.dtype([("user_id", "<i8"), ("end", "<i8")])
-RATINGS_DTYPE = np.dtype([("movie", "<i4"), ("half_stars", "u1"), ("timestamp", "<i8")])
+RATINGS_DTYPE = np.dtype([("movie", "<i4"), ("step", "u1"), ("timestamp", "<i8")])
 
 
 class Ratings(Protocol):
@@ -33,18 +33,27 @@ class Histories:
     users: np.ndarray
     """`[users]` of (`user_id`, `end`: the row behind the user's last rating), ascending."""
     ratings: Ratings
-    """`[ratings]` of (`movie`: position in the catalogue, `half_stars`: the rating in steps of half a star,
-    `timestamp`: Unix seconds)."""
+    """`[ratings]` of (`movie`: position in the catalogue, `step`: the rating in steps of the scale from 1 on,
+    `timestamp`: Unix seconds, 0 where there is no time)."""
+    scale: Scale = dataclasses.field(default_factory=Scale)
+    """The data set's."""
 
     @classmethod
-    def of(cls, user_ids: np.ndarray, movies: np.ndarray, stars: np.ndarray, timestamps: np.ndarray) -> Histories:
-        """Make the tables of columns that are sorted by user and time, `[ratings]` each."""
+    def of(
+        cls,
+        user_ids: np.ndarray,
+        movies: np.ndarray,
+        stars: np.ndarray,
+        timestamps: np.ndarray,
+        scale: Scale = Scale(),  # noqa: B008  Frozen.
+    ) -> Histories:
+        """Make the tables of columns that are sorted by user and time, `[ratings]` each, and the data set's scale."""
         ids, starts = np.unique(user_ids, return_index=True)
         users, ratings = np.empty(len(ids), USERS_DTYPE), np.empty(len(movies), RATINGS_DTYPE)
         users["user_id"], users["end"] = ids, np.append(starts, len(movies))[1:]
         ratings["movie"], ratings["timestamp"] = movies, timestamps
-        ratings["half_stars"] = np.rint(stars / f.RATING_STEP)
-        return cls(users, ratings)
+        ratings["step"] = scale.steps_of_stars(stars)
+        return cls(users, ratings, scale)
 
     @property
     def user_ids(self) -> np.ndarray:
@@ -64,9 +73,10 @@ class Histories:
         """
         ratings = np.array(self.ratings[:])
         ratings["movie"] = places[ratings["movie"]]
-        return Histories(self.users, ratings)
+        return dataclasses.replace(self, ratings=ratings)
 
     def __getitem__(self, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return positions of movies int32, stars float32 and timestamps int64 of some ratings."""
         part = self.ratings[rows]
-        return np.array(part["movie"]), part["half_stars"] * np.float32(f.RATING_STEP), np.array(part["timestamp"])
+        stars = np.asarray(self.scale.stars_of_steps(part["step"].astype(np.float32)), np.float32)
+        return np.array(part["movie"]), stars, np.array(part["timestamp"])

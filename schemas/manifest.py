@@ -10,8 +10,9 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from schemas.configuration import FROZEN
+from schemas.domain import Domain
 
-FORMAT = 2
+FORMAT = 3
 """Number of the published format: manifest, files, and what the towers take and answer. It is raised with every change
 that an older reader does not understand."""
 
@@ -25,6 +26,8 @@ RATING_VECTORS_FILE = "rating_vectors.npy"
 SIMILARITY_FILE = "similarity.npy"
 MOVIES_FILE = "movies.parquet"
 USERS_FILE = "users.npy"
+USER_KEYS_FILE = "user_keys.parquet"
+"""Only where users are text: in the order of `USERS_FILE`."""
 HISTORIES_FILE = "histories.npy"
 """With `USERS_FILE`, a `schemas.histories.Histories`."""
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -72,6 +75,8 @@ class Manifest:
     """Feature constant: weight of the prior mean, in ratings."""
     latest_s: int
     """Feature constant: time of the latest train rating, Unix seconds."""
+    domain: Domain
+    """Scale, categories and what else the data set is about."""
     probe: list[float]
     """`[dim]` what this version's user tower answers for a user without ratings, to tell it from any other tower."""
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from schemas import features as f
+from schemas.data_spec import movielens
+from schemas.domain import Domain
 
 PSEUDO_RATINGS = 5.0
 """k: how many ratings at the global mean every smoothed average starts from."""
@@ -25,15 +27,17 @@ class FeatureConstants:
     global_mean: float
     """Mean of all train ratings, in stars."""
     genre_means: tuple[float, ...]
-    """Mean of the train ratings of each genre's movies, in stars, in the order of `schemas.features.GENRES`."""
+    """Mean of the train ratings of each category's movies, in stars, in the order of the domain's."""
     latest_s: int
     """Time of the latest train rating, Unix seconds: the present of a user without ratings."""
     pseudo_ratings: float = PSEUDO_RATINGS
     """Weight of the prior mean, in ratings."""
+    domain: Domain = dataclasses.field(default_factory=movielens)
+    """What the data set is about."""
 
     def __post_init__(self) -> None:
-        if len(self.genre_means) != f.NUM_GENRES:
-            raise ValueError(f"genre_means has {len(self.genre_means)} values, expected {f.NUM_GENRES}")
+        if len(self.genre_means) != self.domain.num_categories:
+            raise ValueError(f"genre_means has {len(self.genre_means)} values, expected {self.domain.num_categories}")
 
 
 def smoothed_mean(total: Any, count: Any, prior: Any, pseudo_ratings: float) -> Any:
@@ -59,12 +63,11 @@ def user_features(
       `schemas.features.USER_FEATURES`, float32: `user_genre_rating` `[users, genres]`, smoothed mean in stars, and
       `user_genre_count` `[users, genres]`. A user without ratings gets the genres' means and zeros.
     """
-    users = len(offsets) - 1
-    row, genre = np.divmod(np.flatnonzero(genres > 0), f.NUM_GENRES)
-    cell = np.repeat(np.arange(users) * f.NUM_GENRES, np.diff(offsets))[row] + genre
+    users, number = len(offsets) - 1, genres.shape[1]
+    row, genre = np.divmod(np.flatnonzero(genres > 0), number)
+    cell = np.repeat(np.arange(users) * number, np.diff(offsets))[row] + genre
     total, count = (
-        np.bincount(cell, weights, users * f.NUM_GENRES).reshape(users, f.NUM_GENRES)
-        for weights in (ratings[row], None)
+        np.bincount(cell, weights, users * number).reshape(users, number) for weights in (ratings[row], None)
     )
     mean = smoothed_mean(total, count, np.asarray(constants.genre_means), constants.pseudo_ratings)
     return {
@@ -157,6 +160,6 @@ def latest_s(offsets: np.ndarray, times: np.ndarray, constants: FeatureConstants
 
 def no_ratings(constants: FeatureConstants) -> dict[str, np.ndarray]:
     """Return what the user tower takes for one user without ratings."""
-    genres, ratings = np.zeros((0, f.NUM_GENRES), np.float32), np.zeros(0, np.float32)
+    genres, ratings = np.zeros((0, constants.domain.num_categories), np.float32), np.zeros(0, np.float32)
     asked_s = np.array([constants.latest_s])
     return user_tower_inputs(np.array([0, 0]), np.zeros(0, np.int64), genres, ratings, asked_s, constants)

@@ -7,8 +7,6 @@ import dataclasses
 import numpy as np
 from pydantic import ConfigDict
 
-from schemas import features as f
-
 PERSONAL = "personal"
 """`Recommendation.source`: ranked for this user."""
 POPULAR = "popular"
@@ -19,8 +17,21 @@ _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 """The service's OpenAPI describes the fields as they are described here."""
 
 
+Id = int | str
+"""Id of a user or movie as the data has it: a whole number, or text."""
+
+
 class UnknownIdError(ValueError):
     """A user or movie that the version does not hold."""
+
+
+class RequestError(ValueError):
+    """A value that the version does not take: a rating off its scale, a category that it does not know."""
+
+    def __init__(self, field: str, message: str) -> None:
+        """Name the field of the request, and say what is wrong."""
+        super().__init__(message)
+        self.field = field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +40,7 @@ class Movie:
 
     __pydantic_config__ = _DOCUMENTED
 
-    movie_id: int
+    movie_id: Id
     title: str
     genres: tuple[str, ...]
     year: int | None
@@ -37,9 +48,9 @@ class Movie:
 
 @dataclasses.dataclass(frozen=True)
 class RatedMovie:
-    """A movie and the stars that a user gave it."""
+    """A movie and the rating that a user gave it."""
 
-    movie_id: int
+    movie_id: Id
     title: str
     rating: float
 
@@ -52,11 +63,11 @@ class Recommendation(Movie):
     """Cosine of user and movie in [-1, 1], by which movies are ranked: what the user will watch and like, what those
     liked who like the same, and the genres that the user likes or dislikes throughout; of a popularity list, 0."""
     predicted_rating: float
-    """Stars in [0.5, 5]; of a popularity list, the movie's smoothed average."""
+    """On the data set's scale; of a popularity list, the movie's smoothed average."""
     source: str = PERSONAL
     """`personal` or `popular`."""
     because: RatedMovie | None = None
-    """Of the movies that the user rated 4 or more, the most similar one that shares a genre; None where none is close,
+    """Of the movies that the user liked, the most similar one that shares a genre; None where none is close,
     and in a popularity list."""
 
 
@@ -73,15 +84,11 @@ class MovieFilter:
     """Which movies may be recommended; every bound that is given must hold."""
 
     genres: tuple[str, ...] = ()
-    """Any of these genres."""
+    """Any of these categories, of films the genres."""
     year_min: int | None = None
     """Released in this year or later; movies without a year are left out."""
     year_max: int | None = None
     """Released in this year or earlier; likewise."""
-
-    def __post_init__(self) -> None:
-        if unknown := set(self.genres) - set(f.GENRES):
-            raise ValueError(f"unknown genre {min(unknown)!r}; expected one of {', '.join(f.GENRES)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +98,7 @@ class Profile:
     rows: np.ndarray
     """`[n]` catalogue positions of the rated movies."""
     stars: np.ndarray
-    """`[n]` float32."""
+    """`[n]` float32, in stars; see `schemas.domain`."""
     asked_s: int
     """The time at which the user is asked about, Unix seconds."""
 
@@ -102,7 +109,7 @@ class Request:
 
     n: int = 10
     """How many movies, from 1 to the number of movies; fewer come back where fewer are left unseen."""
-    exclude_movie_ids: tuple[int, ...] = ()
+    exclude_movie_ids: tuple[Id, ...] = ()
     """Movies not to recommend beside the rated ones."""
     filter: MovieFilter = MovieFilter()
     """Which movies may be recommended."""

@@ -10,20 +10,23 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator, mo
 from starlette.responses import JSONResponse
 from starlette.types import Scope
 
-from schemas import features as f
-from serving.answers import Movie, MovieFilter, RatedMovie, Recommendation, Request, SimilarMovie
+from schemas.domain import Scale
+from serving.answers import Id, Movie, MovieFilter, RatedMovie, Recommendation, Request, SimilarMovie
 
-MovieId = Annotated[int, Field(ge=0, lt=2**63, description="MovieLens movieId")]
-UserId = Annotated[int, Field(ge=0, lt=2**63, description="MovieLens userId")]
-Genre = Literal[f.GENRES]  # type: ignore[valid-type]
-Year = Annotated[int, Field(ge=f.YEAR_MIN, le=f.YEAR_MAX)]
+_LONGEST_ID = 300
+_Number = Annotated[int, Field(ge=0, lt=2**63)]
+_Text = Annotated[str, Field(min_length=1, max_length=_LONGEST_ID)]
+MovieId = Annotated[_Number | _Text, Field(description="The movie's id as the data has it: MovieLens' movieId")]
+UserKey = Annotated[_Text, Field(description="The user's id as the data has it: MovieLens' userId")]
+MovieKey = Annotated[_Text, Field(description="The movie's id as the data has it: MovieLens' movieId")]
+Genre = Annotated[_Text, Field(description="One of those that /v1/model lists")]
+Year = Annotated[int, Field(ge=-10_000, le=10_000)]
 Diversity = Annotated[float, Field(ge=0, le=1, description="0: by score alone; up to 1: pass over similar movies")]
-
-_STARS = f"Stars, {f.RATING_MIN:g} to {f.RATING_MAX:g}"
 
 MAX_N = 100
 MAX_RATINGS = 1_000
 MAX_EXCLUDED = 10_000
+MAX_GENRES = 500
 MAX_ERRORS = 20
 """Wrong fields that an answer names."""
 _LONGEST_NAME = 100
@@ -46,7 +49,7 @@ class Recommendations(Answer):
     ]
     recommendations: list[Recommendation]
     ignored_movie_ids: Annotated[
-        list[int], Field(description="Movies of the request that the version in use does not hold")
+        list[Id], Field(description="Movies of the request that the version in use does not hold")
     ] = []
 
 
@@ -82,8 +85,10 @@ class ModelInfo(Answer):
     movies: int
     users: int
     ratings: int
-    genres: list[str]
-    example_user_ids: list[int]
+    genres: Annotated[list[str], Field(description="Every category, of films the genres")]
+    scale: Annotated[Scale, Field(description="Of the ratings that are taken and predicted")]
+    timed: Annotated[bool, Field(description="Whether the ratings have a time")]
+    example_user_ids: list[Id]
 
 
 class _Known(BaseModel):
@@ -103,17 +108,11 @@ class _Known(BaseModel):
 
 
 class Rating(_Known):
-    """A movie and the stars that a user gives it."""
+    """A movie and the rating that a user gives it."""
 
     movie_id: MovieId
     rating: Annotated[
-        float,
-        Field(
-            ge=f.RATING_MIN,
-            le=f.RATING_MAX,
-            allow_inf_nan=False,
-            description=_STARS,
-        ),
+        float, Field(allow_inf_nan=False, description="On the scale that /v1/model names: of MovieLens 0.5 to 5")
     ]
 
 
@@ -127,7 +126,7 @@ class _Wanted(BaseModel):
 class RecommendationQuery(_Wanted):
     """What a known user wants."""
 
-    genre: Annotated[list[Genre], FailFast(), Field(max_length=f.NUM_GENRES, description="Any of these")] = []
+    genre: Annotated[list[Genre], FailFast(), Field(max_length=MAX_GENRES, description="Any of these")] = []
 
     def request(self) -> Request:
         """Return what the ranker is asked."""
@@ -143,7 +142,7 @@ class RecommendationRequest(_Known, _Wanted):
     exclude_movie_ids: Annotated[
         list[MovieId], FailFast(), Field(max_length=MAX_EXCLUDED, description="Not these, beside the rated ones")
     ] = []
-    genres: Annotated[list[Genre], FailFast(), Field(max_length=f.NUM_GENRES, description="Any of these")] = []
+    genres: Annotated[list[Genre], FailFast(), Field(max_length=MAX_GENRES, description="Any of these")] = []
 
     @field_validator("ratings")
     @classmethod

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from serving import api_models as api
-from serving.answers import UnknownIdError
+from serving.answers import RequestError, UnknownIdError
 from serving.api_key import HEADER, ApiKey, KeyRequired
 from serving.config import ServiceConfig, TowerConfig
 from serving.metrics import Metrics
@@ -122,6 +122,11 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(UnknownIdError)
     async def unknown_id(request: Request, error: UnknownIdError) -> JSONResponse:
         return api.problem(request.scope, 404, str(error))
+
+    @app.exception_handler(RequestError)
+    async def not_of_this_version(request: Request, error: RequestError) -> JSONResponse:
+        fields = [api.FieldError(field=error.field, message=str(error))]
+        return api.problem(request.scope, 422, f"{error.field}: {error}", fields)
 
     @app.exception_handler(NotReadyError)
     async def not_ready(request: Request, error: NotReadyError) -> JSONResponse:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:  # An error message needs no recommender.
-    from serving.answers import Recommendation
+    from serving.answers import Id, Recommendation
     from serving.recommender import Recommender
 
 _PLAIN_WIDTH = 120
@@ -31,18 +31,18 @@ def terminal_console(file: TextIO | None = None, stderr: bool = False) -> Consol
 def print_recommendations(
     console: Console,
     recommender: Recommender,
-    user_id: int | None = None,
-    ratings: list[tuple[int, float]] | None = None,
+    user_id: Id | None = None,
+    ratings: list[tuple[Id, float]] | None = None,
     n: int = 10,
 ) -> None:
     """Print recommendations, for a known user with their favourites beside them."""
     if ratings is not None:
         console.print(recommendation_table(recommender.recommend(ratings=ratings, n=n), "Recommendations"))
         return
-    user_id = int(recommender.user_ids[0]) if user_id is None else user_id
+    user_id = recommender.user_ids[:1].tolist()[0] if user_id is None else user_id
     recommendations = recommender.recommend(user_id=user_id, n=n)
-    favourites = recommender.history(user_id).sort("rating", "timestamp", descending=True).head(n)
-    liked = [f"{row['title']}  {row['rating']:g}" for row in favourites.iter_rows(named=True)]
+    favourites = recommender.history(user_id).sort("rating", "timestamp", descending=True, nulls_last=True).head(n)
+    liked = [f"{row['title']}  {row['rating']:.4g}" for row in favourites.iter_rows(named=True)]
     console.print(recommendation_table(recommendations, f"Recommendations for user {user_id}", liked))
 
 

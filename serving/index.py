@@ -18,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from schemas import manifest as m
 from schemas.histories import Histories, Ratings
+from schemas.ingest import USER_KEY
 from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
 from serving.index_checks import are_unit, check_names, check_tree, problems
@@ -45,13 +46,16 @@ class EmbeddingIndex:
     """Every rating; read from the file where that is local."""
     faiss_index: faiss.Index | None
     """Of an approximate search; None of the exact one."""
+    user_keys: pl.Series | None = None
+    """`[users]` text, the users' ids as the data has them; None where those are numbers."""
 
     @property
     def constants(self) -> FeatureConstants:
         """The constants of the user features."""
         manifest = self.manifest
         return FeatureConstants(
-            manifest.global_mean, tuple(manifest.genre_means), manifest.latest_s, manifest.pseudo_ratings
+            *(manifest.global_mean, tuple(manifest.genre_means), manifest.latest_s, manifest.pseudo_ratings),
+            manifest.domain,
         )
 
 
@@ -77,6 +81,8 @@ class IndexContents:
     """Folder -> SavedModel to copy there, of `schemas.manifest.MOVIE_TOWER` and `EVALUATED`."""
     index_factory: str = EXACT
     """FAISS index_factory string, such as `Flat` or `HNSW32`."""
+    user_keys: pl.Series | None = None
+    """`[users]` text, the users' ids as the data has them; None where those are numbers."""
 
 
 def write_index(directory: str, version: int, contents: IndexContents, created_s: float | None = None) -> m.Manifest:
@@ -108,6 +114,8 @@ def write_index(directory: str, version: int, contents: IndexContents, created_s
     movies.write_parquet(path / m.MOVIES_FILE)
     np.save(path / m.USERS_FILE, histories.users)
     np.save(path / m.HISTORIES_FILE, histories.ratings[:])
+    if contents.user_keys is not None:
+        contents.user_keys.alias(USER_KEY).to_frame().write_parquet(path / m.USER_KEYS_FILE)
     for folder, saved_model in contents.models.items():
         shutil.copytree(saved_model, path / folder)
     files = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
@@ -128,6 +136,7 @@ def write_index(directory: str, version: int, contents: IndexContents, created_s
         genre_means=list(constants.genre_means),
         pseudo_ratings=constants.pseudo_ratings,
         latest_s=constants.latest_s,
+        domain=constants.domain,
         probe=[float(x) for x in contents.probe],
     )
     (path / m.MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
@@ -199,6 +208,7 @@ def read_index(directory: str, version: int | None = None) -> EmbeddingIndex:
         raise RuntimeError(f"{directory} says that it is version {manifest.version}. Publish the version again")
     exact = manifest.index_factory == EXACT
     kept = _KEPT if exact else _KEPT | {m.INDEX_FILE}
+    kept |= {m.USER_KEYS_FILE} if manifest.domain.text_user_ids else set()
     if missing := (kept | {m.HISTORIES_FILE} | _MODELS) - manifest.files.keys():
         raise RuntimeError(f"{directory}/{m.MANIFEST_FILE} lists no {min(missing)}. Publish the version again")
     path = fsspec.core.strip_protocol(directory) if _is_local(directory) else None
@@ -218,11 +228,14 @@ def _read(directory: str, path: str | None, manifest: m.Manifest, kept: set[str]
     faiss_index = None
     if m.INDEX_FILE in kept:
         faiss_index = faiss.deserialize_index(np.frombuffer(blobs[m.INDEX_FILE], np.uint8))
-    vectors, histories = Vectors(embeddings, rating_vectors), Histories(users, ratings)
+    vectors, histories = Vectors(embeddings, rating_vectors), Histories(users, ratings, manifest.domain.scale)
     movies = pl.read_parquet(io.BytesIO(blobs[m.MOVIES_FILE]))
-    for problem in problems(manifest, vectors, similarity, movies, histories, faiss_index):
+    user_keys = None
+    if m.USER_KEYS_FILE in kept:
+        user_keys = pl.read_parquet(io.BytesIO(blobs[m.USER_KEYS_FILE]))[USER_KEY]
+    for problem in problems(manifest, vectors, similarity, movies, histories, faiss_index, user_keys):
         raise ValueError(problem)
-    return EmbeddingIndex(manifest, vectors, similarity, movies, histories, faiss_index)
+    return EmbeddingIndex(manifest, vectors, similarity, movies, histories, faiss_index, user_keys)
 
 
 def _array(data: bytes) -> np.ndarray:

@@ -13,17 +13,12 @@ import polars as pl
 
 from schemas import features as f
 from schemas import manifest as m
+from schemas.domain import Domain
 from schemas.histories import RATINGS_DTYPE, USERS_DTYPE, Histories
-from schemas.ingest import GENRE_NAMES, TITLE, YEAR
+from schemas.ids import numbers_of
+from schemas.ingest import GENRE_NAMES, MOVIE_KEY, TITLE, YEAR
 from schemas.vectors import Vectors
 
-_COLUMNS = {
-    f.MOVIE_ID: pl.Int64,
-    TITLE: pl.String,
-    GENRE_NAMES: pl.List(pl.String),
-    YEAR: pl.Int32,
-    **{name: pl.Float32 if length == 1 else pl.List(pl.Float32) for name, length in f.MOVIE_FEATURES.items()},
-}
 _COUNTS = {"movies", "users", "ratings"}
 _UNIT_TOLERANCE = 1e-3
 _ROWS_AT_ONCE = 1 << 18
@@ -66,6 +61,7 @@ def problems(
     movies: pl.DataFrame,
     histories: Histories,
     index: faiss.Index | None,
+    user_keys: pl.Series | None = None,
 ) -> Iterator[str]:
     """Yield what does not fit of what was loaded: shapes, types, ranges and orders."""
     if missing := _COUNTS - manifest.counts.keys():
@@ -76,7 +72,7 @@ def problems(
         for name in sorted(_COUNTS)
         if manifest.counts[name] != counts[name]
     )
-    yield from _problems_of_catalogue(movies)
+    yield from _problems_of_catalogue(movies, manifest.domain)
     for name, values, dim in (
         ("embeddings", vectors.embeddings, manifest.dim),
         ("rating vectors", vectors.rating_vectors, manifest.rating_dim),
@@ -89,21 +85,42 @@ def problems(
             yield f"the {name} are no unit vectors"
     if len(manifest.probe) != manifest.dim or not np.isfinite(manifest.probe).all():
         yield f"the probe has {len(manifest.probe)} numbers, expected {manifest.dim} finite ones"
-    if len(manifest.genre_means) != f.NUM_GENRES:
-        yield f"there are {len(manifest.genre_means)} means of genres, expected {f.NUM_GENRES}"
+    domain = manifest.domain
+    if len(manifest.genre_means) != domain.num_categories:
+        yield f"there are {len(manifest.genre_means)} means of categories, expected {domain.num_categories}"
     if not all(f.RATING_MIN <= mean <= f.RATING_MAX for mean in (manifest.global_mean, *manifest.genre_means)):
-        yield f"a mean is outside of {f.RATING_SCALE}"
+        yield f"a mean is outside of {f.RATING_MIN:g} to {f.RATING_MAX:g}"
     if not 0 <= manifest.pseudo_ratings < np.inf or manifest.latest_s < 0:
         yield "the weight of the prior mean or the latest time is below 0"
     if index is not None and (index.ntotal, index.d) != (movies.height, manifest.dim):
         yield f"the FAISS index holds {(index.ntotal, index.d)}, expected {(movies.height, manifest.dim)}"
     yield from _problems_of_histories(histories, movies.height)
+    if user_keys is not None and (user_keys.dtype != pl.String or user_keys.null_count()):
+        yield "the users' keys are no text"
+    for name, keys, ids in (
+        ("users", user_keys, histories.users["user_id"]),
+        ("movies", movies[MOVIE_KEY] if domain.text_item_ids else None, movies[f.MOVIE_ID].to_numpy()),
+    ):
+        if keys is not None and not np.array_equal(numbers_of(keys).to_numpy(), ids):
+            yield f"the keys of the {name} are not those of their numbers"
 
 
-def _problems_of_catalogue(movies: pl.DataFrame) -> Iterator[str]:
+def _columns(domain: Domain) -> dict[str, pl.DataType | type[pl.DataType]]:
+    scalars = {feature.name for feature in f.FEATURES if feature.length == 1}
+    return {
+        f.MOVIE_ID: pl.Int64,
+        **({MOVIE_KEY: pl.String} if domain.text_item_ids else {}),
+        TITLE: pl.String,
+        GENRE_NAMES: pl.List(pl.String),
+        YEAR: pl.Int32,
+        **{name: pl.Float32 if name in scalars else pl.List(pl.Float32) for name in f.MOVIE_FEATURES},
+    }
+
+
+def _problems_of_catalogue(movies: pl.DataFrame, domain: Domain) -> Iterator[str]:
     if not movies.height:
         yield "the catalogue is empty"
-    for name, dtype in _COLUMNS.items():
+    for name, dtype in _columns(domain).items():
         if name not in movies.columns:
             yield f"the catalogue has no column {name}"
         elif movies[name].dtype != dtype:
@@ -112,9 +129,9 @@ def _problems_of_catalogue(movies: pl.DataFrame) -> Iterator[str]:
             yield f"the catalogue has movies without {name}"
     if not (movies[f.MOVIE_ID].diff().drop_nulls() > 0).all():
         yield "the movies' ids are not ascending"
-    for name, length in f.MOVIE_FEATURES.items():
+    for name, length in f.lengths(f.MOVIE_FEATURES, domain.num_categories).items():
         values = movies[name]
-        if length > 1:
+        if values.dtype == pl.List:
             if not (values.list.len() == length).all():
                 yield f"the catalogue's {name} has not {length} numbers a movie"
             values = values.explode()
@@ -130,10 +147,9 @@ def _problems_of_histories(histories: Histories, movies: int) -> Iterator[str]:
     ends = np.append(0, users["end"])
     if not (np.diff(users["user_id"]) > 0).all() or not (np.diff(ends) > 0).all() or ends[-1] != len(ratings):
         yield "the histories' users are not in order, or their ratings are not all of them"
-    steps = f.RATING_MAX / f.RATING_STEP
     for begin in range(0, len(ratings), _ROWS_AT_ONCE):
         part = ratings[begin : begin + _ROWS_AT_ONCE]
         if not 0 <= part["movie"].min() <= part["movie"].max() < movies:
             yield f"the histories rate movies outside of the catalogue of {movies:,}"
-        if not 1 <= part["half_stars"].min() <= part["half_stars"].max() <= steps:
-            yield f"the histories have ratings outside of {f.RATING_SCALE}"
+        if not 1 <= part["step"].min() <= part["step"].max() <= histories.scale.steps:
+            yield f"the histories have ratings outside of {histories.scale}"

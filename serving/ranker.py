@@ -9,18 +9,21 @@ import numpy as np
 import polars as pl
 
 from schemas import features as f
-from schemas.ingest import GENRE_NAMES, TITLE, YEAR
+from schemas.ids import number_of
+from schemas.ingest import GENRE_NAMES, MOVIE_KEY, TITLE, YEAR
 from schemas.user_features import no_ratings, user_tower_inputs
 from schemas.vectors import Vectors, column_array
 from serving.answers import (
     PERSONAL,
     POPULAR,
+    Id,
     Movie,
     MovieFilter,
     Profile,
     RatedMovie,
     Recommendation,
     Request,
+    RequestError,
     SimilarMovie,
     UnknownIdError,
 )
@@ -32,6 +35,7 @@ from serving.titles import TitleSearch
 _LEAST_SIMILARITY = 0.2
 """Cosine from which on a movie that the user liked is a reason for another one."""
 _MOST_STARTERS = 100
+_LONGEST_SHOWN = 100
 _DIVERSITY_POOL = 10
 """A diverse choice of n is made among the best n times this many movies."""
 
@@ -50,7 +54,9 @@ class Ranker:
         self._similar = MovieSearch(index.similarity)
         self._rating_vectors = index.vectors.rating_vectors
         self._constants, self._histories = index.constants, index.histories
+        self._domain, self._scale = index.manifest.domain, index.manifest.domain.scale
         self._movie_ids = index.movies[f.MOVIE_ID].to_numpy()
+        self._keys: list[Id] = index.movies[MOVIE_KEY if self._domain.text_item_ids else f.MOVIE_ID].to_list()
         self._genres = column_array(index.movies[f.MOVIE_GENRES])
         # Python's own lists: a frame takes half a millisecond to look ten movies up. Most movies share their genres.
         self._title, self._years = index.movies[TITLE].to_list(), index.movies[YEAR].to_list()
@@ -59,10 +65,11 @@ class Ranker:
         self._genre_sets = [tuple(filter(None, text.split("|"))) for text in sets]
         self._genre_set = joined.replace_strict(sets, pl.int_range(len(sets), eager=True)).to_list()
         self._year = index.movies[YEAR].to_numpy().astype(np.float64)  # Null is nan, which no bound lets through.
-        self._average = index.movies[f.MOVIE_AVERAGE_RATING].to_numpy()
+        self._average = self._scale.of_stars(index.movies[f.MOVIE_AVERAGE_RATING].to_numpy())
         self._by_popularity = np.argsort(-index.movies[f.MOVIE_NUM_RATINGS].to_numpy(), kind="stable")
         self._titles = TitleSearch(index.movies)
         self._user_ids, self._offsets = index.histories.user_ids, index.histories.offsets
+        self._user_keys = index.user_keys
 
     @property
     def model_version(self) -> int:
@@ -71,19 +78,19 @@ class Ranker:
 
     @property
     def user_ids(self) -> np.ndarray:
-        """`[users]` int64: every known user, ascending."""
-        return self._user_ids
+        """`[users]` int64, or objects that are text: every known user, in the order of the index."""
+        return self._user_ids if self._user_keys is None else self._user_keys.to_numpy().astype(object)
 
     @property
     def embeddings(self) -> np.ndarray:
         """`[movies, dim]` float32, L2-normalised, in the order of `movies`."""
         return self.search.embeddings
 
-    def profile(self, user_id: int | None = None, ratings: Iterable[tuple[int, float]] | None = None) -> Profile:
-        """Look up a known user, or take a new one's (movie_id, stars) pairs.
+    def profile(self, user_id: Id | None = None, ratings: Iterable[tuple[Id, float]] | None = None) -> Profile:
+        """Look up a known user, or take a new one's (movie_id, rating) pairs.
 
         Raises:
-          ValueError: Neither or both are given, a movie is rated twice, or a rating is off the scale.
+          ValueError: Neither or both are given, a movie is rated twice, or a rating is off the data set's scale.
           UnknownIdError: The user or a movie is unknown.
         """
         if user_id is not None and ratings is None:
@@ -93,15 +100,16 @@ class Ranker:
             raise ValueError("pass either user_id or ratings")
         pairs = list(ratings)
         rows = self.rows([movie for movie, _ in pairs])
-        stars = np.array([stars for _, stars in pairs], np.float32)
+        given = np.array([rating for _, rating in pairs], np.float32)
         if len(set(rows.tolist())) < len(rows):
             raise ValueError("a movie is rated twice; pass each movie once")
-        off = ~((stars >= f.RATING_MIN) & (stars <= f.RATING_MAX))
+        off = ~((given >= self._scale.min) & (given <= self._scale.max))
         if off.any():
-            raise ValueError(
-                f"a rating of {stars[off][0]:g} is off the scale, expected {f.RATING_MIN} to {f.RATING_MAX:g}"
+            raise RequestError(
+                "ratings",
+                f"a rating of {given[off][0]:g} is off the scale, expected {self._scale.min:g} to {self._scale.max:g}",
             )
-        return Profile(rows, stars, self._constants.latest_s)
+        return Profile(rows, self._scale.to_stars(given), self._constants.latest_s)
 
     def features(self, profiles: Sequence[Profile]) -> dict[str, np.ndarray]:
         """Return what this version's user tower takes for users, one row each."""
@@ -147,8 +155,8 @@ class Ranker:
             for hits, user, profile, (hidden, _, _) in zip(found, users, profiles, checked, strict=True)
         ]
 
-    def predict(self, profile: Profile, user: Vectors | None, movie_ids: Iterable[int]) -> np.ndarray:
-        """Predict stars in [0.5, 5], `[movies]` float32; the movies' averages for a user without ratings.
+    def predict(self, profile: Profile, user: Vectors | None, movie_ids: Iterable[Id]) -> np.ndarray:
+        """Predict ratings on the data set's scale, `[movies]` float32; the movies' averages for a user without ratings.
 
         Raises:
           UnknownIdError: A movie is unknown.
@@ -158,7 +166,7 @@ class Ranker:
             return self._average[rows]
         return self._stars_of(rows, user)
 
-    def similar_movies(self, movie_id: int, n: int = 10) -> list[SimilarMovie]:
+    def similar_movies(self, movie_id: Id, n: int = 10) -> list[SimilarMovie]:
         """Return the n movies most similar to a movie: by who liked them, genres and title.
 
         Raises:
@@ -174,7 +182,7 @@ class Ranker:
             for movie, score in zip(self._movies(hits.rows), hits.scores, strict=True)
         ]
 
-    def movie(self, movie_id: int) -> Movie:
+    def movie(self, movie_id: Id) -> Movie:
         """Return a movie.
 
         Raises:
@@ -195,42 +203,51 @@ class Ranker:
         counts = self.movies[f.MOVIE_NUM_RATINGS].to_numpy()
         return most_telling(self._similar.embeddings, counts, _MOST_STARTERS)
 
-    def history(self, user_id: int) -> pl.DataFrame:
-        """Return a known user's ratings: `movie_id`, `title`, `rating`, `timestamp`, by time.
+    def history(self, user_id: Id) -> pl.DataFrame:
+        """Return a known user's ratings: `movie_id`, `title`, `rating`, `timestamp`, by time; null where there is none.
 
         Raises:
           UnknownIdError: The user is unknown.
         """
         rows, stars, timestamps = self._histories[self._slice(user_id)]
-        rated = self.movies.select(f.MOVIE_ID, TITLE)[rows]
-        return rated.with_columns(pl.Series(f.RATING, stars), pl.Series(f.TIMESTAMP, timestamps))
+        key = MOVIE_KEY if self._domain.text_item_ids else f.MOVIE_ID
+        rated = self.movies.select(pl.col(key).alias(f.MOVIE_ID), TITLE)[rows]
+        times = pl.Series(f.TIMESTAMP, timestamps if self._domain.timed else [None] * len(timestamps), pl.Int64)
+        return rated.with_columns(pl.Series(f.RATING, self._scale.of_stars(stars)), times)
 
-    def known(self, movie_ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    def known(self, movie_ids: Sequence[Id]) -> tuple[list[Id], list[Id]]:
         """Part a list of movies into those that the version holds and those that it does not, in their order.
 
         Raises:
           UnknownIdError: It holds none of them, and there are some.
         """
-        ids = np.array(movie_ids, np.int64)
-        held = np.isin(ids, self._movie_ids)
-        if len(ids) and not held.any():
+        held = np.isin(self._numbers(movie_ids, self._domain.text_item_ids), self._movie_ids)
+        if len(held) and not held.any():
             self.rows(movie_ids)
-        return ids[held].tolist(), ids[~held].tolist()
+        pairs = list(zip(movie_ids, held, strict=True))
+        return [key for key, there in pairs if there], [key for key, there in pairs if not there]
 
-    def rows(self, movie_ids: Iterable[int]) -> np.ndarray:
+    def rows(self, movie_ids: Iterable[Id]) -> np.ndarray:
         """Return the catalogue positions of movies.
 
         Raises:
           UnknownIdError: A movie is unknown.
         """
-        ids = np.array(list(movie_ids), np.int64)
+        keys = list(movie_ids)
+        ids = self._numbers(keys, self._domain.text_item_ids)
         rows = np.minimum(np.searchsorted(self._movie_ids, ids), len(self._movie_ids) - 1)
         unknown = self._movie_ids[rows] != ids
         if unknown.any():
+            key = _shown(keys[int(unknown.argmax())])
             raise UnknownIdError(
-                f"movie {ids[unknown][0]} is unknown to version {self.model_version} ({len(self._movie_ids):,} movies)"
+                f"movie {key} is unknown to version {self.model_version} ({len(self._movie_ids):,} movies)"
             )
         return rows
+
+    @staticmethod
+    def _numbers(keys: Sequence[Id], are_text: bool) -> np.ndarray:
+        """Return the numbers by which all else knows users or movies, `[keys]` int64; -1 for what is none."""
+        return np.array([number_of(str(key)) if are_text else _whole_number(key) for key in keys], np.int64)
 
     def _checked(self, profile: Profile, request: Request) -> tuple[np.ndarray, np.ndarray | None, int]:
         """Return the hidden positions, the allowed movies and how many to search for."""
@@ -250,12 +267,18 @@ class Ranker:
             return None
         allowed = np.ones(len(self._movie_ids), bool)
         if wanted.genres:
-            allowed &= self._genres[:, [f.GENRES.index(name) for name in wanted.genres]].any(axis=1)
+            allowed &= self._genres[:, [self._category(name) for name in wanted.genres]].any(axis=1)
         if wanted.year_min is not None:
             allowed &= self._year >= wanted.year_min
         if wanted.year_max is not None:
             allowed &= self._year <= wanted.year_max
         return allowed
+
+    def _category(self, name: str) -> int:
+        categories = self._domain.categories
+        if name not in categories:
+            raise RequestError("genres", f"unknown genre {_shown(name)}; expected one of {', '.join(categories)}")
+        return categories.index(name)
 
     def _popular(self, hidden: np.ndarray, allowed: np.ndarray | None, n: int) -> list[Recommendation]:
         left = np.ones(len(self._movie_ids), bool) if allowed is None else allowed.copy()
@@ -267,7 +290,9 @@ class Ranker:
         ]
 
     def _stars_of(self, rows: np.ndarray, user: Vectors) -> np.ndarray:
-        return np.clip(f.to_stars(self._rating_vectors[rows] @ user.rating_vectors), f.RATING_MIN, f.RATING_MAX)
+        stars = np.clip(f.to_stars(self._rating_vectors[rows] @ user.rating_vectors), f.RATING_MIN, f.RATING_MAX)
+        ratings: np.ndarray = self._scale.of_stars(stars)
+        return ratings
 
     def _described(self, hits: Hits, user: Vectors, profile: Profile, request: Request) -> list[Recommendation]:
         if request.diversity:
@@ -282,31 +307,46 @@ class Ranker:
 
     def _reasons(self, rows: np.ndarray, profile: Profile) -> list[RatedMovie | None]:
         """Return for each movie the most similar one that the user liked; None where none is similar."""
-        liked = profile.stars >= f.LIKED_RATING
-        known, stars = profile.rows[liked], profile.stars[liked]
+        liked = profile.stars >= self._scale.liked_stars
+        known, ratings = profile.rows[liked], self._scale.of_stars(profile.stars[liked])
         if not len(known) or not len(rows):
             return [None] * len(rows)
         similarity = self._similar.embeddings[rows] @ self._similar.embeddings[known].T
         similarity[self._genres[rows] @ self._genres[known].T == 0] = 0.0
         nearest = similarity.argmax(axis=1)
         return [
-            RatedMovie(int(self._movie_ids[known[near]]), self._title[known[near]], float(stars[near]))
+            RatedMovie(self._keys[known[near]], self._title[known[near]], float(ratings[near]))
             if similarity[place, near] >= _LEAST_SIMILARITY
             else None
             for place, near in enumerate(nearest)
         ]
 
-    def _slice(self, user_id: int) -> slice:
-        place = int(np.searchsorted(self._user_ids, user_id))
-        if place == len(self._user_ids) or self._user_ids[place] != user_id:
+    def _slice(self, user_id: Id) -> slice:
+        number = int(self._numbers([user_id], self._domain.text_user_ids)[0])
+        place = int(np.searchsorted(self._user_ids, number))
+        if place == len(self._user_ids) or self._user_ids[place] != number:
             raise UnknownIdError(
-                f"user {user_id} is unknown to version {self.model_version} ({len(self._user_ids):,} users); "
+                f"user {_shown(user_id)} is unknown to version {self.model_version} ({len(self._user_ids):,} users); "
                 "pass a few ratings instead"
             )
         return slice(int(self._offsets[place]), int(self._offsets[place + 1]))
 
-    def _movies(self, rows: Iterable[int]) -> list[tuple[int, str, tuple[str, ...], int | None]]:
+    def _movies(self, rows: Iterable[int]) -> list[tuple[Id, str, tuple[str, ...], int | None]]:
         return [
-            (int(self._movie_ids[row]), self._title[row], self._genre_sets[self._genre_set[row]], self._years[row])
+            (self._keys[row], self._title[row], self._genre_sets[self._genre_set[row]], self._years[row])
             for row in rows
         ]
+
+
+def _whole_number(key: Id) -> int:
+    """Read an id of a data set whose ids are whole numbers; -1 where it is none."""
+    try:
+        number = int(key)
+    except ValueError:
+        return -1
+    return number if 0 <= number < 1 << 63 else -1
+
+
+def _shown(key: Id) -> str:
+    text = str(key)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

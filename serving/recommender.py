@@ -8,7 +8,7 @@ import numpy as np
 
 from schemas.manifest import EMBEDDING_INDEX
 from schemas.vectors import Vectors
-from serving.answers import MovieFilter, Profile, Recommendation, Request
+from serving.answers import Id, MovieFilter, Profile, Recommendation, Request
 from serving.index import EmbeddingIndex, read_index
 from serving.ranker import Ranker
 from serving.store import ServingStore
@@ -51,10 +51,10 @@ class Recommender(Ranker):
 
     def recommend(
         self,
-        user_id: int | None = None,
-        ratings: Iterable[tuple[int, float]] | None = None,
+        user_id: Id | None = None,
+        ratings: Iterable[tuple[Id, float]] | None = None,
         n: int = 10,
-        exclude_movie_ids: Iterable[int] = (),
+        exclude_movie_ids: Iterable[Id] = (),
         filter: MovieFilter | None = None,
         diversity: float = 0.0,
     ) -> list[Recommendation]:
@@ -62,7 +62,7 @@ class Recommender(Ranker):
 
         Args:
           user_id: A known user.
-          ratings: Instead, the (movie_id, stars) pairs of a new user; without any, the popularity list.
+          ratings: Instead, the (movie_id, rating) pairs of a new user; without any, the popularity list.
           n: How many, from 1 to the number of movies. Fewer come back where fewer are left unseen.
           exclude_movie_ids: Movies not to recommend beside the rated ones.
           filter: Genres and years to choose from.
@@ -78,9 +78,9 @@ class Recommender(Ranker):
 
     def recommend_many(
         self,
-        user_ids: Sequence[int],
+        user_ids: Sequence[Id],
         n: int = 10,
-        exclude_movie_ids: Iterable[int] = (),
+        exclude_movie_ids: Iterable[Id] = (),
         filter: MovieFilter | None = None,
         diversity: float = 0.0,
     ) -> list[list[Recommendation]]:
@@ -97,19 +97,19 @@ class Recommender(Ranker):
 
     def predict_ratings(
         self,
-        user_id: int | None = None,
-        ratings: Iterable[tuple[int, float]] | None = None,
-        movie_ids: Sequence[int] = (),
+        user_id: Id | None = None,
+        ratings: Iterable[tuple[Id, float]] | None = None,
+        movie_ids: Sequence[Id] = (),
     ) -> np.ndarray:
         """Predict a user's ratings of movies.
 
         Args:
           user_id: A known user.
-          ratings: Instead, the (movie_id, stars) pairs of a new user; without any, the movies' averages.
+          ratings: Instead, the (movie_id, rating) pairs of a new user; without any, the movies' averages.
           movie_ids: Movies to predict.
 
         Returns:
-          `[movies]` float32, stars in [0.5, 5].
+          `[movies]` float32, on the data set's scale.
 
         Raises:
           ValueError: As `recommend`.
@@ -117,7 +117,7 @@ class Recommender(Ranker):
         profile = self.profile(user_id, ratings)
         return self.predict(profile, self._embed(profile), movie_ids)
 
-    def user_tower_inputs(self, user_id: int) -> dict[str, np.ndarray]:
+    def user_tower_inputs(self, user_id: Id) -> dict[str, np.ndarray]:
         """Return what the user tower takes for a known user, `[1, n]` each.
 
         Raises:

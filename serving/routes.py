@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from schemas import features as f
 from schemas.ingest import TITLE
 from serving import api_models as api
-from serving.answers import PERSONAL, POPULAR, Profile, RatedMovie
+from serving.answers import PERSONAL, POPULAR, Id, Profile, RatedMovie
 from serving.answers import Request as RankRequest
 from serving.user_tower import UserTowers
 from serving.versions import ServedVersion, Versions
@@ -39,8 +39,8 @@ async def served(request: Request, response: Response) -> ServedVersion:
 
 
 Served = Annotated[ServedVersion, Depends(served)]
-UserPath = Annotated[api.UserId, Path()]
-MoviePath = Annotated[api.MovieId, Path()]
+UserPath = Annotated[api.UserKey, Path()]
+MoviePath = Annotated[api.MovieKey, Path()]
 Count = Annotated[int, Query(ge=1, le=api.MAX_N, description="How many")]
 
 _PROBLEMS = {
@@ -62,7 +62,7 @@ router = APIRouter(prefix="/v1")
 
 
 async def _recommend(
-    version: ServedVersion, profile: Profile, request: RankRequest, ignored: Iterable[int] = ()
+    version: ServedVersion, profile: Profile, request: RankRequest, ignored: Iterable[Id] = ()
 ) -> api.Recommendations:
     # A small catalogue has fewer movies than may be asked for.
     request = dataclasses.replace(request, n=min(request.n, version.ranker.movies.height))
@@ -146,7 +146,9 @@ async def model_info(version: Served) -> api.ModelInfo:
         model_version=version.version,
         created_s=manifest.created_s,
         **counts,
-        genres=list(f.GENRES),
+        genres=list(manifest.domain.categories),
+        scale=manifest.domain.scale,
+        timed=manifest.domain.timed,
         example_user_ids=version.ranker.user_ids[:10].tolist(),
     )
 

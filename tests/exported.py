@@ -29,6 +29,7 @@ from components.transform.preprocessing import preprocessing_fn
 from schemas import features as f
 from schemas import manifest as m
 from schemas import signatures as s
+from schemas.data_spec import movielens
 from schemas.histories import Histories
 from schemas.ingest import IS_TRAIN, TRAIN
 from schemas.user_features import no_ratings, user_tower_inputs
@@ -45,7 +46,10 @@ def analyse(rows: list[dict[str, np.ndarray]], directory: pathlib.Path) -> tft.T
       rows: One dict a row, `[n]` each; what the preprocessing function does not read is left out.
       directory: An empty directory for the result.
     """
-    spec = {name: tf.io.FixedLenFeature([n], tf.float32) for name, n in f.FLOAT_FEATURES.items()}
+    spec = {
+        name: tf.io.FixedLenFeature([n], tf.float32)
+        for name, n in f.example_lengths(movielens().num_categories).items()
+    }
     spec |= {name: tf.io.FixedLenFeature([1], tf.int64) for name in (f.MOVIE_ID, f.TIMESTAMP)}
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
     read = [{name: row[name] for name in spec} for row in rows]
@@ -63,12 +67,10 @@ def publish_untrained(sample: pathlib.Path, serving_dir: pathlib.Path, work: pat
       serving_dir: Where to publish.
       work: An empty directory.
     """
-    movies, _ = read_movies(source.find_sources(str(sample), "")[source.MOVIES])
-    table = pl.read_csv(sample / "ratings.csv").select(
-        pl.col(name).cast(ratings.SCHEMA[feature]).alias(feature) for name, feature in ratings.COLUMNS.items()
-    )
+    movies, _, domain = read_movies(source.find_sources(str(sample), "")[source.MOVIES])
+    table = pl.read_csv(sample / "ratings.csv", new_columns=list(ratings.SCHEMA)).cast(ratings.SCHEMA)
     split = split_by_time(table, ExampleGenConfig())
-    catalog, constants = featurise_catalog(movies, movie_statistics(split.filter(IS_TRAIN)))
+    catalog, constants = featurise_catalog(movies, movie_statistics(split.filter(IS_TRAIN)), domain)
     partition = Partition(split, catalog, constants)
     values = partition.features(TRAIN, partition.rows(TRAIN, 0, 0)[:_ANALYSED])
     rows = [{name: np.atleast_1d(column[i]) for name, column in values.items()} for i in range(_ANALYSED)]
@@ -77,7 +79,7 @@ def publish_untrained(sample: pathlib.Path, serving_dir: pathlib.Path, work: pat
 
     keras.utils.set_random_seed(7)
     vocabulary = len(transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY))
-    model, root = TwoTower(TrainerConfig(hidden_units=(32,)), vocabulary), work / "model"
+    model, root = TwoTower(TrainerConfig(hidden_units=(32,)), vocabulary, movielens()), work / "model"
     for folder in (s.PUBLISHED_DIR, s.EVALUATED_DIR):
         export.export_model(model, transform, str(root / folder))
     export.export_user_tower(model, transform, str(root / s.USER_TOWER_DIR))

@@ -16,6 +16,7 @@ import polars as pl
 
 from schemas import features as f
 from schemas import manifest as m
+from schemas.data_spec import movielens
 from schemas.signatures import USER_TOWER
 
 Damage = Callable[[pathlib.Path, pathlib.Path], None]
@@ -137,8 +138,8 @@ def _array_damages() -> dict[str, Damage]:
     histories: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "of a movie outside": put("movie", 0, 10**6),
         "of a movie below 0": put("movie", -1, -1),
-        "of 0 stars": put("half_stars", 0, 0),
-        "of 100 stars": put("half_stars", 0, 200),
+        "of 0 stars": put("step", 0, 0),
+        "of 100 stars": put("step", 0, 200),
         "one too few": lambda a: a[:-1],
         "none": lambda a: a[:0],
         "as plain numbers": lambda a: a["timestamp"],
@@ -223,7 +224,7 @@ def _manifest_damages() -> dict[str, Damage]:
         "with a probe of NaN": probe(float("nan"), float("nan")),
         "with another probe": probe(1.0, 0.0),
         "with fewer means": set_to(genre_means=[3.5]),
-        "with means of NaN": set_to(genre_means=[float("nan")] * f.NUM_GENRES),
+        "with means of NaN": set_to(genre_means=[float("nan")] * movielens().num_categories),
         "with a mean of NaN": set_to(global_mean=float("nan")),
         "with an infinite mean": set_to(global_mean=1e39),
         "with a prior below 0": set_to(pseudo_ratings=-10.0),

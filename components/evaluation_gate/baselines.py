@@ -23,25 +23,32 @@ class Baseline:
     title: str
     """For people."""
     predict: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
-    """Positions of users and of movies, `[n]` each -> `[n]` stars."""
+    """Positions of users and of movies, `[n]` each -> `[n]` ratings."""
     scores: Callable[[np.ndarray], np.ndarray] | None = None
     """Positions of users `[n]` -> `[n, movies]`."""
 
 
 def fit(
-    user: np.ndarray, movie: np.ndarray, stars: np.ndarray, timestamp: np.ndarray, num_users: int, num_movies: int
+    user: np.ndarray,
+    movie: np.ndarray,
+    ratings: np.ndarray,
+    timestamp: np.ndarray,
+    num_users: int,
+    num_movies: int,
+    timed: bool = True,
 ) -> list[Baseline]:
     """Fit every baseline.
 
     Args:
       user: `[n]` position of the user.
       movie: `[n]` position of the movie.
-      stars: `[n]` train ratings.
+      ratings: `[n]` train ratings.
       timestamp: `[n]` when they were given, Unix seconds.
       num_users: Number of users.
       num_movies: Number of movies.
+      timed: Whether the times are any.
     """
-    mean, of_user, of_movie = rating_biases.fit(user, movie, stars, num_users, num_movies)
+    mean, of_user, of_movie = rating_biases.fit(user, movie, ratings, num_users, num_movies)
     popularity = np.bincount(movie, minlength=num_movies)
     days_ago = (timestamp.max() - timestamp) / _DAY_S
 
@@ -49,7 +56,7 @@ def fit(
         # What nobody has rated lately comes by its popularity at all times.
         return np.bincount(movie[days_ago < days], minlength=num_movies) + popularity / (popularity.max() + 1)
 
-    rankings = {POPULARITY: popularity} | {name: recent(days) for days, name in RECENT_POPULARITY.items()}
+    rankings = {POPULARITY: popularity} | {name: recent(days) for days, name in RECENT_POPULARITY.items() if timed}
     return [
         Baseline(GLOBAL_MEAN, "global mean", predict=lambda users, movies: np.full(len(users), mean)),
         Baseline(

@@ -15,13 +15,13 @@ class GateConfig:
     """What a model must reach to be blessed."""
 
     max_rmse: Annotated[float, Field(gt=0)] | None = None
-    """Largest RMSE in stars; unset, the RMSE of the global mean."""
+    """Largest RMSE on the data set's scale; unset, the RMSE of the global mean."""
     min_recall: Annotated[float, Field(ge=0, le=1)] | None = None
     """Smallest recall@10; unset, none is asked for."""
     min_recall_vs_popularity: Annotated[float, Field(ge=0)] = 1.0
     """Smallest recall@10 as a multiple of the popularity list's; 0 asks for none."""
     max_rmse_increase: Annotated[float, Field(ge=0)] = 0.01
-    """How much worse than the served model's the RMSE may be, in stars."""
+    """How much worse than the served model's the RMSE may be, on the data set's scale."""
     max_recall_decrease: Annotated[float, Field(ge=0)] = 0.01
     """How much lower than the served model's recall@10 may be."""
     max_ranking_users: Annotated[int, Field(ge=1)] = 20_000

@@ -13,6 +13,7 @@ from components.evaluation_gate.baselines import Baseline
 from components.evaluation_gate.statistics import rating_error
 from components.ranking_metrics import Ranking, RankingTask, most_rated, rank, ranking_task
 from schemas import features as f
+from schemas.domain import Scale
 from schemas.evaluation import MODEL, Comparison, Measures, ModelQuality, Quality, RatingError
 from schemas.vectors import Vectors
 
@@ -30,11 +31,14 @@ class Embeddings:
     """In the order of the catalogue; rows of zeros for movies that the model lacks."""
     known: np.ndarray | None = None
     """`[movies]` bool: which movies the model has; None for all."""
+    scale: Scale = dataclasses.field(default_factory=Scale)
+    """The data set's."""
 
     def predict(self, user: np.ndarray, movie: np.ndarray) -> np.ndarray:
-        """Predict the rating of (user, movie) pairs, in stars, not clipped."""
+        """Predict the rating of (user, movie) pairs, not clipped."""
         users, movies = self.users.rating_vectors[user], self.movies.rating_vectors[movie]
-        return f.to_stars(np.einsum("ij,ij->i", users, movies))
+        predicted: np.ndarray = self.scale.of_stars(f.to_stars(np.einsum("ij,ij->i", users, movies)))
+        return predicted
 
     def scores(self, users: np.ndarray) -> np.ndarray:
         """Score every movie for users: `[users, movies]`."""
@@ -44,17 +48,19 @@ class Embeddings:
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """A model and the baselines on the eval ratings, per rating and per user."""
+    """A model and the baselines on the eval ratings, per rating and per user; ratings on the data set's scale."""
+
+    scale: Scale
 
     user: np.ndarray
     """`[eval ratings]` position of the user."""
     movie: np.ndarray
     """`[eval ratings]` position in the catalogue."""
-    stars: np.ndarray
+    ratings: np.ndarray
     """`[eval ratings]`."""
     baselines: list[Baseline]
     predicted: dict[str, np.ndarray]
-    """`[eval ratings]` stars, not clipped, of `MODEL` and of the baselines that predict."""
+    """`[eval ratings]`, not clipped, of `MODEL` and of the baselines that predict."""
     famous: np.ndarray
     """`[movies]` bool: the 100 with the most train ratings."""
     task: RankingTask
@@ -77,16 +83,18 @@ def measure(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int 
     train, held, movies = data.train, ~data.train, data.catalog.height
     if not held.any():
         raise ValueError("no rating is held out: every user has too few, or the cut-off is too late; see eval_fraction")
-    user, movie, stars = data.user[held], data.movie[held], data.stars[held]
-    known = data.user[train], data.movie[train], data.stars[train], data.timestamp[train]
-    fitted = baselines.fit(*known, data.num_users, movies)
-    task = ranking_task(data.user, data.movie, data.stars, train, movies, max_ranking_users, seed)
+    scale, given = data.constants.domain.scale, data.ratings
+    user, movie, ratings = data.user[held], data.movie[held], given[held]
+    known = data.user[train], data.movie[train], given[train], data.timestamp[train]
+    fitted = baselines.fit(*known, data.num_users, movies, data.constants.domain.timed)
+    task = ranking_task(data.user, data.movie, given, train, movies, max_ranking_users, seed, scale.liked)
     predictions = {MODEL: model.predict, **{b.name: b.predict for b in fitted if b.predict}}
     scores = {MODEL: model.scores, **{b.name: b.scores for b in fitted if b.scores}}
     return Measurement(
+        scale,
         user,
         movie,
-        stars,
+        ratings,
         fitted,
         {name: predict(user, movie) for name, predict in predictions.items()},
         most_rated(data.movie[train], movies),
@@ -106,7 +114,7 @@ def evaluate(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int
 
 def summarise(data: Dataset, found: Measurement) -> Measures:
     """Average what was measured, over all rows and by slice."""
-    errors = {name: rating_error(predicted, found.stars) for name, predicted in found.predicted.items()}
+    errors = {name: rating_error(predicted, found.ratings, found.scale) for name, predicted in found.predicted.items()}
     ranks = {name: ranking.ranked_list(found.famous) for name, ranking in found.ranking.items()}
     return Measures(
         model=ModelQuality(**dict(errors.pop(MODEL)), **dict(ranks.pop(MODEL))),
@@ -120,18 +128,21 @@ def compare(data: Dataset, candidate: Embeddings, served: Embeddings, max_rankin
     rows = ~data.train
     if served.known is not None:
         rows &= served.known[data.movie]
-    user, movie, stars = data.user[rows], data.movie[rows], data.stars[rows]
-    task = ranking_task(data.user, data.movie, data.stars, data.train, data.catalog.height, max_ranking_users, seed=0)
+    scale = data.constants.domain.scale
+    user, movie, ratings = data.user[rows], data.movie[rows], data.ratings[rows]
+    task = ranking_task(
+        data.user, data.movie, data.ratings, data.train, data.catalog.height, max_ranking_users, 0, scale.liked
+    )
 
     def quality(model: Embeddings) -> Quality:
-        error = rating_error(model.predict(user, movie), stars)
+        error = rating_error(model.predict(user, movie), ratings, scale)
         return Quality(**dict(error), **dict(_ranked(task, model.scores).summary()))
 
     return Comparison(candidate=quality(candidate), served=quality(served))
 
 
 def _slices(data: Dataset, found: Measurement) -> dict[str, dict[str, Quality | RatingError]]:
-    user, movie, stars, task = found.user, found.movie, found.stars, found.task
+    user, movie, ratings, task = found.user, found.movie, found.ratings, found.task
     predicted, ranking = found.predicted[MODEL], found.ranking[MODEL]
     user_count = np.bincount(data.user[data.train], minlength=data.num_users)
     movie_count = np.bincount(data.movie[data.train], minlength=data.catalog.height)
@@ -139,7 +150,7 @@ def _slices(data: Dataset, found: Measurement) -> dict[str, dict[str, Quality | 
     user_bin, movie_bin = np.digitize(user_count, _USER_BINS), np.digitize(movie_count, _MOVIE_BINS)
 
     def error(rows: np.ndarray) -> RatingError:
-        return rating_error(predicted[rows], stars[rows])
+        return rating_error(predicted[rows], ratings[rows], found.scale)
 
     return {
         "user activity (train ratings)": {
@@ -149,7 +160,7 @@ def _slices(data: Dataset, found: Measurement) -> dict[str, dict[str, Quality | 
         "movie popularity (train ratings)": {
             label: error(movie_bin[movie] == i) for i, label in enumerate(_labels(_MOVIE_BINS))
         },
-        "genre": {name: error(genres[:, i]) for i, name in enumerate(f.GENRES)},
+        "genre": {name: error(genres[:, i]) for i, name in enumerate(data.constants.domain.categories)},
     }
 
 

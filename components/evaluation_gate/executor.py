@@ -53,9 +53,9 @@ class Executor(base_executor.BaseExecutor):
         model_uri = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
         towers = Towers(model_uri, signatures.EVALUATED_DIR)
         users = Vectors.concatenate(map(towers.embed_users, data.user_blocks()))
-        model = Embeddings(users, towers.embed_movies(data.catalog))
+        model = Embeddings(users, towers.embed_movies(data.catalog), scale=data.constants.domain.scale)
         found = measure(data, model, config.max_ranking_users)
-        progress.advance("evaluate", len(found.stars), "ratings")
+        progress.advance("evaluate", len(found.ratings), "ratings")
         measures = summarise(data, found)
 
         now = served.load(exec_properties[keys.SERVING_DIR], data)

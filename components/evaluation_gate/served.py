@@ -45,4 +45,4 @@ def load(serving_dir: str, data: Dataset) -> tuple[int, Embeddings] | None:
     movies = vectors[place]
     for side in (movies.embeddings, movies.rating_vectors):
         side[~known] = 0
-    return version, Embeddings(users, movies, known)
+    return version, Embeddings(users, movies, known, served.manifest.domain.scale)

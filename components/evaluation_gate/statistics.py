@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from schemas import features as f
+from schemas.domain import Scale
 from schemas.evaluation import RatingError
 
 _RESAMPLES = 1000
@@ -15,12 +15,12 @@ _DRAWN_AT_ONCE = 4 << 20
 """Values that the bootstrap draws at a time: by default it draws all, 1,000 times as many as there are."""
 
 
-def rating_error(predicted: np.ndarray, stars: np.ndarray) -> RatingError:
-    """Compute RMSE and MAE in stars over all rows, predictions clipped to the scale; 0 for no rows."""
-    if not len(stars):
+def rating_error(predicted: np.ndarray, ratings: np.ndarray, scale: Scale) -> RatingError:
+    """Compute RMSE and MAE over all rows, predictions clipped to the scale; 0 for no rows."""
+    if not len(ratings):
         return RatingError(rmse=0.0, mae=0.0, ratings=0)
-    error = np.clip(predicted, f.RATING_MIN, f.RATING_MAX).astype(np.float64) - stars
-    return RatingError(rmse=float(np.sqrt(np.mean(error**2))), mae=float(np.abs(error).mean()), ratings=len(stars))
+    error = np.clip(predicted, scale.min, scale.max).astype(np.float64) - ratings
+    return RatingError(rmse=float(np.sqrt(np.mean(error**2))), mae=float(np.abs(error).mean()), ratings=len(ratings))
 
 
 def interval(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> tuple[float, float]:

@@ -4,12 +4,12 @@
 |---|---|---|---|
 | unreadable | a missing or superfluous field, a value that is no number | reject | count, drop |
 | truncated | the last line has no line end and its timestamp is cut short | reject | count, drop |
-| off_scale | a rating that is not 0.5 to 5 in steps of 0.5 | reject | count, drop |
+| off_scale | a rating that is not on the scale, of MovieLens 0.5 to 5 in steps of 0.5 | reject | count, drop |
 | negative_id | a user or movie id below 0, a timestamp below 0 | reject | count, drop |
 | no_time | a timestamp behind the year 2100: not in seconds, most likely | reject | count, drop |
 | unknown_movie | a rating of a movie that the movies table lacks | reject | count, drop |
 | duplicate | a second rating of one movie by one user | reject | count, keep the latest |
-| unknown_genre | a genre that MovieLens does not know | reject | count, drop the genre |
+| unknown_genre | a category that the data specification does not name | reject | count, drop the category |
 | duplicate_movie | a second row with a movie id | reject | count, keep the first |
 
 A missing column and an empty table are always rejected. A byte-order mark, CRLF line ends, quoted titles and UTF-8 are
@@ -23,8 +23,6 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from schemas import features as f
-
 UNREADABLE = "unreadable"
 TRUNCATED = "truncated"
 OFF_SCALE = "off_scale"
@@ -36,14 +34,14 @@ UNKNOWN_GENRE = "unknown_genre"
 DUPLICATE_MOVIE = "duplicate_movie"
 
 _EXPLANATIONS = {
-    UNREADABLE: "is not readable: expected {columns}",
+    UNREADABLE: "is not readable: expected {expected}",
     TRUNCATED: "is cut short: the file ends in the middle of its last line",
-    OFF_SCALE: f"has a rating off the scale: expected {f.RATING_SCALE}",
+    OFF_SCALE: "has a rating off the scale: expected {expected}; a data specification (--data-spec) can say another",
     NEGATIVE_ID: "has a negative id or timestamp: expected 0 or more",
-    NO_TIME: "has a timestamp after the year 2100: expected Unix seconds; divide milliseconds by 1,000",
+    NO_TIME: "has a timestamp after the year 2100: expected {expected}; a data specification (--data-spec) can say ms",
     UNKNOWN_MOVIE: "rates a movie that the movies table does not hold",
     DUPLICATE: "rates a movie that the same user has rated already",
-    UNKNOWN_GENRE: f"has a genre that is not one of MovieLens' {f.NUM_GENRES}",
+    UNKNOWN_GENRE: "has a category that is not one of {expected}; a data specification (--data-spec) can name others",
     DUPLICATE_MOVIE: "repeats a movie id",
 }
 TIME_LIMIT_S = 4_102_444_800
@@ -65,12 +63,12 @@ class BadRow:
     """Line of the file counted from 1 (of a Parquet file: row counted from 1)."""
     value: str
     """The row as it stands in the file."""
-    columns: str = ""
-    """The columns that were expected."""
+    expected: str = ""
+    """What was expected instead."""
 
     def __str__(self) -> str:
         unit = "row" if self.file.endswith(".parquet") else "line"
-        explanation = _EXPLANATIONS[self.problem].format(columns=self.columns)
+        explanation = _EXPLANATIONS[self.problem].format(expected=self.expected)
         return f"{self.file}, {unit} {self.line}: {self.value!r} {explanation}"
 
 

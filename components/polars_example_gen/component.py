@@ -37,7 +37,7 @@ class PolarsExampleGenSpec(component_spec.ComponentSpec):
 
 
 class PolarsExampleGen(example_gen.FileBasedExampleGen):
-    """Turns a MovieLens data set into examples, a movie catalogue and user histories."""
+    """Turns a data set into examples, a movie catalogue and user histories."""
 
     SPEC_CLASS = PolarsExampleGenSpec
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
@@ -52,7 +52,7 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
         """Create the component.
 
         Args:
-          input_base: Directory, zip archive or URI with ratings and movies, CSV or Parquet.
+          input_base: Directory, archive or URI with the tables that the configuration's data specification describes.
           config: How the data is read and split, or a run-time parameter with its JSON.
           data_fingerprint: Identifies the data's content for the cache of an orchestrator that runs no driver.
         """

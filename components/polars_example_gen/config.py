@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from schemas.configuration import FROZEN
+from schemas.data_spec import DataSpec, named
 
 
 @dataclass(frozen=True, config=FROZEN)
 class ExampleGenConfig:
     """How the data set is read and split."""
 
+    data_spec: DataSpec = dataclasses.field(default_factory=named)
+    """How the tables are written, and what they hold."""
     on_bad_rows: Literal["fail", "drop"] = "fail"
     """What a bad row does: reject the data set, or be counted and left out."""
     max_bad_rows: Annotated[float, Field(ge=0, le=1)] = 0.01

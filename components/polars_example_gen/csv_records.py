@@ -17,6 +17,14 @@ _NUL = "\U0010ffff"
 """Stands for U+0000, which Python 3.10's reader refuses; no character of any text."""
 
 
+class Dialect(NamedTuple):
+    """What separates and surrounds fields; a character each, or nothing."""
+
+    separator: str = ","
+    quote: str = '"'
+    escape: str = ""
+
+
 class Record(NamedTuple):
     """One row of a table."""
 
@@ -30,14 +38,22 @@ class Record(NamedTuple):
     """The row as it stands in the file, without its line end."""
 
 
-def records(lines: Iterable[str]) -> Iterator[Record]:
+_RFC_4180 = Dialect()
+
+
+def records(lines: Iterable[str], dialect: Dialect = _RFC_4180) -> Iterator[Record]:
     """Part lines into records.
 
     A quote that is never closed costs its own line alone: the next one begins anew.
 
     Args:
       lines: Lines with their ends.
+      dialect: How they are written.
     """
+    separator, quote, escape = dialect
+    if not quote:
+        yield from _unquoted(lines, separator)
+        return
     left, put_back, number = iter(lines), collections.deque[str](), 0
 
     def following() -> Iterator[str]:
@@ -51,23 +67,39 @@ def records(lines: Iterable[str]) -> Iterator[Record]:
         if next(following(), None) is None:
             return
         (line,) = taken
-        fields: list[str] | None = line.rstrip("\r\n").split(",")
-        for skip in (False, True) if '"' in line else ():
+        fields: list[str] | None = line.rstrip("\r\n").split(separator)
+        for skip in (False, True) if quote in line else ():
             put_back.extendleft(reversed(taken))
             taken.clear()
             try:
-                found = next(csv.reader(following(), strict=True, skipinitialspace=skip))
+                found = next(
+                    csv.reader(
+                        following(),
+                        strict=True,
+                        skipinitialspace=skip,
+                        delimiter=separator,
+                        quotechar=quote,
+                        escapechar=escape or None,
+                    )
+                )
                 fields = [field.replace(_NUL, "\0") for field in found]
             except csv.Error:
                 fields = None
                 put_back.extendleft(reversed(taken[1:]))
                 del taken[1:]
-            if fields and not any(field.startswith(" ") and field.lstrip(" ").startswith('"') for field in fields):
+            if fields and not any(field.startswith(" ") and field.lstrip(" ").startswith(quote) for field in fields):
                 break  # Otherwise there are spaces before a quote.
         text = "".join(taken).rstrip("\r\n")
         if text.strip():
             yield Record(number, len(taken), fields, text)
         number += len(taken)
+
+
+def _unquoted(lines: Iterable[str], separator: str) -> Iterator[Record]:
+    for number, line in enumerate(lines):
+        text = line.rstrip("\r\n")
+        if text.strip():
+            yield Record(number, 1, text.split(separator), text)
 
 
 def column_names(header: Record | None) -> tuple[str, ...]:

@@ -10,14 +10,17 @@ from typing import Any
 from tfx.components.example_gen import driver, input_processor
 
 from components.polars_example_gen import source
+from components.polars_example_gen.config import ExampleGenConfig
+from schemas import configuration
+from schemas.data_spec import DataSpec
 
 
 class ContentHashInputProcessor(input_processor.InputProcessor):
     """Fingerprints the bytes of the input tables; knows no spans."""
 
-    def __init__(self, data: str) -> None:
+    def __init__(self, data: str, spec: DataSpec) -> None:
         super().__init__(splits=[])
-        self._data = data
+        self._data, self._spec = data, spec
 
     def resolve_span_and_version(self) -> tuple[int, int | None]:
         """Return span 0: a data set is one whole."""
@@ -40,15 +43,23 @@ class ContentHashInputProcessor(input_processor.InputProcessor):
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
         """Return the SHA-256 of the data."""
         del span, version
-        return source.fingerprint(self._data)
+        return source.fingerprint(self._data, self._spec)
 
 
 class Driver(driver.FileBasedDriver):
     """Resolves the input by its content."""
+
+    def resolve_exec_properties(
+        self, exec_properties: dict[str, Any], pipeline_info: Any, component_info: Any
+    ) -> dict[str, Any]:
+        """Note which files are the tables; then as the parent."""
+        self._spec = configuration.from_properties(ExampleGenConfig, exec_properties).data_spec
+        resolved: dict[str, Any] = super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
+        return resolved
 
     def get_input_processor(
         self, splits: Any, range_config: Any = None, input_base_uri: str | None = None
     ) -> ContentHashInputProcessor:
         """Return the processor for a data set."""
         del splits, range_config
-        return ContentHashInputProcessor(input_base_uri or "")
+        return ContentHashInputProcessor(input_base_uri or "", self._spec)

@@ -19,6 +19,7 @@ from components.polars_example_gen import checks, graph, ratings, source
 from components.polars_example_gen.catalog import read_movies
 from components.polars_example_gen.config import ExampleGenConfig
 from schemas import configuration, ingest, keys
+from schemas.domain import Domain
 
 _TEMPORARY = ".temp"
 """Directory inside the examples for what is being written; it is gone at the end. Readers look at Split-* alone."""
@@ -27,7 +28,7 @@ _BYTES_PER_ROW = 30
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Reads a MovieLens data set and writes examples, movie catalogue and user histories."""
+    """Reads a data set and writes examples, movie catalogue and user histories."""
 
     def Do(
         self,
@@ -65,10 +66,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         config = configuration.from_properties(ExampleGenConfig, exec_properties)
         policy = config.on_bad_rows, config.max_bad_rows
         data = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-        sources = source.find_sources(data, f"{tmp_dir}/unpacked", config.max_unpacked_ratio)
-        catalog, movie_report = read_movies(sources[source.MOVIES], config.max_movies_bytes)
+        sources = source.find_sources(data, f"{tmp_dir}/unpacked", config.max_unpacked_ratio, config.data_spec)
+        catalog, movie_report, domain = read_movies(sources[source.MOVIES], config.max_movies_bytes, config.data_spec)
         checks.enforce(movie_report, *policy)
-        job = _job(sources[source.RATINGS], output_dict, config, tmp_dir)
+        job = _job(sources[source.RATINGS], output_dict, config, domain, tmp_dir)
         chunks = [
             chunk
             for file, header in job.headers.items()
@@ -92,6 +93,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         return {
             **results["counts"],
             "movies": catalog.height,
+            "categories": domain.num_categories,
             "years_imputed": catalog[ingest.YEAR].null_count(),
             "bad_rows": checks.merge_reports([rating_report, movie_report]).counts,
             "shards": job.partitions,
@@ -102,6 +104,7 @@ def _job(
     table: source.Source,
     output_dict: dict[str, list[types.Artifact]],
     config: ExampleGenConfig,
+    domain: Domain,
     tmp_dir: str,
 ) -> graph.Job:
     def uri(key: str) -> str:
@@ -109,10 +112,11 @@ def _job(
 
     rows = table.size() / (_BYTES_PER_ROW if table.format == "csv" else _BYTES_PER_ROW / 4)
     return graph.Job(
-        headers=ratings.read_headers(table, config.max_line_bytes),
+        headers=ratings.read_headers(table, config.max_line_bytes, config.data_spec),
         expected_rows=round(rows),
         partitions=max(1, math.ceil(rows / config.rows_per_shard)),
         config=config,
+        domain=domain,
         examples_uri=uri(standard_component_specs.EXAMPLES_KEY),
         catalog_uri=uri(keys.MOVIE_CATALOG),
         histories_uri=uri(keys.USER_HISTORIES),

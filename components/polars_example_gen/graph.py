@@ -15,6 +15,7 @@ import apache_beam as beam
 import numpy as np
 import polars as pl
 import tensorflow as tf
+from pydantic import TypeAdapter
 
 from components import progress
 from components.polars_example_gen import checks, movie_features, ratings, shards
@@ -22,7 +23,9 @@ from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.source import Chunk, Source
 from components.polars_example_gen.split import split_by_time
 from schemas import features as f
-from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, HISTORIES_PREFIX, IS_TRAIN, SAMPLES
+from schemas.domain import Domain
+from schemas.ids import check_distinct
+from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, HISTORIES_PREFIX, IS_TRAIN, SAMPLES, USER_KEY, USERS_PREFIX
 from schemas.user_features import FeatureConstants
 
 REPORT_FILE = "report.json"
@@ -42,10 +45,17 @@ class Job:
     """Number of user partitions, and so of shards."""
     config: ExampleGenConfig
     """How the table is read and split."""
+    domain: Domain
+    """What the data set is about."""
     examples_uri: str
     catalog_uri: str
     histories_uri: str
     tmp_dir: str
+
+    @property
+    def schema(self) -> dict[str, type[pl.DataType]]:
+        """Columns and types of a frame of ratings."""
+        return ratings.schema_of(self.config.data_spec)
 
     @property
     def movies_path(self) -> str:
@@ -116,8 +126,8 @@ class SplitPartition(beam.DoFn):
         """Join a partition's frames, drop duplicates, split by time."""
         partition, parts = element
         frames = [unpack(part) for part in parts]
-        joined, duplicates = ratings.drop_duplicates(pl.concat([pl.DataFrame(schema=ratings.SCHEMA), *frames]))
-        if duplicates.height:
+        joined, duplicates = ratings.drop_duplicates(pl.concat([pl.DataFrame(schema=self._job.schema), *frames]))
+        if duplicates.height and self._job.config.data_spec.ratings.repeats == "bad":
             report = self._report(duplicates)
             reject_if_bad(self._job, report)
             yield beam.pvalue.TaggedOutput(_REPORTS, json.dumps({"report": report.to_dict()}))
@@ -143,9 +153,15 @@ class WritePartition(MoviesDoFn):
         partition, data = element
         job, frame = self._job, unpack(data)
         table = unpack(statistics)
-        catalog, constants = featurise_catalog(self._movies, table)
+        catalog, constants = featurise_catalog(self._movies, table, job.domain)
         share = min(1.0, job.config.sample_rows / table["count"].sum())
         counts = {"users": frame[f.USER_ID].n_unique()}
+        if job.domain.text_user_ids:
+            users = frame.select(f.USER_ID, USER_KEY).unique().sort(f.USER_ID)
+            check_distinct(users[USER_KEY], users[f.USER_ID])
+            path = job.shard(job.histories_uri, USERS_PREFIX, partition, ".parquet")
+            shards.write_parquet(users, path, job.tmp_dir)
+            frame = frame.drop(USER_KEY)
         ratings_of_partition = shards.Partition(frame, catalog, constants)
         for split, sample in SAMPLES.items():
             rows = ratings_of_partition.rows(split, job.config.shuffle_seed, partition)
@@ -171,15 +187,17 @@ class WriteCatalog(MoviesDoFn):
 
     def process(self, _: None, statistics: bytes) -> None:
         """Write both files."""
-        catalog, constants = featurise_catalog(self._movies, unpack(statistics))
+        catalog, constants = featurise_catalog(self._movies, unpack(statistics), self._job.domain)
         shards.write_parquet(catalog, f"{self._job.catalog_uri}/{CATALOG_FILE}", self._job.tmp_dir)
         with tf.io.gfile.GFile(f"{self._job.catalog_uri}/{CONSTANTS_FILE}", "w") as file:
-            file.write(json.dumps(dataclasses.asdict(constants), indent=1))
+            file.write(json.dumps(TypeAdapter(FeatureConstants).dump_python(constants, mode="json"), indent=1))
 
 
-def featurise_catalog(catalog: pl.DataFrame, statistics: pl.DataFrame) -> tuple[pl.DataFrame, FeatureConstants]:
+def featurise_catalog(
+    catalog: pl.DataFrame, statistics: pl.DataFrame, domain: Domain
+) -> tuple[pl.DataFrame, FeatureConstants]:
     """Add the movies' statistics to the catalogue; return it with the feature constants."""
-    constants = movie_features.feature_constants(statistics, catalog)
+    constants = movie_features.feature_constants(statistics, catalog, domain)
     return movie_features.movie_features(catalog, statistics, constants), constants
 
 
@@ -242,7 +260,7 @@ def build(root: beam.Pipeline, job: Job, chunk_list: list[Chunk], catalog: pl.Da
         | "ReadChunk" >> beam.ParDo(ReadChunk(job)).with_outputs(_REPORTS, main="rows")
     )
     # An empty frame for each partition, so that no shard is missing where the hash gave it no user.
-    empty = pack(pl.DataFrame(schema=ratings.SCHEMA))
+    empty = pack(pl.DataFrame(schema=job.schema))
     every = root | "EveryPartition" >> beam.Create([(i, empty) for i in range(job.partitions)])
     split = (
         (read.rows, every)

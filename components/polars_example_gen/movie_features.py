@@ -8,23 +8,27 @@ import numpy as np
 import polars as pl
 
 from schemas import features as f
+from schemas.domain import Domain
 from schemas.user_features import FeatureConstants, smoothed_mean
 from schemas.vectors import column_array
 
 
-def genre_matrix(genres: pl.Series) -> np.ndarray:
-    """Return the genre indicators of movies.
+def genre_matrix(genres: pl.Series, domain: Domain) -> np.ndarray:
+    """Return the category indicators of movies.
 
     Args:
       genres: List(String) series of `n` movies.
+      domain: Names the categories.
 
     Returns:
-      `[n, genres]` float32 of 0 and 1.
+      `[n, categories]` float32 of 0 and 1; without any category, the first is 1.
     """
     flags = genres.to_frame("g").select(
-        pl.col("g").list.contains(pl.lit(name)).cast(pl.Float32).alias(name) for name in f.GENRES
+        pl.col("g").list.contains(pl.lit(name)).cast(pl.Float32).alias(name) for name in domain.categories
     )
-    return flags.to_numpy().reshape(len(genres), f.NUM_GENRES)
+    matrix = flags.to_numpy().reshape(len(genres), domain.num_categories).copy()
+    matrix[(matrix == 0).all(axis=1), 0] = 1
+    return matrix
 
 
 def movie_statistics(ratings: pl.DataFrame) -> pl.DataFrame:
@@ -49,12 +53,13 @@ def merge_statistics(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return movies.agg(pl.col("count", "total").sum(), pl.col("latest_s").max()).sort(f.MOVIE_ID)
 
 
-def feature_constants(statistics: pl.DataFrame, catalog: pl.DataFrame) -> FeatureConstants:
+def feature_constants(statistics: pl.DataFrame, catalog: pl.DataFrame, domain: Domain) -> FeatureConstants:
     """Compute the global mean, the mean per genre and the latest time from movie statistics.
 
     Args:
       statistics: Result of `movie_statistics` over all train ratings.
       catalog: Movies with `movie_id` and `movie_genres`.
+      domain: What the data set is about.
 
     Raises:
       ValueError: There is no train rating.
@@ -68,7 +73,7 @@ def feature_constants(statistics: pl.DataFrame, catalog: pl.DataFrame) -> Featur
     genre_count, genre_total = genres.T @ count, genres.T @ total
     means = np.where(genre_count > 0, genre_total / np.maximum(genre_count, 1), mean)
     latest_s = int(statistics["latest_s"].to_numpy().max())
-    return FeatureConstants(float(mean), tuple(float(x) for x in means), latest_s)
+    return FeatureConstants(float(mean), tuple(float(x) for x in means), latest_s, domain=domain)
 
 
 def movie_features(catalog: pl.DataFrame, statistics: pl.DataFrame, constants: FeatureConstants) -> pl.DataFrame:

@@ -13,22 +13,39 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.polars_example_gen import checks
+from components.polars_example_gen.cells import seconds, text_key, whole_number, without_spaces
 from components.polars_example_gen.config import ExampleGenConfig
-from components.polars_example_gen.csv_records import as_table, as_text, column_names, records
-from components.polars_example_gen.source import Chunk, Source, chunks, count_lines, read_bytes, read_line
+from components.polars_example_gen.csv_records import Dialect, as_table, as_text, column_names, records
+from components.polars_example_gen.source import (
+    Chunk,
+    Source,
+    chunks,
+    count_lines,
+    dialect_of,
+    read_bytes,
+    read_line,
+)
 from schemas import features as f
+from schemas.data_spec import ISO, SECONDS_OF, DataSpec, named
+from schemas.domain import Scale
+from schemas.ids import numbers_of
+from schemas.ingest import USER_KEY
 
-COLUMNS = {"userId": f.USER_ID, "movieId": f.MOVIE_ID, "rating": f.RATING, "timestamp": f.TIMESTAMP}
-"""MovieLens column -> feature."""
-SCHEMA = {f.USER_ID: pl.Int64, f.MOVIE_ID: pl.Int64, f.RATING: pl.Float32, f.TIMESTAMP: pl.Int64}
-"""Columns and types of a checked frame."""
+SCHEMA: dict[str, type[pl.DataType]] = {
+    f.USER_ID: pl.Int64,
+    f.MOVIE_ID: pl.Int64,
+    f.RATING: pl.Float32,
+    f.TIMESTAMP: pl.Int64,
+}
+"""Columns and types of a checked frame; ratings in stars, times in Unix seconds. Where users are text, their keys come
+behind them."""
 
 _BOM = b"\xef\xbb\xbf"
 _INDEX = "_index"
 _MOST_GROUP_ROWS = 1 << 26
 _BATCH_ROWS = 1 << 20
-_MOST_EXACT = 1 << 53
-"""From here on not every whole number is one of double precision."""
+_ROUNDING, _NEAR = 1e-6, 1e-3
+"""Parts of a step by which a rating in double and in single precision may miss the scale."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,49 +58,90 @@ class Header:
     """Length of a CSV header in bytes, byte-order mark and line end inside; 0 for Parquet."""
     has_rows: bool = True
     """Whether anything stands behind the header."""
+    spec: DataSpec = dataclasses.field(default_factory=named)
+    """How the table is written, and what its columns are."""
 
     @property
     def has_text(self) -> bool:
         """Whether there are columns that may hold text, and so line ends inside quotes."""
-        return not set(self.columns) <= set(COLUMNS)
+        ratings = self.spec.ratings
+        numbers = {ratings.rating, ratings.time if ratings.time_format in SECONDS_OF else None}
+        numbers |= {ratings.user} if ratings.user_ids == "number" else set()
+        numbers |= {ratings.item} if self.spec.items.item_ids == "number" else set()
+        return bool(ratings.quote) and not set(self.columns) <= numbers
+
+    @property
+    def features(self) -> dict[str, str]:
+        """Column that is read -> feature."""
+        ratings = self.spec.ratings
+        pairs = {
+            ratings.user: f.USER_ID,
+            ratings.item: f.MOVIE_ID,
+            ratings.rating: f.RATING,
+            ratings.time: f.TIMESTAMP,
+        }
+        return {column: feature for column, feature in pairs.items() if column}
+
+    @property
+    def schema(self) -> dict[str, type[pl.DataType]]:
+        """Columns and types of a checked frame."""
+        return schema_of(self.spec)
+
+
+def schema_of(spec: DataSpec) -> dict[str, type[pl.DataType]]:
+    """Return columns and types of a checked frame."""
+    return SCHEMA | ({USER_KEY: pl.String} if spec.ratings.user_ids == "text" else {})
 
 
 def read_header(
-    source: Source, max_line_bytes: int = ExampleGenConfig.max_line_bytes, may_be_empty: bool = False
+    source: Source,
+    max_line_bytes: int = ExampleGenConfig.max_line_bytes,
+    may_be_empty: bool = False,
+    spec: DataSpec | None = None,
 ) -> Header:
     """Read and check the column names of a file.
+
+    Args:
+      source: The file.
+      max_line_bytes: Longest header.
+      may_be_empty: Whether there may be no row.
+      spec: The data specification; MovieLens' by default.
 
     Raises:
       BadInputError: The file is empty, a column is missing, there is no row, or it is no Parquet file, or one whose row
         groups are too large.
     """
+    spec = spec or named()
+    table = spec.ratings
     with source.open() as file:
         if source.format == "parquet":
             parquet = _parquet(source, file)
-            header = Header(tuple(parquet.schema_arrow.names), 0, parquet.metadata.num_rows > 0)
+            header = Header(tuple(parquet.schema_arrow.names), 0, parquet.metadata.num_rows > 0, spec)
+        elif table.header:
+            header = Header(table.header, len(_BOM) if file.read(len(_BOM)) == _BOM else 0, source.size() > 0, spec)
         else:
             line = read_line(file, max_line_bytes)
             if len(line) == max_line_bytes:
                 raise checks.BadInputError(
-                    f"{source.name}, line 1: longer than {max_line_bytes:,} bytes; expected {', '.join(COLUMNS)}"
+                    f"{source.name}, line 1: longer than {max_line_bytes:,} bytes; expected {', '.join(table.columns)}"
                 )
-            found = next(records([line.removeprefix(_BOM).decode("utf-8", "replace")]), None)
-            header = Header(column_names(found), len(line), bool(file.read(1)))
-    check_columns(source, header.columns, tuple(COLUMNS))
+            found = next(records([line.removeprefix(_BOM).decode("utf-8", "replace")], dialect_of(table)), None)
+            header = Header(column_names(found), len(line), bool(file.read(1)), spec)
+    check_columns(source, header.columns, table.columns)
     if not (header.has_rows or may_be_empty):
         raise checks.BadInputError(f"{source.name} holds a header and no rows; expected at least one rating")
     return header
 
 
-def read_headers(table: Source, max_line_bytes: int) -> dict[Source, Header]:
+def read_headers(table: Source, max_line_bytes: int, spec: DataSpec | None = None) -> dict[Source, Header]:
     """Read and check the column names of a table's files; of several some may have no rows.
 
     Raises:
       BadInputError: See `read_header`.
     """
     if not table.parts:
-        return {table: read_header(table, max_line_bytes)}
-    headers = {part: read_header(part, max_line_bytes, may_be_empty=True) for part in table.parts if part.size()}
+        return {table: read_header(table, max_line_bytes, spec=spec)}
+    headers = {part: read_header(part, max_line_bytes, True, spec) for part in table.parts if part.size()}
     if not any(header.has_rows for header in headers.values()):
         raise checks.BadInputError(f"{table.name} holds no rows; expected at least one rating")
     return headers
@@ -97,7 +155,7 @@ def check_columns(source: Source, found: tuple[str, ...], expected: tuple[str, .
         raise checks.BadInputError(
             f"{source.name}, line 1: the column {', '.join(missing)} is missing (found: "
             f"{checks.shown(', '.join(found), printable=True)}); "
-            f"expected {', '.join(expected)}"
+            f"expected {', '.join(expected)}, or other names in a data specification (--data-spec)"
         )
 
 
@@ -128,23 +186,23 @@ def cut(source: Source, header: Header, chunk_bytes: int, max_line_bytes: int) -
     if source.format == "parquet" or not header.has_text:
         yield from chunks(source, header.length, chunk_bytes)
         return
-    begin, size = header.length, source.size()
+    begin, size, dialect = header.length, source.size(), dialect_of(header.spec.ratings)
     with source.open() as file:
         while begin < size:
             # The last chunk takes the rest, as in `chunks`.
             far = begin + 2 * chunk_bytes <= size
-            end = _record_end(file, begin, begin + chunk_bytes, max_line_bytes) if far else size
+            end = _record_end(file, begin, begin + chunk_bytes, max_line_bytes, dialect) if far else size
             yield Chunk(source, begin, end)
             begin = end
 
 
-def _record_end(file: IO[bytes], begin: int, wanted: int, max_line_bytes: int) -> int:
+def _record_end(file: IO[bytes], begin: int, wanted: int, max_line_bytes: int, dialect: Dialect) -> int:
     """Return where the record ends that holds the byte before an offset, reading on from where a record begins."""
     file.seek(begin)
     data = file.read(wanted - begin)
     if not data.endswith(b"\n"):
         data += read_line(file, max_line_bytes)
-    if b'"' not in data:
+    if dialect.quote.encode() not in data:
         return begin + len(data)
     file.seek(begin)
     lengths: list[int] = []
@@ -155,7 +213,7 @@ def _record_end(file: IO[bytes], begin: int, wanted: int, max_line_bytes: int) -
             yield line.decode("latin-1")  # A character a byte; quotes and commas are the same in UTF-8.
 
     end, seen = begin, 0
-    for record in records(lines()):
+    for record in records(lines(), dialect):
         end += sum(lengths[seen : record.line + record.lines])
         seen = record.line + record.lines
         if end >= wanted:
@@ -178,16 +236,27 @@ def read_chunk(
       The good rows with the columns of `SCHEMA`, and the report of the checks.
     """
     if chunk.source.format == "parquet":
-        return _read_row_group(chunk, movie_ids)
+        return _read_row_group(chunk, header, movie_ids)
     data, begin = read_bytes(chunk, max_line_bytes)
     if not data:
-        return pl.DataFrame(schema=SCHEMA), checks.Report()
-    frame = _parse(data, header, SCHEMA)
+        return pl.DataFrame(schema=header.schema), checks.Report()
+    frame = _parse(data, header, SCHEMA) if _is_plain(header.spec) else None
     if frame is None:
         frame = _parse(data, header, None)
-    if frame is not None and not _problems(frame, movie_ids).is_not_null().any():
+    if frame is not None and not _problems(frame, movie_ids, header.spec.scale).is_not_null().any():
         return frame, checks.Report(frame.height)
     return _read_records(data, begin, chunk.source, header, movie_ids)
+
+
+def _is_plain(spec: DataSpec) -> bool:
+    """Whether the columns hold what a checked frame does, as a parser of CSV reads it."""
+    ratings = spec.ratings
+    return (
+        (ratings.user_ids, spec.items.item_ids, ratings.time_format) == ("number", "number", "s")
+        and ratings.rating is not None
+        and ratings.time is not None
+        and spec.scale.is_stars
+    )
 
 
 def _parse(data: bytes, header: Header, types: Mapping[str, type[pl.DataType]] | None) -> pl.DataFrame | None:
@@ -198,47 +267,60 @@ def _parse(data: bytes, header: Header, types: Mapping[str, type[pl.DataType]] |
       header: Their columns.
       types: Of the wanted columns, as numbers are written; None reads them as text, and any whole number as one.
     """
-    if b'"' in data or not data.endswith(b"\n"):
+    separator, quote, _ = dialect_of(header.spec.ratings)
+    if (quote and quote.encode() in data) or not data.endswith(b"\n"):
         return None
-    names = [COLUMNS.get(name, name) for name in header.columns]
+    features = header.features
+    names = [features.get(name, f"_{name}") for name in header.columns]
     schema = {name: (types or {}).get(name, pl.String) for name in names}
     try:
-        frame = pl.read_csv(data, has_header=False, schema=schema)
+        frame = pl.read_csv(data, has_header=False, schema=schema, separator=separator, quote_char=quote or None)
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError):
         return None
-    frame = frame.select(*SCHEMA) if types else _typed(frame.select(*SCHEMA))
+    frame = frame.select(*SCHEMA) if types else _typed(frame.select(*features.values()), header.spec)
     return None if sum(frame.null_count().row(0)) else frame
 
 
-def whole_number(name: str, dtype: pl.DataType) -> pl.Expr:
-    """Read a column of text or numbers as whole ones, where they are written as 7.0 too; null where they are not.
+def _typed(raw: pl.DataFrame, spec: DataSpec) -> pl.DataFrame:
+    """Read texts, or Parquet's values, as what they stand for; null where they do not.
 
-    Ids are floating where a program wrote the table that keeps missing ones so.
+    Args:
+      raw: Columns by the names of their features.
+      spec: What they hold.
     """
-    written = _without_spaces(name, dtype)
-    number = written.cast(pl.Float64, strict=False)
-    is_whole = (number == number.floor()) & (number.abs() < _MOST_EXACT)
-    whole = pl.when(is_whole).then(number.cast(pl.Int64, strict=False))
-    return whole if dtype.is_float() else pl.coalesce(written.cast(pl.Int64, strict=False), whole)
+    types = raw.schema
+    columns = {}
+    if spec.ratings.user_ids == "text":
+        keys = raw.select(text_key(f.USER_ID)).to_series()
+        columns[f.USER_ID], columns[USER_KEY] = numbers_of(keys), keys
+    else:
+        columns[f.USER_ID] = raw.select(whole_number(f.USER_ID, types[f.USER_ID])).to_series()
+    if spec.items.item_ids == "text":
+        columns[f.MOVIE_ID] = numbers_of(raw.select(text_key(f.MOVIE_ID)).to_series())
+    else:
+        columns[f.MOVIE_ID] = raw.select(whole_number(f.MOVIE_ID, types[f.MOVIE_ID])).to_series()
+    rows = pl.int_range(raw.height)
+    stars = pl.lit(f.RATING_MAX) + 0 * rows if spec.ratings.rating is None else _stars(types[f.RATING], spec.scale)
+    time = 0 * rows if not spec.timed else seconds(f.TIMESTAMP, types[f.TIMESTAMP], spec.ratings.time_format)
+    for name, values in ((f.RATING, stars), (f.TIMESTAMP, time)):
+        columns[name] = raw.select(values.cast(SCHEMA[name]).alias(name)).to_series()
+    return pl.DataFrame({name: columns[name].alias(name) for name in schema_of(spec)})
 
 
-def _without_spaces(name: str, dtype: pl.DataType) -> pl.Expr:
-    return pl.col(name).str.strip_chars() if dtype == pl.String else pl.col(name)
-
-
-def _typed(raw: pl.DataFrame) -> pl.DataFrame:
-    """Read texts, or Parquet's values, as what they stand for; null where they do not."""
-    return raw.select(
-        whole_number(name, raw.schema[name]).alias(name)
-        if dtype.is_integer()
-        else _without_spaces(name, raw.schema[name]).cast(dtype, strict=False)
-        for name, dtype in SCHEMA.items()
-    )
+def _stars(dtype: pl.DataType, scale: Scale) -> pl.Expr:
+    """Read ratings as stars; those of the scale exactly, so that they can be told from others."""
+    written = without_spaces(f.RATING, dtype)
+    if scale.is_stars:
+        return written.cast(pl.Float32, strict=False)
+    steps = (written.cast(pl.Float64, strict=False) - scale.min) / scale.step
+    nearest = steps.round()
+    return pl.when((steps - nearest).abs() < _ROUNDING).then(nearest).otherwise(steps) * scale.star_step + f.RATING_MIN
 
 
 def _records(data: bytes, header: Header) -> pl.DataFrame:
     lines = io.StringIO(data.decode("utf-8", "replace"), newline="\n")
-    return as_table(records(lines), header.columns, tuple(COLUMNS)).rename(COLUMNS)
+    found = records(lines, dialect_of(header.spec.ratings))
+    return as_table(found, header.columns, tuple(header.features)).rename(header.features)
 
 
 def _read_records(
@@ -246,45 +328,53 @@ def _read_records(
 ) -> tuple[pl.DataFrame, checks.Report]:
     """Parse record by record, which is slower and knows where each bad row is."""
     raw = _records(data, header)
-    typed = pl.concat([_typed(raw.select(*SCHEMA)), raw.select(pl.col("line").alias(_INDEX))], how="horizontal")
-    problem = _problems(typed, movie_ids).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
+    values = _typed(raw.select(*header.features.values()), header.spec)
+    typed = pl.concat([values, raw.select(pl.col("line").alias(_INDEX))], how="horizontal")
+    problem = _problems(typed, movie_ids, header.spec.scale).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
     if not data.endswith(b"\n") and typed.height:
         last, before = typed.height - 1, typed[f.TIMESTAMP][:-1].min()
         stamp = typed[f.TIMESTAMP][last]
         if problem[last] == checks.UNREADABLE or (before is not None and stamp is not None and stamp * 10 < before):
             problem = pl.concat([problem[:-1], pl.Series([checks.TRUNCATED])])
-    return _keep_good(typed, problem, lambda bad: raw["text"].filter(bad).head(5), source, count_lines, begin)
+    found = _Rows(typed, problem, lambda bad: raw["text"].filter(bad).head(5), source, count_lines, begin)
+    return _keep_good(found, header)
 
 
-def _batches(chunk: Chunk) -> Iterator[pl.DataFrame]:
-    """Read a Parquet row group, which may be the whole file, a piece at a time.
+def _batches(chunk: Chunk, header: Header) -> Iterator[pl.DataFrame]:
+    """Read a Parquet row group, which may be the whole file, a piece at a time: columns by their features' names.
 
     Column by column: this pyarrow may be older than Polars' Arrow interface allows.
     """
     with chunk.source.open() as file:
-        batches = pq.ParquetFile(file).iter_batches(_BATCH_ROWS, row_groups=[chunk.start], columns=list(COLUMNS))
+        batches = pq.ParquetFile(file).iter_batches(
+            _BATCH_ROWS, row_groups=[chunk.start], columns=list(header.features)
+        )
         for table in (pa.Table.from_batches([batch]) for batch in batches):
-            columns = {name: _plain(table[name], chunk.source.name, name) for name in COLUMNS}
+            plain = {
+                feature: _plain(table[name], chunk.source.name, name, header.spec.ratings.time_format)
+                for name, feature in header.features.items()
+            }
             yield pl.DataFrame(
                 {
                     name: values.to_pylist() if pa.types.is_string(values.type) else values.to_numpy()
-                    for name, values in columns.items()
+                    for name, values in plain.items()
                 },
                 nan_to_null=True,
             )
 
 
-def _plain(values: pa.ChunkedArray, file: str, column: str) -> pa.ChunkedArray:
-    """Turn what a Parquet column is written as into numbers or text; dates and times into Unix seconds.
+def _plain(values: pa.ChunkedArray, file: str, column: str, time_format: str) -> pa.ChunkedArray:
+    """Turn what a Parquet column is written as into numbers or text; dates and times into the unit of other times.
 
     Raises:
       BadInputError: The type stands for no number.
     """
     kind = values.type
     if pa.types.is_dictionary(kind):
-        return _plain(values.cast(kind.value_type), file, column)
+        return _plain(values.cast(kind.value_type), file, column, time_format)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):  # Without a zone it is taken for UTC's.
-        return values.cast(pa.timestamp("s", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+        unit = time_format if time_format in SECONDS_OF else "s"
+        return values.cast(pa.timestamp(unit, getattr(kind, "tz", None)), safe=False).cast(pa.int64())
     if pa.types.is_decimal(kind):
         return values.cast(pa.float64())
     if pa.types.is_large_string(kind):
@@ -294,13 +384,13 @@ def _plain(values: pa.ChunkedArray, file: str, column: str) -> pa.ChunkedArray:
     return values
 
 
-def _read_row_group(chunk: Chunk, movie_ids: np.ndarray) -> tuple[pl.DataFrame, checks.Report]:
+def _read_row_group(chunk: Chunk, header: Header, movie_ids: np.ndarray) -> tuple[pl.DataFrame, checks.Report]:
     with chunk.source.open() as file:
         metadata = pq.ParquetFile(file).metadata
         first = sum(metadata.row_group(i).num_rows for i in range(chunk.start))
-    frames, reports = [pl.DataFrame(schema=SCHEMA)], []
-    for raw in _batches(chunk):
-        frame, report = _check_batch(raw, first, chunk.source, movie_ids)
+    frames, reports = [pl.DataFrame(schema=header.schema)], []
+    for raw in _batches(chunk, header):
+        frame, report = _check_batch(raw, first, chunk.source, header, movie_ids)
         frames.append(frame)
         reports.append(report)
         first += raw.height
@@ -308,24 +398,29 @@ def _read_row_group(chunk: Chunk, movie_ids: np.ndarray) -> tuple[pl.DataFrame, 
 
 
 def _check_batch(
-    raw: pl.DataFrame, first: int, source: Source, movie_ids: np.ndarray
+    raw: pl.DataFrame, first: int, source: Source, header: Header, movie_ids: np.ndarray
 ) -> tuple[pl.DataFrame, checks.Report]:
-    typed = _typed(raw.select(pl.col(name).alias(feature) for name, feature in COLUMNS.items())).with_row_index(_INDEX)
-    problem = _problems(typed, movie_ids).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
-    return _keep_good(typed, problem, lambda bad: as_text(raw.filter(bad).head(5)), source, lambda _, row: row, first)
+    typed = _typed(raw, header.spec).with_row_index(_INDEX)
+    problem = _problems(typed, movie_ids, header.spec.scale).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
+
+    def text(bad: pl.Series) -> pl.Series:
+        return as_text(raw.filter(bad).head(5))
+
+    return _keep_good(_Rows(typed, problem, text, source, lambda _, row: row, first), header)
 
 
 def _any_null(frame: pl.DataFrame) -> pl.Series:
     return frame.select(pl.any_horizontal(pl.col(*SCHEMA).is_null())).to_series()
 
 
-def _problems(frame: pl.DataFrame, movie_ids: np.ndarray) -> pl.Series:
+def _problems(frame: pl.DataFrame, movie_ids: np.ndarray, scale: Scale) -> pl.Series:
     """Name the first problem of each row's values, null for a good row."""
     ids = frame[f.MOVIE_ID].fill_null(-1).to_numpy()
     place = np.minimum(np.searchsorted(movie_ids, ids), len(movie_ids) - 1)
     known = pl.Series(movie_ids[place] == ids)
-    halves = pl.col(f.RATING) / f.RATING_STEP
-    on_scale = pl.col(f.RATING).is_between(f.RATING_MIN, f.RATING_MAX) & (halves == halves.round())
+    steps = (pl.col(f.RATING) - f.RATING_MIN) / scale.star_step
+    on_scale = pl.col(f.RATING).is_between(f.RATING_MIN, f.RATING_MAX)
+    on_scale &= (steps == steps.round()) if scale.is_stars else ((steps - steps.round()).abs() < _NEAR)
     return frame.select(
         pl.when(pl.min_horizontal(f.USER_ID, f.MOVIE_ID, f.TIMESTAMP) < 0)
         .then(pl.lit(checks.NEGATIVE_ID))
@@ -338,24 +433,42 @@ def _problems(frame: pl.DataFrame, movie_ids: np.ndarray) -> pl.Series:
     ).to_series()
 
 
-def _keep_good(
-    typed: pl.DataFrame,
-    problem: pl.Series,
-    text: Callable[[pl.Series], pl.Series],
-    source: Source,
-    lines_before: Callable[[Source, int], int],
-    offset: int,
-) -> tuple[pl.DataFrame, checks.Report]:
-    bad = problem.is_not_null()
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Rows that were looked at, and how to show the bad ones."""
+
+    typed: pl.DataFrame
+    problem: pl.Series
+    text: Callable[[pl.Series], pl.Series]
+    """Which rows are bad -> the text of the first five."""
+    source: Source
+    lines_before: Callable[[Source, int], int]
+    offset: int
+
+
+def _keep_good(rows: _Rows, header: Header) -> tuple[pl.DataFrame, checks.Report]:
+    typed, bad, columns = rows.typed, rows.problem.is_not_null(), list(header.schema)
     if not bad.any():
-        return typed.select(*SCHEMA), checks.Report(typed.height)
-    counts = dict(problem.drop_nulls().value_counts(name="n").iter_rows())
-    first_line = lines_before(source, offset) + 1
-    rows = zip(problem.filter(bad).head(5), typed[_INDEX].filter(bad).head(5), text(bad), strict=True)
+        return typed.select(columns), checks.Report(typed.height)
+    counts = dict(rows.problem.drop_nulls().value_counts(name="n").iter_rows())
+    first_line = rows.lines_before(rows.source, rows.offset) + 1
+    found = zip(rows.problem.filter(bad).head(5), typed[_INDEX].filter(bad).head(5), rows.text(bad), strict=True)
     samples = tuple(
-        checks.BadRow(p, source.name, first_line + i, checks.shown(v), ",".join(COLUMNS)) for p, i, v in rows
+        checks.BadRow(p, rows.source.name, first_line + i, checks.shown(v), _expected(p, header.spec))
+        for p, i, v in found
     )
-    return typed.filter(~bad).select(*SCHEMA), checks.Report(typed.height, counts, samples)
+    return typed.filter(~bad).select(columns), checks.Report(typed.height, counts, samples)
+
+
+def _expected(problem: str, spec: DataSpec) -> str:
+    """Say what was expected in place of a bad row."""
+    if problem == checks.OFF_SCALE:
+        return str(spec.scale)
+    if problem == checks.NO_TIME:
+        form = spec.ratings.time_format
+        units = {"s": "Unix seconds; divide milliseconds by 1,000", "ms": "milliseconds", "us": "microseconds"}
+        return units.get(form, "a date" if form == ISO or "%" in form else "nanoseconds")
+    return ",".join(spec.ratings.columns)
 
 
 def drop_duplicates(ratings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -384,9 +497,9 @@ def locate_duplicate(headers: Mapping[Source, Header], user_id: int, movie_id: i
                 data, begin = read_bytes(chunk, chunk_bytes)
                 raw, line = _records(data, header), count_lines(source, begin)
             else:
-                table = pl.concat(_batches(chunk)).rename(COLUMNS)
+                table = pl.concat(_batches(chunk, header))
                 raw = table.with_columns(text=as_text(table)).with_row_index("line")
-            keys = _typed(raw.select(*SCHEMA))
+            keys = _typed(raw.select(*header.features.values()), header.spec)
             for place in ((keys[f.USER_ID] == user_id) & (keys[f.MOVIE_ID] == movie_id)).arg_true():
                 found += 1
                 if found == 2:

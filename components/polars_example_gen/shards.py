@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import io
 import itertools
 import os
@@ -22,7 +23,6 @@ from schemas import user_features
 from schemas.ingest import EVAL, IS_TRAIN, TRAIN
 from schemas.vectors import column_array
 
-_LAYOUT = RecordLayout(f.FLOAT_FEATURES, dict.fromkeys(f.IDS, 1))
 _ENCODE_ROWS = 1 << 12
 _THREADS = 2
 """That lay records out while a third one compresses them: as much work on both sides."""
@@ -56,6 +56,12 @@ class Partition:
         genres = self._of_movies[f.MOVIE_GENRES][self._movie[train]]
         self._of_users = user_features.user_features(offsets, genres, self._of_ratings[f.RATING][train], constants)
 
+    @functools.cached_property
+    def layout(self) -> RecordLayout:
+        """How its examples are laid out."""
+        lengths = f.example_lengths(self._constants.domain.num_categories)
+        return RecordLayout(lengths, dict.fromkeys(f.IDS, 1))
+
     def rows(self, split: str, seed: int, partition: int) -> np.ndarray:
         """Return the ratings of a split in a random order; every partition of every seed has its own."""
         return np.random.default_rng([seed, partition]).permutation(self._rows[split])
@@ -75,9 +81,10 @@ class Partition:
 
 def encode(partition: Partition, split: str, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Lay ratings of a split out as records, in the given order, some thousand at a time, in threads."""
+    layout = partition.layout
 
     def records(batch: np.ndarray) -> np.ndarray:
-        return _LAYOUT.records(partition.features(split, batch))
+        return layout.records(partition.features(split, batch))
 
     batches = (rows[begin : begin + _ENCODE_ROWS] for begin in range(0, len(rows), _ENCODE_ROWS))
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -1,29 +1,36 @@
-"""Where the ratings and movies lie: a directory or a zip, on disk or behind a URI, CSV or Parquet."""
+"""Where the ratings and movies lie: a directory or an archive, on disk or behind a URI, text or Parquet."""
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
+import fnmatch
 import hashlib
 import lzma
 import math
-import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 import fsspec
 import pyarrow.parquet as pq
+import zstandard
 
+from components.polars_example_gen import archive
 from components.polars_example_gen.config import ExampleGenConfig
+from components.polars_example_gen.csv_records import Dialect
+from schemas.data_spec import DataSpec, TableSpec, named
 
 RATINGS = "ratings"
 MOVIES = "movies"
-_FORMATS = ("csv", "parquet")
-_SUFFIXES = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz"}
+_SUFFIXES = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 """Of compressed files, by fsspec's names of the compression."""
+_UNIT_SEPARATOR = "\x1f"
+"""Stands for a separator of several characters, which no reader of tables knows."""
+_HINT = "; other files are told by a data specification (--data-spec, matinee data inspect)"
 _COPY_BYTES = 1 << 20
 _LINE_BYTES = 1 << 13
-_SMALL_BYTES = 64 << 20
+_SMALL_BYTES = archive.SMALL_BYTES
 _TOO_LONG = b",(goes on)\n"
 
 
@@ -76,45 +83,65 @@ class Chunk:
     """Byte behind the last, or the row group's position + 1. The line that holds this byte belongs to the chunk."""
 
 
+def tables_of(spec: DataSpec) -> dict[str, TableSpec]:
+    """Return how each table is written."""
+    return {RATINGS: spec.ratings, MOVIES: spec.items}
+
+
+def dialect_of(spec: TableSpec) -> Dialect:
+    """Return how a table's text is written once `find_sources` has made it readable."""
+    return Dialect(spec.separator if len(spec.separator) == 1 else _UNIT_SEPARATOR, spec.quote, spec.escape)
+
+
 def find_sources(
-    data: str, extract_to: str, max_unpacked_ratio: float = ExampleGenConfig.max_unpacked_ratio
+    data: str,
+    extract_to: str,
+    max_unpacked_ratio: float = ExampleGenConfig.max_unpacked_ratio,
+    spec: DataSpec | None = None,
 ) -> dict[str, Source]:
     """Find the ratings and movies tables in a data set.
 
     Args:
-      data: A directory or a zip archive, local path or URI. In a zip the tables may lie in a folder; of several data
-        sets the uppermost one is meant.
-      extract_to: Directory to unpack a zip into, path or URI, because a byte range of a
-        compressed member cannot be read directly.
-      max_unpacked_ratio: How many times its own size a zip may unpack to.
+      data: A directory or an archive (zip or tar), local path or URI. In an archive the tables may lie in a folder; of
+        several data sets the uppermost one is meant.
+      extract_to: Directory to unpack into, path or URI, because a byte range of a
+        compressed file cannot be read directly.
+      max_unpacked_ratio: How many times its own size an archive or a compressed file may unpack to.
+      spec: The data specification; MovieLens' by default.
 
     Returns:
       `{"ratings": Source, "movies": Source}`.
 
     Raises:
-      ValueError: The data set does not exist, is not a zip that can be unpacked, or lacks a table.
+      ValueError: The data set does not exist, is no archive that can be unpacked, or lacks a table.
     """
+    spec = spec or named()
     fs, root = fsspec.core.url_to_fs(data)
     if fs.isfile(root):
-        _extract(data, extract_to, max_unpacked_ratio * fs.size(root))
-        return find_sources(extract_to, extract_to)
-    tables = _tables(fs, root, data)
-    return {name: _plain(table, extract_to, max_unpacked_ratio) for name, table in tables.items()}
+        wanted = list(tables_of(spec).values())
+        archive.unpack(
+            data, extract_to, max_unpacked_ratio * fs.size(root), lambda names: _table_files(names, wanted, data)
+        )
+        return find_sources(extract_to, extract_to, max_unpacked_ratio, spec)
+    tables = _tables(fs, root, data, spec)
+    return {
+        name: _readable(table, tables_of(spec)[name], extract_to, max_unpacked_ratio) for name, table in tables.items()
+    }
 
 
-def _tables(fs: fsspec.AbstractFileSystem, root: str, data: str) -> dict[str, Source]:
+def _tables(fs: fsspec.AbstractFileSystem, root: str, data: str, spec: DataSpec) -> dict[str, Source]:
     if not fs.exists(root):
-        raise ValueError(f"no data at {data!r}; pass a directory, a zip or a URI that holds ratings and movies")
+        raise ValueError(f"no data at {data!r}; pass a directory, an archive or a URI that holds ratings and movies")
     if not fs.isdir(root):
         raise ValueError(f"{data} is neither a directory nor a file")
     names = {path.rstrip("/").rsplit("/", 1)[-1]: path for path in fs.ls(root, detail=False)}
-    return {table: _table(fs, names, table, data) for table in (RATINGS, MOVIES)}
+    return {table: _table(fs, names, wanted, data) for table, wanted in tables_of(spec).items()}
 
 
-def _plain(table: Source, extract_to: str, max_unpacked_ratio: float) -> Source:
-    """Return a table of which byte ranges can be read, and whose lines end with a line feed, or such a copy of it."""
+def _readable(table: Source, spec: TableSpec, extract_to: str, max_unpacked_ratio: float) -> Source:
+    """Return a table of which byte ranges can be read as lines of UTF-8, or such a copy of it."""
     if table.parts:
-        parts = tuple(_plain(part, extract_to, max_unpacked_ratio) for part in table.parts)
+        parts = tuple(_readable(part, spec, extract_to, max_unpacked_ratio) for part in table.parts)
         return dataclasses.replace(table, parts=parts)
     if table.format == "parquet":
         return table
@@ -123,47 +150,88 @@ def _plain(table: Source, extract_to: str, max_unpacked_ratio: float) -> Source:
         with table.open() as file:
             begin = file.read(_LINE_BYTES)
             old_mac = b"\r" in begin and b"\n" not in begin
-            if not (table.packed or old_mac):
+            other = codecs.lookup(spec.encoding).name not in ("utf-8", "ascii") or len(spec.separator) > 1
+            if not (table.packed or old_mac or other):
                 return table
             fs, directory = fsspec.core.url_to_fs(extract_to)
             place = f"plain/{table.name.removesuffix(_SUFFIXES[table.packed] if table.packed else '')}"
             fs.makedirs(f"{directory}/{place.rpartition('/')[0]}", exist_ok=True)
             file.seek(0)
             with fs.open(f"{directory}/{place}", "wb") as copy:
-                while block := file.read(_COPY_BYTES):
+                for block in _blocks(file, spec) if other else iter(lambda: file.read(_COPY_BYTES), b""):
                     most -= len(block)
                     if most < 0:
-                        raise _unpacks_to_too_much(table.path, max(max_unpacked_ratio * table.size(), _SMALL_BYTES))
+                        raise archive.too_much(table.path, max(max_unpacked_ratio * table.size(), _SMALL_BYTES))
                     copy.write(block.replace(b"\r", b"\n") if old_mac else block)
-    except (zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+    except (zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # The system's; a decompressor's has no number.
         raise ValueError(f"{table.path} cannot be unpacked: {error}. Pack it again") from error
     return dataclasses.replace(table, path=f"{extract_to}/{place}", packed=None)
 
 
-def _unpacks_to_too_much(data: str, most: float) -> ValueError:
-    return ValueError(
-        f"{data} unpacks to more than {most:,.0f} bytes; if that is right, unpack it yourself, or raise "
-        "--max-unpacked-ratio"
+def _blocks(file: IO[bytes], spec: TableSpec) -> Iterator[bytes]:
+    """Read a text as UTF-8, with one character between two fields."""
+    decoder = codecs.getincrementaldecoder(spec.encoding)("replace")
+    separator, left, block = spec.separator, "", b"more"
+    while block:
+        block = file.read(_COPY_BYTES)
+        text = left + decoder.decode(block, final=not block)
+        if len(separator) > 1:
+            text = text.replace(separator, _UNIT_SEPARATOR)
+        # What may be the beginning of a separator waits for what comes behind it.
+        begun = [n for n in range(1, len(separator)) if block and text.endswith(separator[:n])]
+        kept = len(text) - max(begun, default=0)
+        text, left = text[:kept], text[kept:]
+        yield text.encode("utf-8", "replace")
+
+
+def _matches(names: Iterable[str], spec: TableSpec) -> list[str]:
+    """Return the names, without directories, that the first of a table's patterns which fits any of them fits."""
+    for pattern in spec.files:
+        endings = [".csv", ".parquet"] if "." not in pattern else [""]
+        wanted = [pattern + ending for ending in endings] + ([pattern] if "*" in pattern else [])
+        for form in wanted:
+            packed = "" if form.endswith(".parquet") else "|".join(_SUFFIXES.values())
+            for suffix in ("", *packed.split("|")) if packed else ("",):
+                if found := sorted({name for name in names if fnmatch.fnmatchcase(name, form + suffix)}):
+                    return found
+    return []
+
+
+def _packed(name: str) -> str | None:
+    return next((packed for packed, suffix in _SUFFIXES.items() if name.endswith(suffix)), None)
+
+
+def _format(name: str, spec: TableSpec) -> str:
+    return spec.format or ("parquet" if name.endswith(".parquet") else "csv")
+
+
+def _described(spec: TableSpec) -> str:
+    """Say which files are looked for."""
+    return " or ".join(
+        form
+        for pattern in spec.files
+        for form in (
+            [f"{pattern}.csv", f"{pattern}.parquet"] if "." not in pattern and "*" not in pattern else [pattern]
+        )
     )
 
 
-def _table(fs: fsspec.AbstractFileSystem, names: dict[str, str], table: str, data: str) -> Source:
-    for form in _FORMATS:
-        if path := names.get(f"{table}.{form}"):
-            whole = Source(fs.unstrip_protocol(path).removeprefix("file://"), form)
-            if fs.isdir(path):
-                return dataclasses.replace(whole, parts=_parts(fs, path, whole))
-            check_is_file(fs, path)
-            return whole
-    for packed, suffix in _SUFFIXES.items():
-        if path := names.get(f"{table}.csv{suffix}"):
-            check_is_file(fs, path)
-            return Source(fs.unstrip_protocol(path).removeprefix("file://"), "csv", packed=packed)
-    raise ValueError(
-        f"{data} holds no {table}.csv or {table}.parquet (found: {', '.join(sorted(names)[:10]) or 'nothing'})"
-    )
+def _table(fs: fsspec.AbstractFileSystem, names: dict[str, str], spec: TableSpec, data: str) -> Source:
+    found = _matches(names, spec)
+    if not found:
+        inside = ", ".join(sorted(names)[:10]) or "nothing"
+        raise ValueError(f"{data} holds no {_described(spec)} (found: {inside}){_HINT}")
+    if len(found) > 1:
+        raise ValueError(f"{data} holds {' and '.join(found)} for {_described(spec)}; leave one of them there")
+    (name,) = found
+    path = names[name]
+    whole = Source(fs.unstrip_protocol(path).removeprefix("file://"), _format(name, spec))
+    if fs.isdir(path):
+        return dataclasses.replace(whole, parts=_parts(fs, path, whole))
+    check_is_file(fs, path)
+    return dataclasses.replace(whole, packed=_packed(name))
 
 
 def _parts(fs: fsspec.AbstractFileSystem, path: str, whole: Source) -> tuple[Source, ...]:
@@ -173,10 +241,12 @@ def _parts(fs: fsspec.AbstractFileSystem, path: str, whole: Source) -> tuple[Sou
         name = part.rstrip("/").rsplit("/", 1)[-1]
         if name.startswith(("_", ".")):
             continue
-        if not name.endswith(f".{whole.format}"):
+        packed = _packed(name) if whole.format == "csv" else None
+        if not name.removesuffix(_SUFFIXES[packed] if packed else "").endswith(f".{whole.format}"):
             raise ValueError(f"{whole.path} holds {name}; expected .{whole.format} files and nothing else")
         check_is_file(fs, part)
-        parts.append(Source(f"{whole.path.rstrip('/')}/{name}", whole.format, within=f"{whole.name}/"))
+        place = f"{whole.path.rstrip('/')}/{name}"
+        parts.append(Source(place, whole.format, within=f"{whole.name}/", packed=packed))
     if not parts:
         raise ValueError(f"{whole.path} is a directory without .{whole.format} files")
     return tuple(parts)
@@ -188,66 +258,59 @@ def check_is_file(fs: fsspec.AbstractFileSystem, path: str) -> None:
         raise ValueError(f"{path} is no file; pass one with the table")
 
 
-def _extract(data: str, extract_to: str, most: float) -> None:
-    """Unpack the tables of an archive, of no more than so many bytes or 64 MiB."""
-    target_fs, target = fsspec.core.url_to_fs(extract_to)
-    target_fs.makedirs(target, exist_ok=True)
-    room = max(most, _SMALL_BYTES)
-    with fsspec.open(data, "rb") as packed:
-        if not zipfile.is_zipfile(packed):
-            raise ValueError(f"{data} is neither a directory nor a zip archive")
-        try:
-            with zipfile.ZipFile(packed) as archive:
-                for member in _members(archive.namelist(), data):
-                    name = member.rsplit("/", 1)[-1]
-                    with archive.open(member) as source, target_fs.open(f"{target}/{name}", "wb") as file:
-                        while block := source.read(_COPY_BYTES):
-                            room -= len(block)
-                            if room < 0:
-                                raise _unpacks_to_too_much(data, max(most, _SMALL_BYTES))
-                            file.write(block)
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError) as error:
-            raise ValueError(f"{data} cannot be unpacked: {error}. Pack it again without a password") from error
-
-
-def _members(names: Sequence[str], data: str) -> list[str]:
-    """Return an archive's tables: those of the one data set that lies uppermost.
+def _table_files(names: list[str], wanted: list[TableSpec], data: str) -> list[str] | None:
+    """Return an archive's tables: those of the one data set that lies uppermost; None where there is none.
 
     Raises:
-      ValueError: There is none, or more than one.
+      ValueError: There is more than one.
     """
-    found: dict[str, dict[str, list[str]]] = {}
+    found: dict[str, list[str]] = {}
     for name in names:
         directory, _, base = name.rpartition("/")
-        table, _, form = base.rpartition(".")
-        if table in (RATINGS, MOVIES) and form in _FORMATS and "__MACOSX" not in directory.split("/"):
-            found.setdefault(directory, {}).setdefault(table, []).append(name)
-    sets = [tables for tables in found.values() if len(tables) == 2]
-    if not sets:
-        inside = ", ".join(sorted(names)[:10]) or "nothing"
-        raise ValueError(f"{data} holds no folder with both ratings and movies (inside: {inside}); unpack it yourself")
-    depths = [tables[RATINGS][0].count("/") for tables in sets]
-    uppermost = [tables for tables, depth in zip(sets, depths, strict=True) if depth == min(depths)]
-    members = [name for tables in uppermost for table in tables.values() for name in table]
-    if len(members) > 2:
-        raise ValueError(f"{data} holds a table more than once ({', '.join(members)}); leave one of each in it")
+        if base and "__MACOSX" not in directory.split("/") and not base.startswith("._"):
+            found.setdefault(directory, []).append(base)
+    sets = {
+        directory: [[name for spec_name in [_matches(bases, spec)] for name in spec_name] for spec in wanted]
+        for directory, bases in found.items()
+    }
+    complete = {directory: tables for directory, tables in sets.items() if all(tables)}
+    if not complete:
+        return None
+    least = min(directory.count("/") if directory else -1 for directory in complete)
+    uppermost = [d for d in complete if (d.count("/") if d else -1) == least]
+    members = [f"{d}/{name}".lstrip("/") for d in uppermost for table in complete[d] for name in table]
+    # Both forms of a table beside each other are two tables.
+    others = [
+        name
+        for d in uppermost
+        for name in found[d]
+        for spec in wanted
+        if f"{d}/{name}".lstrip("/") not in members and _matches([name], spec)
+    ]
+    if len(members) > len(wanted) or others:
+        every = sorted(
+            [*members, *(f"{uppermost[0]}/{name}".lstrip("/") for name in others)],
+            key=lambda name: (name.rpartition("/")[0], not _matches([name.rpartition("/")[2]], wanted[0]), name),
+        )
+        raise ValueError(f"{data} holds a table more than once ({', '.join(every)}); leave one of each in it")
     return members
 
 
-def fingerprint(data: str) -> str:
+def fingerprint(data: str, spec: DataSpec | None = None) -> str:
     """Hash the content of a data set's tables, so that a touched file changes nothing and an edited one does.
 
     Args:
       data: As in `find_sources`.
+      spec: Likewise.
 
     Returns:
-      Hexadecimal SHA-256 over the tables' names and bytes; of a zip, over the archive's bytes.
+      Hexadecimal SHA-256 over the tables' names and bytes; of an archive, over its bytes.
     """
     fs, root = fsspec.core.url_to_fs(data)
     if fs.isfile(root):
-        sources = [Source(data, "zip")]
+        sources = [Source(data, "archive")]
     else:
-        sources = list(_tables(fs, root, data).values())
+        sources = list(_tables(fs, root, data, spec or named()).values())
     digest = hashlib.sha256()
     for source in sources:
         for part in source.files:

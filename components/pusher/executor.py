@@ -54,7 +54,9 @@ class Executor(tfx_pusher.Executor):
         towers = embedding.Towers(model.uri)
         config = configuration.from_properties(PusherConfig, exec_properties)
         serving_dir = exec_properties[keys.SERVING_DIR]
-        histories = Histories.of(data.user_ids[data.user], data.movie, data.stars, data.timestamp)
+        histories = Histories.of(
+            data.user_ids[data.user], data.movie, data.stars, data.timestamp, data.constants.domain.scale
+        )
         publication = Publication(
             tower_dir=towers.user_tower_dir,
             contents=IndexContents(
@@ -62,6 +64,7 @@ class Executor(tfx_pusher.Executor):
                 similarity=similarity_vectors(data.catalog, histories),
                 movies=data.catalog,
                 histories=histories,
+                user_keys=data.user_keys,
                 constants=data.constants,
                 tower_digest=weights_digest(towers.user_tower_dir),
                 probe=towers.embed_users(no_ratings(data.constants)).embeddings[0].tolist(),

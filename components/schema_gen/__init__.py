@@ -1,1 +1,1 @@
-"""Schema: imports the curated schema of the examples."""
+"""Schema: writes the curated schema of the examples."""

@@ -63,7 +63,7 @@ def fit(table: HistoryTable, dim: int) -> CoRatings:
     """Decompose the likes of all users.
 
     Args:
-      table: The ratings; those of `LIKED_RATING` or more are likes.
+      table: The ratings; those that the scale says so of are likes.
       dim: Number of factors; those that the ratings do not have are zeros.
     """
     movies, users = len(table.vocabulary) + 1, len(table.user_ids)

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from schemas import features as f
 from schemas.configuration import FROZEN
 
 SMALLEST_BATCH, LARGEST_BATCH = 1024, 8192
@@ -38,7 +37,7 @@ class TrainerConfig:
     temperature: Annotated[float, Field(gt=0)] = 0.05
     """Divides the cosines in the softmax."""
     unliked_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the rows below 4 stars that enter the softmax; those of 4 and more all do. 1 treats all alike."""
+    """Share of the rows below a like that enter the softmax; likes all do. 1 treats all alike."""
     co_rating_dim: Annotated[int, Field(ge=1)] = 64
     """Factors of co-ratings that both towers start from."""
     co_rating_weight: Annotated[float, Field(ge=0)] = 3.6
@@ -78,12 +77,11 @@ class TrainerConfig:
     strategy: Literal["none", "mirrored", "multi_worker"] = "none"
     """tf.distribute strategy: one device, all GPUs of one machine, or the workers of TF_CONFIG."""
 
-    @property
-    def joined_dim(self) -> int:
+    def joined_dim(self, categories: int) -> int:
         """Length of what movies are ranked by: learned embedding, co-ratings, genres, popularity and what fills up."""
         if not self.retrieval_weight:
             return self.embedding_dim + 4  # The rating vector: perceptron, average, bias and what fills up.
-        return self.embedding_dim + self.co_rating_dim + f.NUM_GENRES + 2
+        return self.embedding_dim + self.co_rating_dim + categories + 2
 
     def batch_size_of(self, rows: int | None) -> int:
         """Return the rows per step where there are so many train rows; None: it is not known."""

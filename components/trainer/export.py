@@ -19,22 +19,32 @@ from components.trainer.towers import Tower
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
 from schemas import signatures as s
+from schemas.domain import Domain
 
 _Tensors = dict[str, tf.Tensor]
 
-_USER_SPECS = {name: tf.TensorSpec([None, length], tf.float32, name) for name, length in f.USER_FEATURES.items()} | {
-    f.USER_HISTORY_MOVIES: tf.TensorSpec([None, None], tf.int64, f.USER_HISTORY_MOVIES),
-    f.USER_HISTORY_RATINGS: tf.TensorSpec([None, None], tf.float32, f.USER_HISTORY_RATINGS),
-    f.TIMESTAMP: tf.TensorSpec([None, 1], tf.int64, f.TIMESTAMP),
-}
-_MOVIE_SPECS = {name: tf.TensorSpec([None, length], tf.float32, name) for name, length in f.MOVIE_FEATURES.items()} | {
-    f.MOVIE_ID: tf.TensorSpec([None, 1], tf.int64, f.MOVIE_ID)
-}
+
+def _user_specs(domain: Domain) -> dict[str, tf.TensorSpec]:
+    lengths = f.lengths(f.USER_FEATURES, domain.num_categories)
+    return {name: tf.TensorSpec([None, length], tf.float32, name) for name, length in lengths.items()} | {
+        f.USER_HISTORY_MOVIES: tf.TensorSpec([None, None], tf.int64, f.USER_HISTORY_MOVIES),
+        f.USER_HISTORY_RATINGS: tf.TensorSpec([None, None], tf.float32, f.USER_HISTORY_RATINGS),
+        f.TIMESTAMP: tf.TensorSpec([None, 1], tf.int64, f.TIMESTAMP),
+    }
+
+
+def _movie_specs(domain: Domain) -> dict[str, tf.TensorSpec]:
+    lengths = f.lengths(f.MOVIE_FEATURES, domain.num_categories)
+    return {name: tf.TensorSpec([None, length], tf.float32, name) for name, length in lengths.items()} | {
+        f.MOVIE_ID: tf.TensorSpec([None, 1], tf.int64, f.MOVIE_ID)
+    }
 
 
 def export_model(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
     """Write the model with its four signatures; see `schemas.signatures`."""
-    inputs, both = TowerInputs(transform), _USER_SPECS | _MOVIE_SPECS
+    inputs = TowerInputs(transform)
+    of_user, of_movie = _user_specs(model.domain), _movie_specs(model.domain)
+    both = of_user | of_movie
 
     def predict(features: _Tensors) -> _Tensors:
         outputs = model(inputs(features), training=False)
@@ -42,8 +52,8 @@ def export_model(model: TwoTower, transform: tft.TFTransformOutput, directory: s
 
     signatures = {
         s.SERVING_DEFAULT: _of_examples(predict, both),
-        s.EMBED_USER: _of_tensors(_embed(model.user_tower, inputs), _USER_SPECS),
-        s.EMBED_MOVIE: _of_tensors(_embed(model.movie_tower, inputs), _MOVIE_SPECS),
+        s.EMBED_USER: _of_tensors(_embed(model.user_tower, inputs), of_user),
+        s.EMBED_MOVIE: _of_tensors(_embed(model.movie_tower, inputs), of_movie),
         s.PREDICT: _of_tensors(predict, both),
     }
     _save(model, inputs, directory, signatures)
@@ -52,17 +62,17 @@ def export_model(model: TwoTower, transform: tft.TFTransformOutput, directory: s
 def export_movie_tower(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
     """Write the movie tower for the index: `embed_movie` over tensors."""
     inputs = TowerInputs(transform)
-    signatures = {s.EMBED_MOVIE: _of_tensors(_embed(model.movie_tower, inputs), _MOVIE_SPECS)}
+    signatures = {s.EMBED_MOVIE: _of_tensors(_embed(model.movie_tower, inputs), _movie_specs(model.domain))}
     _save(model.movie_tower, inputs, directory, signatures)
 
 
 def export_user_tower(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
     """Write the user tower for TensorFlow Serving: `serving_default` over examples and `embed_user` over tensors."""
     inputs = TowerInputs(transform)
-    embed = _embed(model.user_tower, inputs)
+    embed, specs = _embed(model.user_tower, inputs), _user_specs(model.domain)
     signatures = {
-        s.SERVING_DEFAULT: _of_examples(embed, _USER_SPECS),
-        s.EMBED_USER: _of_tensors(embed, _USER_SPECS),
+        s.SERVING_DEFAULT: _of_examples(embed, specs),
+        s.EMBED_USER: _of_tensors(embed, specs),
     }
     _save(model.user_tower, inputs, directory, signatures)
 

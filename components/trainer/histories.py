@@ -14,6 +14,8 @@ import tensorflow as tf
 
 from components import dataset
 from schemas import features as f
+from schemas.data_spec import movielens
+from schemas.domain import Domain
 from schemas.ingest import IS_TRAIN
 
 
@@ -27,21 +29,30 @@ class HistoryTable:
     """`[users + 1]` int64; user `u` gave the ratings `offsets[u]:offsets[u + 1]`."""
     movies: np.ndarray
     """`[ratings]` int32, places in the vocabulary from 1; 0 for a movie that it lacks."""
-    half_stars: np.ndarray
-    """`[ratings]` uint8, ratings in steps of half a star."""
+    steps: np.ndarray
+    """`[ratings]` uint8, ratings in steps of the scale, from 1 on."""
     timestamps: np.ndarray
     """`[ratings]` int64, Unix seconds."""
     vocabulary: np.ndarray
     """`[movies]` int64, the movie ids in the order of the vocabulary."""
+    domain: Domain = dataclasses.field(default_factory=movielens)
+    """What the data set is about."""
 
     @classmethod
-    def of(cls, ratings: pl.DataFrame, vocabulary: np.ndarray) -> HistoryTable:
+    def of(
+        cls,
+        ratings: pl.DataFrame,
+        vocabulary: np.ndarray,
+        domain: Domain | None = None,
+    ) -> HistoryTable:
         """Make the table of ratings.
 
         Args:
-          ratings: `user_id`, `movie_id`, `rating`, `timestamp`.
+          ratings: `user_id`, `movie_id`, `rating` in stars, `timestamp`.
           vocabulary: `[movies]` int64, the movie ids in the order of the vocabulary.
+          domain: What the data set is about; as MovieLens' data by default.
         """
+        domain = domain or movielens()
         tokens = np.arange(1, len(vocabulary) + 1, dtype=np.int32)
         places = pl.DataFrame({f.MOVIE_ID: vocabulary, f.MOVIE_TOKEN: tokens})
         ratings = ratings.sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
@@ -51,9 +62,10 @@ class HistoryTable:
             user_ids,
             np.append(starts, ratings.height),
             ratings[f.MOVIE_TOKEN].fill_null(0).to_numpy(),
-            (ratings[f.RATING].to_numpy() / f.RATING_STEP).astype(np.uint8),
+            domain.scale.steps_of_stars(ratings[f.RATING].to_numpy()),
             ratings[f.TIMESTAMP].to_numpy(),
             vocabulary,
+            domain,
         )
 
     def users(self, user_id: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -102,7 +114,7 @@ class HistoryTable:
         there = known[:, None] & (places >= begin[:, None])
         places = tf.maximum(places, 0)
         tokens = tf.where(there, tf.gather(tables["movies"], places), 0)
-        rating = tf.cast(tf.gather(tables["half_stars"], places), tf.float32) * f.RATING_STEP
+        rating = self.domain.scale.stars_of_steps(tf.cast(tf.gather(tables["steps"], places), tf.float32))
         return {
             f.USER_HISTORY_TOKENS: tokens,
             f.USER_HISTORY_RATINGS: tf.where(there & (tokens != self.tokens(movie_id)), rating, 0.0),
@@ -124,9 +136,15 @@ class HistoryTable:
         return np.repeat(np.arange(len(self.user_ids)), np.diff(self.offsets))
 
     @property
+    def stars(self) -> np.ndarray:
+        """`[ratings]` float32 in stars."""
+        stars: np.ndarray = self.domain.scale.stars_of_steps(self.steps.astype(np.float32))
+        return stars
+
+    @property
     def liked(self) -> np.ndarray:
         """`[ratings]` bool: the likes of movies of the vocabulary."""
-        return (self.half_stars >= f.LIKED_RATING / f.RATING_STEP) & (self.movies > 0)
+        return (self.steps >= self.domain.scale.liked_step) & (self.movies > 0)
 
     @property
     def likes(self) -> np.ndarray:
@@ -154,16 +172,17 @@ class HistoryTable:
                 "offsets": tf.constant(self.offsets, tf.int64),
                 "keys": tf.constant(self.users_of_ratings * self._span_s + self.timestamps - self._first_s),
                 "movies": tf.constant(self.movies),
-                "half_stars": tf.constant(self.half_stars),
+                "steps": tf.constant(self.steps),
             }
 
 
-def load(histories_uri: str, vocabulary: np.ndarray) -> tuple[HistoryTable, HistoryTable]:
+def load(histories_uri: str, vocabulary: np.ndarray, domain: Domain) -> tuple[HistoryTable, HistoryTable]:
     """Build the table of train ratings and that of all ratings.
 
     Args:
       histories_uri: URI of the UserHistories artifact.
       vocabulary: `[movies]` int64, the movie ids in the order of the vocabulary.
+      domain: What the data set is about.
     """
     ratings = pl.concat(dataset.read_parquet(path) for path in dataset.history_shards(histories_uri))
-    return HistoryTable.of(ratings.filter(IS_TRAIN), vocabulary), HistoryTable.of(ratings, vocabulary)
+    return HistoryTable.of(ratings.filter(IS_TRAIN), vocabulary, domain), HistoryTable.of(ratings, vocabulary, domain)

@@ -17,14 +17,6 @@ from components.trainer.thinning import Thinning
 from components.trainer.towers import HISTORY_SHARES, OWN, ROW_SHARE
 from schemas import features as f
 
-PARSE_SPEC = {
-    f.USER_ID: tf.io.FixedLenFeature([1], tf.int64),
-    f.MOVIE_ID: tf.io.FixedLenFeature([1], tf.int64),
-    f.TIMESTAMP: tf.io.FixedLenFeature([1], tf.int64),
-    **{name: tf.io.FixedLenFeature([length], tf.float32) for name, length in f.FLOAT_FEATURES.items()},
-}
-"""What training parses of an example."""
-
 _MOVIE_COLUMNS = (*f.MOVIE_INPUTS, f.MOVIE_ID, f.MOVIE_TOKEN, f.MOVIE_LOG_COUNT, f.MOVIE_SCALED_AVERAGE)
 _COLUMNS = (*f.USER_INPUTS, *_MOVIE_COLUMNS)
 _INTERLEAVED_SHARDS = 8
@@ -37,6 +29,14 @@ _BLOCK_RECORDS = 256
 """Records that are taken of a shard at a time; to move single ones costs more than to parse them."""
 
 Transform = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
+
+
+def parse_spec(categories: int) -> dict[str, tf.io.FixedLenFeature]:
+    """Return what training parses of an example where there are so many categories."""
+    floats = f.example_lengths(categories)
+    return {name: tf.io.FixedLenFeature([1], tf.int64) for name in f.IDS} | {
+        name: tf.io.FixedLenFeature([length], tf.float32) for name, length in floats.items()
+    }
 
 
 def batches(
@@ -91,10 +91,11 @@ def batches(
         num_parallel_calls=min(threads, _INTERLEAVED_SHARDS),  # TensorFlow refuses more than there are shards.
         deterministic=True,
     )
+    spec, liked = parse_spec(histories.domain.num_categories), histories.domain.scale.liked_stars
     # Parsed before they are shuffled, because numbers are quicker to move than records; and a batch at a time, because
     # a call of the parser costs as much as a hundred records or two.
     blocks = blocks.rebatch(batch_size).map(
-        lambda records: tf.io.parse_example(records, PARSE_SPEC), num_parallel_calls=threads, deterministic=True
+        lambda records: tf.io.parse_example(records, spec), num_parallel_calls=threads, deterministic=True
     )
     if shuffle_rows:
         blocks = _shuffled(blocks, max(shuffle_rows // batch_size, 1) * batch_size, seed)
@@ -109,7 +110,7 @@ def batches(
             part = drawn.part
         history = histories.lookup(user_id, raw[f.MOVIE_ID], raw[f.TIMESTAMP], first, part)
         if co_ratings:
-            history |= _own_part(co_ratings, histories, raw, history)
+            history |= _own_part(co_ratings, histories, raw, history, liked)
         if thinning and drawn:
             tokens, stars = history[f.USER_HISTORY_TOKENS], history[f.USER_HISTORY_RATINGS]
             raw, history[f.USER_HISTORY_RATINGS] = thinning(raw, tokens, stars, drawn)
@@ -134,7 +135,11 @@ def batches(
 
 
 def _own_part(
-    co_ratings: CoRatings, histories: HistoryTable, raw: dict[str, tf.Tensor], history: dict[str, tf.Tensor]
+    co_ratings: CoRatings,
+    histories: HistoryTable,
+    raw: dict[str, tf.Tensor],
+    history: dict[str, tf.Tensor],
+    liked_stars: float,
 ) -> dict[str, tf.Tensor]:
     """Return what the factors owe to the user of each row: `HISTORY_SHARES`, `ROW_SHARE` and `OWN` of the towers."""
     tables = co_ratings.tensors
@@ -142,7 +147,7 @@ def _own_part(
     weight = tf.gather(tables["user_weight"], user)[:, None]
 
     def of_likes(stars: tf.Tensor) -> tf.Tensor:
-        return tf.where(stars >= f.LIKED_RATING, weight, 0.0)
+        return tf.where(stars >= liked_stars, weight, 0.0)
 
     shares = tf.gather(tables["liking_share"], history[f.USER_HISTORY_TOKENS])
     return {

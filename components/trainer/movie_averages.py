@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from components import rating_biases
 from components.trainer.histories import HistoryTable
-from schemas import features as f
 from schemas.user_features import smoothed_mean
 
 
@@ -34,7 +33,7 @@ class MovieAverages:
     def fit(cls, table: HistoryTable) -> MovieAverages:
         """Take movies and users apart."""
         movies, users = len(table.vocabulary) + 1, len(table.user_ids)
-        user, movie, stars = table.users_of_ratings, table.movies, table.half_stars * f.RATING_STEP
+        user, movie, stars = table.users_of_ratings, table.movies, table.stars
         mean, user_bias, _ = rating_biases.fit(user, movie, stars, users, movies)
         count, total = (np.bincount(movie, weights, movies) for weights in (None, stars - user_bias[user]))
         count[0] = total[0] = 0

@@ -32,7 +32,9 @@ class RankingMetrics(keras.callbacks.Callback):
         """
         super().__init__()
         self._task = ranking_metrics.ranking_task(
-            data.user, data.movie, data.stars, data.train, data.catalog.height, data.num_users, seed=0
+            *(data.user, data.movie, data.stars, data.train, data.catalog.height, data.num_users),
+            seed=0,
+            liked=data.constants.domain.scale.liked_stars,
         )
         self._users, self._movies = (
             inputs({name: tf.constant(value) for name, value in raw.items()})

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from schemas import features as f
+from schemas.domain import Domain
 
 POOLS, NUMBERS = 4, 3
 """Means over a history, and numbers of movies; see `pools`."""
@@ -76,25 +77,26 @@ def bias(stars: keras.KerasTensor, averages: keras.KerasTensor, genres: keras.Ke
     return Bias(of_user, ops.log1p(number), ops.sqrt(variance), of_genres)
 
 
-def pools(stars: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def pools(stars: keras.KerasTensor, domain: Domain) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Return the weights by which the towers take means over a history, and how many movies each is over.
 
     Args:
       stars: `[batch, n]` float32 ratings in stars, the latest first; 0 where there is none.
+      domain: What the data set is about.
 
     Returns:
       `[batch, 4, n]`: liked movies, more of the latest; liked movies; disliked ones; all, by their scaled ratings. And
       `[batch, 3]`: the numbers of liked, disliked and all movies.
     """
-    rated, liked, disliked = _kinds(stars)
-    groups = [liked * _recency(rated), liked, disliked, rated]
+    rated, liked, disliked = _kinds(stars, domain)
+    groups = [liked * _recency(rated, domain), liked, disliked, rated]
     means = [group / ops.maximum(ops.sum(group, axis=1, keepdims=True), 1.0) for group in groups]
     means[-1] = means[-1] * f.to_label(stars)
     numbers = [ops.sum(group, axis=1) for group in (liked, disliked, rated)]
     return ops.stack(means, axis=1), ops.stack(numbers, axis=1)
 
 
-def weighted_sum(factors: keras.KerasTensor, stars: keras.KerasTensor) -> keras.KerasTensor:
+def weighted_sum(factors: keras.KerasTensor, stars: keras.KerasTensor, domain: Domain) -> keras.KerasTensor:
     """Sum up the factors of a history's movies: favourites and the latest count more, dislikes count against.
 
     It grows with the root of the number of movies, so that little is said of a user of whom little is known.
@@ -102,20 +104,23 @@ def weighted_sum(factors: keras.KerasTensor, stars: keras.KerasTensor) -> keras.
     Args:
       factors: `[batch, n, dim]` float32.
       stars: `[batch, n]` float32; see `pools`.
+      domain: Likewise.
 
     Returns:
       `[batch, dim]` float32.
     """
-    rated, liked, disliked = _kinds(stars)
+    rated, liked, disliked = _kinds(stars, domain)
     loved = ops.cast(stars >= _LOVED_RATING, "float32")
     weight = liked * (1 + _LOVED * loved) + _MIDDLING * (rated - liked - disliked) + _DISLIKED * disliked
-    weight = weight * (_LASTING + _recency(rated))
+    weight = weight * (_LASTING + _recency(rated, domain))
     total = ops.sum(ops.abs(weight), axis=1, keepdims=True)
     weight = weight / ops.sqrt(ops.maximum(total, 1e-6))
     return ops.matmul(weight[:, None], factors)[:, 0]
 
 
-def genre_affinity(genres: keras.KerasTensor, stars: keras.KerasTensor, shares: keras.KerasTensor) -> keras.KerasTensor:
+def genre_affinity(
+    genres: keras.KerasTensor, stars: keras.KerasTensor, shares: keras.KerasTensor, domain: Domain
+) -> keras.KerasTensor:
     """Say which genres a user likes, or dislikes, throughout.
 
     The log odds of a genre among what the user liked, against those among all likes, less the same of what they
@@ -126,11 +131,12 @@ def genre_affinity(genres: keras.KerasTensor, stars: keras.KerasTensor, shares: 
       genres: `[batch, n, genres]` float32 indicators of a history's movies.
       stars: `[batch, n]` float32; see `pools`.
       shares: `[genres]` float32: share of each genre among all likes.
+      domain: See `pools`.
 
     Returns:
       `[batch, genres]` float32, in nats.
     """
-    _, liked, disliked = _kinds(stars)
+    _, liked, disliked = _kinds(stars, domain)
     common = ops.clip(shares, _LEAST_SHARE, 1 - _LEAST_SHARE)
 
     def evidence(group: keras.KerasTensor) -> keras.KerasTensor:
@@ -140,7 +146,7 @@ def genre_affinity(genres: keras.KerasTensor, stars: keras.KerasTensor, shares: 
         return (_log_odds(share) - _log_odds(common)) * ops.square(count / (number + 1))
 
     # A movie without genres says nothing.
-    named = ops.cast(ops.arange(f.NUM_GENRES) != f.GENRES.index(f.NO_GENRES), "float32")
+    named = ops.cast(ops.arange(domain.num_categories) > 0, "float32")
     return (evidence(liked) - evidence(disliked)) * named
 
 
@@ -148,14 +154,18 @@ def _number(stars: keras.KerasTensor) -> keras.KerasTensor:
     return ops.sum(ops.cast(stars > 0, "float32"), axis=1, keepdims=True)
 
 
-def _kinds(stars: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
+def _kinds(stars: keras.KerasTensor, domain: Domain) -> tuple[keras.KerasTensor, ...]:
     """Return which places of a history are rated, liked and disliked, 1 or 0 each."""
+    least_liked = domain.scale.liked_stars
     rated = stars > 0
-    kinds = rated, stars >= f.LIKED_RATING, ops.logical_and(rated, stars <= DISLIKED_RATING)
+    disliked = ops.logical_and(stars <= DISLIKED_RATING, stars < least_liked)
+    kinds = rated, stars >= least_liked, ops.logical_and(rated, disliked)
     return tuple(ops.cast(kind, "float32") for kind in kinds)
 
 
-def _recency(rated: keras.KerasTensor) -> keras.KerasTensor:
+def _recency(rated: keras.KerasTensor, domain: Domain) -> keras.KerasTensor:
+    if not domain.timed:
+        return rated  # Their order says nothing.
     return ops.exp((rated - ops.cumsum(rated, axis=1)) / _LATEST)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -14,6 +13,7 @@ from components.trainer.config import TrainerConfig
 from components.trainer.configured import PACKAGE, Configured
 from schemas import features as f
 from schemas import signatures as s
+from schemas.domain import Domain
 
 RATING = "rating_perceptron"
 """Name of a tower's rating perceptron, in the paths of its weights and of no others'."""
@@ -58,15 +58,16 @@ class Tower(Configured):
     EMBEDDING = ""
     RATING_VECTOR = ""
 
-    def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
+    def __init__(self, config: TrainerConfig, vocabulary_size: int, domain: Domain, **kwargs: Any) -> None:
         """Create the layers.
 
         Args:
           config: Of which the tower's widths and regularisation count here.
           vocabulary_size: Number of movies with an id embedding of their own, 0 or more; all others share one.
+          domain: What the data set is about.
           **kwargs: Passed to `keras.Model`.
         """
-        super().__init__(config, vocabulary_size, **kwargs)
+        super().__init__(config, vocabulary_size, domain, **kwargs)
         self.retrieval = bool(config.retrieval_weight)
         # Small at first: the rating starts from the movie's average and the user's bias.
         self.rating_stack = self._stack(RATING, self._rating_width, keras.initializers.VarianceScaling(_FIRST_RATINGS))
@@ -89,6 +90,10 @@ class Tower(Configured):
     def _embedding_width(self) -> int:
         """Numbers that the other one reads."""
         raise NotImplementedError
+
+    @property
+    def _width(self) -> int:
+        return sum(f.lengths(self.FEATURES, self.domain.num_categories).values())
 
     def _stack(self, name: str, width: int, last: keras.initializers.Initializer | str) -> keras.Sequential:
         config = self.config
@@ -151,11 +156,11 @@ class UserTower(Tower):
     FEATURES = f.USER_INPUTS
     EMBEDDING, RATING_VECTOR = s.USER_EMBEDDING, s.USER_RATING_VECTOR
 
-    def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
+    def __init__(self, config: TrainerConfig, vocabulary_size: int, domain: Domain, **kwargs: Any) -> None:
         """Create the layers; see `Tower`."""
-        super().__init__(config, vocabulary_size, **kwargs)
-        self.genres = self.add_weight((vocabulary_size + 1, f.NUM_GENRES), "zeros", trainable=False)
-        self.genre_shares = self.add_weight((f.NUM_GENRES,), "zeros", trainable=False)
+        super().__init__(config, vocabulary_size, domain, **kwargs)
+        self.genres = self.add_weight((vocabulary_size + 1, self.domain.num_categories), "zeros", trainable=False)
+        self.genre_shares = self.add_weight((self.domain.num_categories,), "zeros", trainable=False)
 
     def rating_vector(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give the rating vector alone, `[batch, embedding_dim + 4]`.
@@ -174,22 +179,22 @@ class UserTower(Tower):
 
     @property
     def _rating_width(self) -> int:
-        return _width(self.FEATURES) - f.TIME_POINTS + 3 + f.NUM_GENRES
+        return self._width - f.TIME_POINTS + 3 + self.domain.num_categories
 
     @property
     def _embedding_width(self) -> int:
-        return _width(self.FEATURES) + tastes.NUMBERS + tastes.POOLS * (self.config.co_rating_dim + self.config.id_dim)
+        return self._width + tastes.NUMBERS + tastes.POOLS * (self.config.co_rating_dim + self.config.id_dim)
 
     def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give what movies are ranked by, `[batch, joined_dim]`."""
         config, tokens, stars = self.config, _places(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
         stars = ops.where(tokens > 0, stars, 0.0)
-        taste = tastes.weighted_sum(ops.take(self.factors, tokens, axis=0), stars)
-        genres = tastes.genre_affinity(ops.take(self.genres, tokens, axis=0), stars, self.genre_shares)
+        taste = tastes.weighted_sum(ops.take(self.factors, tokens, axis=0), stars, self.domain)
+        genres = tastes.genre_affinity(ops.take(self.genres, tokens, axis=0), stars, self.genre_shares, self.domain)
         parts = [
             self.learned(inputs, training) / config.temperature,
             taste * (config.co_rating_weight * self.longest),
-            genres * (config.genre_weight * math.sqrt(f.NUM_GENRES)),
+            genres * (config.genre_weight * math.sqrt(self.domain.num_categories)),
             tastes.acquaintance(stars) * config.popularity_weight,
         ]
         # What fills the movies up to the same length must not count.
@@ -199,7 +204,7 @@ class UserTower(Tower):
         self, inputs: _Tensors, training: bool | None, own: keras.KerasTensor | None
     ) -> list[keras.KerasTensor]:
         tokens, stars = _latest(inputs)
-        weights, numbers = tastes.pools(stars)
+        weights, numbers = tastes.pools(stars, self.domain)
         # One product of matrices for all means: an einsum each takes more than twice as long.
         factors = ops.matmul(weights, ops.take(self.factors, tokens, axis=0))
         if own is not None:
@@ -222,20 +227,20 @@ class MovieTower(Tower):
     FEATURES = f.MOVIE_INPUTS
     EMBEDDING, RATING_VECTOR = s.MOVIE_EMBEDDING, s.MOVIE_RATING_VECTOR
 
-    def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
+    def __init__(self, config: TrainerConfig, vocabulary_size: int, domain: Domain, **kwargs: Any) -> None:
         """Create the layers; see `Tower`."""
-        super().__init__(config, vocabulary_size, **kwargs)
+        super().__init__(config, vocabulary_size, domain, **kwargs)
         self.seed = keras.random.SeedGenerator()
         if self.retrieval:
             self.popularity = self.add_weight((vocabulary_size + 1,), "zeros", trainable=False)
 
     @property
     def _rating_width(self) -> int:
-        return _width(self.FEATURES)
+        return self._width
 
     @property
     def _embedding_width(self) -> int:
-        return _width(self.FEATURES) + self.config.co_rating_dim + self.config.id_dim
+        return self._width + self.config.co_rating_dim + self.config.id_dim
 
     def rating_vector(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give the rating vector alone, `[batch, embedding_dim + 4]`; see `UserTower.rating_vector`."""
@@ -255,7 +260,7 @@ class MovieTower(Tower):
         parts = [
             self.learned(inputs, training),
             ops.take(self.factors, places, axis=0) / self.longest,
-            inputs[f.MOVIE_GENRES] / math.sqrt(f.NUM_GENRES),
+            inputs[f.MOVIE_GENRES] / math.sqrt(self.domain.num_categories),
             ops.take(self.popularity, places, axis=0)[:, None],
         ]
         joined = ops.concatenate(parts, axis=1)
@@ -300,10 +305,6 @@ def _latest(inputs: _Tensors) -> tuple[keras.KerasTensor, keras.KerasTensor]:
 def _places(tokens: keras.KerasTensor) -> keras.KerasTensor:
     """Return tokens as what can be gathered by: of several replicas' inputs Keras first makes up floats."""
     return ops.cast(tokens, "int32")
-
-
-def _width(names: Sequence[str]) -> int:
-    return sum(feature.length for feature in f.FEATURES if feature.name in names)
 
 
 def _flat(pooled: keras.KerasTensor) -> keras.KerasTensor:

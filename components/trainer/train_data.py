@@ -18,6 +18,7 @@ from components.trainer.ranking import MAX_USERS
 from components.trainer.thinning import Thinning
 from components.trainer.tower_inputs import TowerInputs, vocabulary
 from schemas import features as f
+from schemas.domain import Domain
 from schemas.vectors import column_array
 
 
@@ -46,6 +47,11 @@ class TrainData:
     eval_rows: int | None = None
     """Rows in all eval shards."""
 
+    @property
+    def domain(self) -> Domain:
+        """What the data set is about."""
+        return self.ranking.constants.domain
+
     def thinning(self, share: float) -> Thinning:
         """Return what shows a share of the rows' users with a part of their ratings."""
         return Thinning(share, self.genres, self.ranking.constants)
@@ -55,7 +61,7 @@ class TrainData:
         """`[vocabulary + 1, genres]` float32 indicators, behind a row of zeros for one that the vocabulary lacks."""
         catalog = self.ranking.catalog
         genres = column_array(catalog[f.MOVIE_GENRES])[np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), self.vocabulary)]
-        return np.concatenate([np.zeros((1, f.NUM_GENRES), np.float32), genres])
+        return np.concatenate([np.zeros((1, genres.shape[1]), np.float32), genres])
 
 
 def load_data(
@@ -69,14 +75,15 @@ def load_data(
 ) -> TrainData:
     """Read the tables that training looks up in; the examples are streamed."""
     movie_ids = vocabulary(transform)
+    ranking = dataset.load(catalog_uri, histories_uri, MAX_USERS)
     return TrainData(
         train_files,
         eval_files,
         transform.transform_features_layer(),
         movie_ids,
-        *histories.load(histories_uri, movie_ids),
+        *histories.load(histories_uri, movie_ids, ranking.constants.domain),
         TowerInputs(transform),
-        dataset.load(catalog_uri, histories_uri, MAX_USERS),
+        ranking,
         train_rows,
         eval_rows,
     )

@@ -70,7 +70,7 @@ class Trained:
 
 def compiled_model(config: TrainerConfig, data: TrainData, cls: type[TwoTower] = TwoTower) -> TwoTower:
     """Build the untrained model, ready for `fit`."""
-    model = cls(config, len(data.vocabulary), name=_NAME)
+    model = cls(config, len(data.vocabulary), data.domain, name=_NAME)
     model.negatives = Negatives(
         movie_columns(data.ranking.catalog, data.transform), config.negatives, config.uniform_share
     )
@@ -313,7 +313,7 @@ def _unsharded(data: tf.data.Dataset) -> tf.data.Dataset:
 
 def _outside_strategy(model: TwoTower, data: tf.data.Dataset) -> TwoTower:
     """Copy a model, out of its strategy: to save one of several workers' variables, all would have to take part."""
-    copy = TwoTower(model.config, model.vocabulary_size, name=_NAME)
+    copy = TwoTower(model.config, model.vocabulary_size, model.domain, name=_NAME)
     inputs, _ = data.element_spec
     copy({name: tf.zeros([1, spec.shape[1] or 1], spec.dtype) for name, spec in inputs.items()})
     copy.set_weights(model.get_weights())

@@ -16,6 +16,7 @@ from components.trainer.losses import Candidates, Negatives, sampled_softmax
 from components.trainer.towers import OWN, ROW_SHARE, MovieTower, UserTower
 from schemas import features as f
 from schemas import signatures as s
+from schemas.domain import Domain
 
 _Tensors = dict[str, keras.KerasTensor]
 
@@ -29,17 +30,18 @@ class TwoTower(Configured):
     `unliked_share` is in it, drawn anew at every step; the embeddings of those that are not in it are not computed.
     """
 
-    def __init__(self, config: TrainerConfig, vocabulary_size: int, **kwargs: Any) -> None:
+    def __init__(self, config: TrainerConfig, vocabulary_size: int, domain: Domain, **kwargs: Any) -> None:
         """Create both towers.
 
         Args:
           config: The towers' and the loss' settings; `retrieval_weight` 0 gives the plain mean-squared-error model.
           vocabulary_size: Number of movies with an id embedding of their own.
+          domain: What the data set is about.
           **kwargs: Passed to `keras.Model`.
         """
-        super().__init__(config, vocabulary_size, **kwargs)
-        self.user_tower = UserTower(config, vocabulary_size, name="user_tower")
-        self.movie_tower = MovieTower(config, vocabulary_size, name="movie_tower")
+        super().__init__(config, vocabulary_size, domain, **kwargs)
+        self.user_tower = UserTower(config, vocabulary_size, domain, name="user_tower")
+        self.movie_tower = MovieTower(config, vocabulary_size, domain, name="movie_tower")
         self.negatives: Negatives | None = None
         """What the softmax compares with, needed for its loss; no part of the model that is saved."""
 
@@ -104,7 +106,7 @@ class TwoTower(Configured):
         negatives = self.negatives
         if negatives is None:
             raise RuntimeError("the softmax needs `negatives`: set them before training")
-        liked = y[:, 0] >= f.to_label(f.LIKED_RATING)
+        liked = y[:, 0] >= f.to_label(self.domain.scale.liked_stars)
         probability = tf.where(liked, 1.0, self.config.unliked_share)
         chosen = tf.where(tf.random.uniform(tf.shape(probability)) < probability)[: self.config.softmax_rows, 0]
         rows = {name: tf.gather(values, chosen) for name, values in x.items()}

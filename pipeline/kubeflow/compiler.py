@@ -21,6 +21,7 @@ from pipeline.kubeflow.config import KubeflowConfig, Resources
 from pipeline.kubeflow.parameters import DATA, RUNTIME_SECTIONS, config_parameter
 from pipeline.pipeline import Parameters, create_pipeline
 from schemas.configuration import to_json
+from schemas.data_spec import DataSpec
 from schemas.keys import SERVING_DIR
 
 _COMMAND = ("python", "-m", "pipeline.kubeflow.step")
@@ -48,7 +49,7 @@ def compile_pipeline(config: RunConfig, data: str, serving_dir: str) -> list[dic
     if not config.kubeflow.image:
         raise ValueError("no image; pass --image name@sha256:<digest>, the image that the Dockerfile builds")
     runner = _import_runner()
-    data_fingerprint = fingerprint(data)
+    data_fingerprint = fingerprint(data, config.data.data_spec)
     parameters = Parameters(
         data=RuntimeParameter(DATA, str, data),
         serving_dir=RuntimeParameter(SERVING_DIR, str, serving_dir),
@@ -78,10 +79,10 @@ def write(documents: list[dict[str, Any]], path: str) -> None:
     pathlib.Path(path).write_text(yaml.safe_dump_all(documents, sort_keys=True), encoding="utf-8")
 
 
-def fingerprint(data: str) -> str:
+def fingerprint(data: str, spec: DataSpec | None = None) -> str:
     """Hash the data where this machine can read it; empty where it cannot, or where none is named."""
     try:
-        return source.fingerprint(data) if data else ""
+        return source.fingerprint(data, spec) if data else ""
     except Exception:  # A store's client has exceptions of its own; the steps may reach what this machine does not.
         return ""
 

@@ -6,10 +6,13 @@ const ENOUGH_RATINGS = 3; // Until then some movies are offered to rate.
 const OFFERED = 6;
 const SEARCH_DELAY_MS = 150;
 const RATINGS_KEY = "matinee.ratings";
+const MOVIELENS_SCALE = { min: 0.5, max: 5, step: 0.5, liked: 4 }; // Until the service has named its own.
 const $ = (id) => document.getElementById(id);
 
 /** What the page knows. `ratings`: movie id -> {title, rating}, latest first. */
-const state = { tab: "rate", ratings: restored(), starter: [], user: null, refresh: null, search: null };
+const state = {
+  tab: "rate", ratings: restored(), starter: [], user: null, refresh: null, search: null, scale: MOVIELENS_SCALE,
+};
 
 function restored() {
   try {
@@ -59,9 +62,9 @@ function recommendations(signal) {
     if (state.user === null) return null;
     const query = new URLSearchParams({ n: SHOWN, diversity });
     if (genre) query.set("genre", genre);
-    return request(`v1/users/${state.user}/recommendations?${query}`, { signal });
+    return request(`v1/users/${encodeURIComponent(state.user)}/recommendations?${query}`, { signal });
   }
-  const ratings = [...state.ratings].map(([id, { rating }]) => ({ movie_id: Number(id), rating }));
+  const ratings = [...state.ratings].map(([id, { rating }]) => ({ movie_id: id, rating }));
   return request("v1/recommendations", { signal, body: { ratings, n: SHOWN, diversity, genres: genre ? [genre] : [] } });
 }
 
@@ -88,7 +91,7 @@ function card(movie, reason) {
   if (movie.predicted_rating !== undefined) {
     const predicted = item.querySelector(".predicted");
     predicted.textContent = movie.predicted_rating.toFixed(1);
-    predicted.setAttribute("aria-label", `predicted ${movie.predicted_rating.toFixed(1)} of 5 stars`);
+    predicted.setAttribute("aria-label", `predicted ${movie.predicted_rating.toFixed(1)} of ${state.scale.max} stars`);
   }
   item.dataset.movieId = movie.movie_id;
   return item;
@@ -104,7 +107,7 @@ async function showSimilar(id, title) {
   list.setAttribute("aria-busy", "true");
   if (!dialog.open) dialog.showModal();
   try {
-    const { movies } = await request(`v1/movies/${id}/similar?n=${SHOWN}`);
+    const { movies } = await request(`v1/movies/${encodeURIComponent(id)}/similar?n=${SHOWN}`);
     list.replaceChildren(...movies.map((movie) => card(movie, "")));
   } catch (error) {
     if (error instanceof UnauthorizedError) return askForKey();
@@ -125,10 +128,12 @@ function ratedRow(id, title, rating, onRate, onRemove) {
   link.textContent = title;
   link.addEventListener("click", () => showSimilar(id, title));
   const input = item.querySelector("input");
+  const { min, max, step } = state.scale;
+  Object.assign(input, { min, max, step });
   const show = () => {
     item.querySelector(".value").textContent = input.value;
     input.setAttribute("aria-valuetext", `${input.value} stars`);
-    item.querySelector(".stars").style.setProperty("--filled", `${Number(input.value) * 20}%`);
+    item.querySelector(".stars").style.setProperty("--filled", `${((Number(input.value) - min + step) / (max - min + step)) * 100}%`);
   };
   input.value = rating;
   input.setAttribute("aria-label", `Stars for ${title}`);
@@ -182,8 +187,8 @@ async function loadStarter() {
 }
 
 function add(id, title) {
-  if (!state.ratings.has(id)) rate(id, title, 4);
-  document.querySelector(`#rated [data-movie-id="${id}"] input`).focus();
+  if (!state.ratings.has(id)) rate(id, title, state.scale.liked);
+  document.querySelector(`#rated [data-movie-id="${CSS.escape(id)}"] input`).focus();
 }
 
 function rate(id, title, rating) {
@@ -218,10 +223,10 @@ function highlight(option) {
 }
 
 function choose(option) {
-  const { movieId, title } = option.dataset;
+  const { movie_id: id, title } = option.movie;
   $("query").value = "";
   closeMatches();
-  add(Number(movieId), title);
+  add(id, title);
 }
 
 async function search() {
@@ -240,12 +245,13 @@ async function search() {
 }
 
 function showMatches(movies, message = "No movie has this title.") {
-  const options = movies.map((movie) => {
+  const options = movies.map((movie, place) => {
     const option = document.createElement("li");
-    option.id = `match-${movie.movie_id}`;
+    option.id = `match-${place}`;
     option.setAttribute("role", "option");
+    option.movie = movie;
     option.dataset.movieId = movie.movie_id;
-    option.dataset.title = option.textContent = movie.title;
+    option.textContent = movie.title;
     option.addEventListener("mousedown", (event) => event.preventDefault()); // Keep the focus until the click.
     option.addEventListener("click", () => choose(option));
     return option;
@@ -282,7 +288,7 @@ async function openUser(id) {
   $("history-title").hidden = true;
   refresh();
   try {
-    const { total, ratings } = await request(`v1/users/${id}/ratings?n=50`);
+    const { total, ratings } = await request(`v1/users/${encodeURIComponent(id)}/ratings?n=50`);
     if (state.user !== id) return;
     $("history-title").textContent = `${total} ratings, the best first`;
     $("history-title").hidden = false;
@@ -316,6 +322,8 @@ async function describeModel() {
     const day = new Date(model.created_s * 1000).toISOString().slice(0, 10);
     const number = (value) => value.toLocaleString("en");
     $("model").textContent = `Version ${model.model_version} of ${day}: ${number(model.movies)} movies, ${number(model.ratings)} ratings by ${number(model.users)} users.`;
+    state.scale = model.scale;
+    $("genre").parentElement.hidden = model.genres.length < 2;
     $("genre").append(...model.genres.map((name) => new Option(name)));
     $("user-examples").replaceChildren(...model.example_user_ids.map((id) => new Option(id)));
     $("user-id").placeholder = `such as ${model.example_user_ids[0]}`;
@@ -343,7 +351,7 @@ $("diversity").addEventListener("change", refresh);
 $("error").querySelector("button").addEventListener("click", refresh);
 $("user-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  openUser(Number($("user-id").value));
+  openUser($("user-id").value.trim());
 });
 for (const name of ["rate", "user"]) {
   const tab = $(`tab-${name}`);
@@ -362,7 +370,7 @@ $("key").addEventListener("close", () => {
   refresh();
 });
 
+await describeModel(); // It names the scale of the stars.
 showRated();
 loadStarter();
-describeModel();
 refresh();

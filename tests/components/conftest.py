@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from components.trainer.train_data import load_data
 from schemas import features as f
+from schemas.data_spec import movielens
 from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, IS_TRAIN
 from tests.exported import analyse
 
@@ -35,9 +36,11 @@ def raw_rows(seed=0):
         f.MOVIE_YEAR: rng.integers(1920, 2020, (ROWS, 1)).astype(np.float32),
     }
     # Whatever the features' table has beside these.
-    for name in f.FLOAT_FEATURES.keys() - rows.keys():
+    for name in f.example_lengths(movielens().num_categories).keys() - rows.keys():
         low, high = f.BOUNDS[name]
-        values = rng.uniform(low, low + 300 if high is None else high, (ROWS, f.FLOAT_FEATURES[name]))
+        values = rng.uniform(
+            low, low + 300 if high is None else high, (ROWS, f.example_lengths(movielens().num_categories)[name])
+        )
         rows[name] = values.astype(np.float32)
     return rows
 
@@ -89,7 +92,11 @@ def tables(raw, tmp_path_factory):
     rng = np.random.default_rng(1)
     frame = pl.DataFrame(
         {f.MOVIE_ID: np.arange(MOVIES)}
-        | {name: rng.uniform(1, 4, MOVIES).astype(np.float32) for name, n in f.MOVIE_FEATURES.items() if n == 1}
+        | {
+            name: rng.uniform(1, 4, MOVIES).astype(np.float32)
+            for name, n in f.lengths(f.MOVIE_FEATURES, movielens().num_categories).items()
+            if n == 1
+        }
     )
     genres = (rng.random((MOVIES, 20)) < 0.2).astype(np.float32)
     frame = frame.with_columns(pl.Series(f.MOVIE_GENRES, genres).cast(pl.List(pl.Float32)))

@@ -66,13 +66,18 @@ def test_ranking_task_takes_liked_eval_movies_of_sampled_users():
     movie = np.tile(np.arange(4), 5)
     stars = np.tile([5.0, 3.0, 4.0, 3.5], 5)
     train = np.tile([True, True, False, False], 5)
-    whole = ranking_metrics.ranking_task(user, movie, stars, train, 4, max_users=9, seed=0)
+    whole = ranking_metrics.ranking_task(user, movie, stars, train, 4, max_users=9, seed=0, liked=4.0)
     assert whole.users.tolist() == [0, 1, 2, 3, 4]
     assert whole.seen[1].tolist() == [0, 1] * 5
     assert whole.relevant[1].tolist() == [2] * 5
-    some = ranking_metrics.ranking_task(user, movie, stars, train, 4, max_users=2, seed=0)
+    some = ranking_metrics.ranking_task(user, movie, stars, train, 4, max_users=2, seed=0, liked=4.0)
     assert len(some.users) == 2
     assert some.seen[0].tolist() == [0, 2, 4]
-    assert ranking_metrics.ranking_task(user, movie, stars, train, 4, 2, seed=0).users.tolist() == some.users.tolist()
-    others = {tuple(ranking_metrics.ranking_task(user, movie, stars, train, 4, 2, seed=s).users) for s in range(9)}
+    assert (
+        ranking_metrics.ranking_task(user, movie, stars, train, 4, 2, seed=0, liked=4.0).users.tolist()
+        == some.users.tolist()
+    )
+    others = {
+        tuple(ranking_metrics.ranking_task(user, movie, stars, train, 4, 2, seed=s, liked=4.0).users) for s in range(9)
+    }
     assert len(others) > 1, "another seed takes other users"

@@ -6,6 +6,7 @@ import pytest
 
 from components.similarity import similarity_vectors
 from schemas import features as f
+from schemas.data_spec import movielens
 from schemas.histories import Histories
 from schemas.ingest import TITLE
 
@@ -14,14 +15,14 @@ TITLES = (
     + [f"Alone {word} (2000)" for word in ("north", "south", "east", "west")]
     + ["Unknown Thing (2020)", "(2021)"]
 )
-HORROR, DRAMA = f.GENRES.index("Horror"), f.GENRES.index("Drama")
+HORROR, DRAMA = movielens().categories.index("Horror"), movielens().categories.index("Drama")
 
 
 @pytest.fixture(scope="module")
 def vectors():
     """Users like movies 0 to 3 or 4 to 7; the last two movies nobody has rated, the very last has no genre either."""
     rng = np.random.default_rng(0)
-    genres = np.zeros((10, f.NUM_GENRES), np.float32)
+    genres = np.zeros((10, movielens().num_categories), np.float32)
     genres[[0, 1, 4, 5, 8], HORROR] = genres[[2, 3, 6, 7], DRAMA] = 1
     movies = pl.DataFrame({TITLE: TITLES}).with_columns(pl.Series(f.MOVIE_GENRES, genres).cast(pl.List(pl.Float32)))
     rows = [

@@ -68,7 +68,7 @@ def titles_in(table):
 def test_titles_are_read_as_they_are(tmp_path_factory, titles):
     path = tmp_path_factory.mktemp("titles") / "movies.csv"
     path.write_bytes(movies_csv(titles))
-    movies, _ = read_movies(Source(str(path), "csv"))
+    movies, _, _ = read_movies(Source(str(path), "csv"))
     assert movies["title"].to_list() == titles
 
 

@@ -17,9 +17,10 @@ import pytest
 import tensorflow as tf
 
 from components.pusher.warmup import to_examples
-from components.trainer.input import PARSE_SPEC
+from components.trainer.input import parse_spec
 from schemas import features as f
 from schemas import signatures as s
+from schemas.data_spec import movielens
 from schemas.ingest import IS_TRAIN
 from schemas.manifest import EMBEDDING_INDEX
 from serving import Recommender
@@ -362,7 +363,10 @@ def test_pushed_signatures_equal_the_trained_model(finished, session_run):
     assert (tower / "assets.extra" / "tf_serving_warmup_requests").exists()
 
     movies = recommender.movies
-    scalars = (f.MOVIE_ID, *(name for name, n in f.MOVIE_FEATURES.items() if n == 1))
+    scalars = (
+        f.MOVIE_ID,
+        *(name for name, n in f.lengths(f.MOVIE_FEATURES, movielens().num_categories).items() if n == 1),
+    )
     inputs = {name: movies[name].to_numpy()[:, None] for name in scalars}
     inputs[f.MOVIE_GENRES] = np.stack(movies[f.MOVIE_GENRES].to_numpy())
     embeddings = session_run(model_dir, s.EMBED_MOVIE, inputs)[s.MOVIE_EMBEDDING]
@@ -378,7 +382,10 @@ def test_served_features_equal_the_pipelines(finished_output):
     histories = pl.concat([pl.read_parquet(path) for path in artifacts.glob("user_histories/*/*.parquet")])
     paths = [str(path) for path in artifacts.glob("examples/*/Split-eval/*.gz")]
     records = list(tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator())
-    values = {name: value.numpy() for name, value in tf.io.parse_example(records, PARSE_SPEC).items()}
+    values = {
+        name: value.numpy()
+        for name, value in tf.io.parse_example(records, parse_spec(movielens().num_categories)).items()
+    }
     users = np.unique(values[f.USER_ID], return_index=True)
     assert len(users[0]) > 100, "every user with eval ratings"
     for user, row in zip(*users, strict=True):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from schemas import features as f
+from schemas.data_spec import movielens
 from schemas.ingest import GENRE_NAMES
 from serving import Recommender
 
@@ -41,7 +42,7 @@ def well_known(genres, wanted, without, n):
 
 def common(genres):
     """The genres that have enough movies for a list of them."""
-    return [name for name in f.GENRES[1:] if sum(name in names for names in genres.values()) >= KNOWN]
+    return [name for name in movielens().categories[1:] if sum(name in names for names in genres.values()) >= KNOWN]
 
 
 def listed(recommender, pairs, n=10):
@@ -96,7 +97,7 @@ def test_reasons_are_liked_movies_that_share_a_genre(recommender, genres):
         for recommendation in recommender.recommend(user_id=user):
             if reason := recommendation.because:
                 given += 1
-                assert reason.rating >= f.LIKED_RATING
+                assert reason.rating >= movielens().scale.liked
                 assert genres[reason.movie_id] & genres[recommendation.movie_id]
     assert given > USERS
 

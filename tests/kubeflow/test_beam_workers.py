@@ -11,10 +11,11 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.polars_example_gen.config import ExampleGenConfig
-from components.trainer.input import PARSE_SPEC
+from components.trainer.input import parse_spec
 from pipeline.pipeline import IN_THIS_PROCESS
 from schemas import features as f
 from schemas.configuration import to_json
+from schemas.data_spec import movielens
 from tests import forked
 
 pytestmark = pytest.mark.e2e
@@ -74,7 +75,7 @@ def transformed(root):
     paths = [str(path) for path in sorted(root.glob("examples/Split-train/*"))]
     records = sorted(map(canonical, tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator()))
     graph = tft.TFTransformOutput(str(root / "transform_graph"))
-    values = graph.transform_features_layer()(tf.io.parse_example(records, PARSE_SPEC))
+    values = graph.transform_features_layer()(tf.io.parse_example(records, parse_spec(movielens().num_categories)))
     return {name: value.numpy().tobytes() for name, value in values.items()}
 
 

@@ -83,7 +83,7 @@ def test_similar_movies_hold_the_new_ones(root, table):
         ("movieId,title\n1,a\n", "the column genres is missing"),
         ("movieId,title,genres\n", "holds a header and no rows"),
         ("movieId,title,genres\n900001,A (2000),Drama\n900001,B (2000),Drama\n", "line 3: .* repeats a movie id"),
-        ("movieId,title,genres\n900001,A (2000),Horse\n", "line 2: .* has a genre that is not one of"),
+        ("movieId,title,genres\n900001,A (2000),Horse\n", "line 2: .* has a category that is not one of"),
         (
             "movieId,title,genres\n1,A (2000),Drama\n900001,A (2000),Drama\n",
             r"1 of 2 movies are in version .* \(movieId 1\)",

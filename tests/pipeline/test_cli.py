@@ -37,7 +37,7 @@ def test_sample_says_what_it_wrote(matinee, tmp_path):
         (["run", "--epochs", "many"], "Invalid value for '--epochs'"),
         (["run", "--nonsense"], "No such option: --nonsense"),
         (["recommend"], "pass either --user ID or --rate"),
-        (["recommend", "--rate", "1=5"], "--rate: '1=5' is not of the form movie:stars"),
+        (["recommend", "--rate", "1=5"], "--rate: '1=5' is not of the form movie:rating"),
         (["recommend", "--user", "1", "--serving-dir", "nowhere"], "no model is published under nowhere"),
         (["data", "download", "ml-1b"], "no archive 'ml-1b'"),
     ],
@@ -50,7 +50,7 @@ def test_wrong_calls_give_one_line_and_exit_2(matinee, arguments, message):
 
 
 def test_ratings_are_parsed():
-    assert cli.parse_ratings("1:5, 260:4.5,") == [(1, 5.0), (260, 4.5)]
+    assert cli.parse_ratings("1:5, 260:4.5,") == [("1", 5.0), ("260", 4.5)]
     assert cli.parse_ratings("") == []
 
 

@@ -28,7 +28,7 @@ def test_the_seed_gives_the_bytes(written, tmp_path):
 
 def test_it_passes_every_input_check(written):
     found = source.find_sources(str(written), "")
-    catalog, report = read_movies(found[source.MOVIES])
+    catalog, report, _ = read_movies(found[source.MOVIES])
     assert (catalog.height, report.counts) == (400, {})
     table = found[source.RATINGS]
     header = ratings.read_header(table)

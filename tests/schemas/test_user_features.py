@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from schemas import features as f
 from schemas import user_features
+from schemas.data_spec import movielens
 
-GENRES = f.NUM_GENRES
+GENRES = movielens().num_categories
 CONSTANTS = user_features.FeatureConstants(3.4, tuple(3.0 + 0.05 * i for i in range(GENRES)), latest_s=900)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from schemas import features as f
 from schemas import manifest as m
+from schemas.data_spec import movielens
 from schemas.histories import Histories
 from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
@@ -22,12 +23,12 @@ HISTORIES = {
     "stars": np.array([4.5, 3.0, 5.0], np.float32),
     "timestamps": np.array([5, 6, 1 << 33]),
 }
-CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(f.NUM_GENRES)), latest_s=900)
+CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(movielens().num_categories)), latest_s=900)
 
 
 FEATURES = [
     pl.Series(name, [[1.0] * n if n > 1 else 1.0] * 50, pl.List(pl.Float32) if n > 1 else pl.Float32)
-    for name, n in f.MOVIE_FEATURES.items()
+    for name, n in f.lengths(f.MOVIE_FEATURES, movielens().num_categories).items()
 ]
 MOVIES = pl.DataFrame(
     {
@@ -229,7 +230,7 @@ def test_digests_are_not_taken_for_sense(tmp_path, name, change, message):
         ({"counts": {"movies": 50, "users": 2}}, "the manifest has no count of ratings"),
         ({"dim": 9}, r"expected \(50, 9\)"),
         ({"probe": [1.0]}, "the probe has 1 numbers, expected 8"),
-        ({"genre_means": [3.0]}, "1 means of genres, expected 20"),
+        ({"genre_means": [3.0]}, "1 means of categories, expected 20"),
     ],
 )
 def test_a_manifest_that_makes_no_sense_is_refused(tmp_path, values, message):

@@ -16,7 +16,7 @@ ROWS = 3 * _BLOCK_ROWS + 17
 def table(tmp_path):
     """A file of ratings, and what is in it."""
     rows = np.zeros(ROWS, RATINGS_DTYPE)
-    rows["movie"], rows["half_stars"], rows["timestamp"] = np.arange(ROWS), 1 + np.arange(ROWS) % 10, 10**9
+    rows["movie"], rows["step"], rows["timestamp"] = np.arange(ROWS), 1 + np.arange(ROWS) % 10, 10**9
     np.save(tmp_path / "histories.npy", rows)
     return tmp_path / "histories.npy", rows
 

@@ -10,7 +10,7 @@ from components.dataset import Dataset
 from components.evaluation_gate import statistics
 from components.evaluation_gate.evaluate import Embeddings, Measurement
 from components.ranking_metrics import Ranking, RankingTask
-from schemas import features as f
+from schemas.domain import Scale
 from schemas.evaluation import MODEL
 from schemas.ingest import GENRE_NAMES, TITLE
 
@@ -35,12 +35,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Predicted and given stars, of held-out ratings in bins of equal size by prediction."""
+    """Predicted and given ratings, of held-out ratings in bins of equal size by prediction."""
 
     predicted: np.ndarray
     """`[bins]` mean prediction."""
     given: np.ndarray
     """`[bins]` mean rating."""
+    scale: Scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Popularity:
     movies: np.ndarray
     """`[groups]` how many movies a group has."""
     liked: np.ndarray
-    """`[groups]` share of the held-out ratings of 4 stars or more."""
+    """`[groups]` share of the held-out ratings that are likes."""
     recommended: np.ndarray
     """`[groups]` share of the recommendations."""
 
@@ -72,10 +73,10 @@ class MovieMap:
 class Example:
     """A user's latest ratings, what they are recommended, and what of it they liked later."""
 
-    user_id: int
+    user_id: int | str
     rated: list[tuple[str, float]]
     recommended: list[tuple[str, float, bool]]
-    """Title, predicted stars, whether it was rated 4 or more in the held-out ratings."""
+    """Title, predicted rating, whether it was liked in the held-out ratings."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,17 +99,17 @@ def collect(data: Dataset, model: Embeddings, found: Measurement, seed: int = 0)
       found: What was measured of it.
       seed: Seed of the choice of examples.
     """
-    ranking = found.ranking[MODEL]
+    ranking, scale = found.ranking[MODEL], found.scale
     predicted = {
-        name: np.clip(values, f.RATING_MIN, f.RATING_MAX).astype(np.float64) for name, values in found.predicted.items()
+        name: np.clip(values, scale.min, scale.max).astype(np.float64) for name, values in found.predicted.items()
     }
-    errors = {name: _rmse(found.user, values - found.stars) for name, values in predicted.items()}
+    errors = {name: _rmse(found.user, values - found.ratings) for name, values in predicted.items()}
     counts = np.bincount(data.movie[data.train], minlength=data.catalog.height)
     names = {MODEL: "this model"} | {baseline.name: baseline.title for baseline in found.baselines}
     return Contents(
         [Row(title, errors.get(name), *_ranks(found.ranking.get(name), found.famous)) for name, title in names.items()],
-        _calibration(predicted[MODEL], found.stars),
-        _popularity(counts, ranking.top, found.movie[found.stars >= f.LIKED_RATING]),
+        _calibration(predicted[MODEL], found.ratings, scale),
+        _popularity(counts, ranking.top, found.movie[found.ratings >= scale.liked]),
         _movie_map(data, model.movies.embeddings, counts),
         _examples(data, model, found.task, ranking, seed),
     )
@@ -135,9 +136,10 @@ def _ranks(ranking: Ranking | None, famous: np.ndarray) -> tuple[_Cell, _Cell, f
     return recall, ndcg, *shares
 
 
-def _calibration(predicted: np.ndarray, stars: np.ndarray) -> Calibration:
-    parts = np.array_split(np.argsort(predicted, kind="stable"), min(_CALIBRATION_BINS, len(stars)))
-    return Calibration(*(np.array([values[part].mean() for part in parts]) for values in (predicted, stars)))
+def _calibration(predicted: np.ndarray, ratings: np.ndarray, scale: Scale) -> Calibration:
+    parts = np.array_split(np.argsort(predicted, kind="stable"), min(_CALIBRATION_BINS, len(ratings)))
+    mean_of, mean_given = (np.array([values[part].mean() for part in parts]) for values in (predicted, ratings))
+    return Calibration(mean_of, mean_given, scale)
 
 
 def _popularity(counts: np.ndarray, top: np.ndarray, liked: np.ndarray) -> Popularity:
@@ -158,7 +160,7 @@ def _movie_map(data: Dataset, embeddings: np.ndarray, counts: np.ndarray) -> Mov
     u, singular, _ = np.linalg.svd(centred, full_matrices=False)
     variance = singular**2
     movies = data.catalog[rows]
-    genres = [names[0] if len(names) else f.NO_GENRES for names in movies[GENRE_NAMES].to_list()]
+    genres = [names[0] if len(names) else data.constants.domain.none for names in movies[GENRE_NAMES].to_list()]
     explained = float(variance[:2].sum() / max(variance.sum(), 1e-12))
     return MovieMap(u[:, :2] * singular[:2], movies[TITLE].to_list(), genres, explained)
 
@@ -173,11 +175,12 @@ def _examples(data: Dataset, model: Embeddings, task: RankingTask, ranking: Rank
         train = np.flatnonzero(data.train[start:stop])[::-1][:_LIST] + start
         top = ranking.top[row][ranking.top[row] >= 0]
         relevant = task.relevant[1][task.relevant[0][row] : task.relevant[0][row + 1]]
-        expected = np.clip(model.predict(np.full(len(top), user), top), f.RATING_MIN, f.RATING_MAX)
+        scale = data.constants.domain.scale
+        expected = np.clip(model.predict(np.full(len(top), user), top), scale.min, scale.max)
         examples.append(
             Example(
-                int(data.user_ids[user]),
-                [(titles[int(data.movie[i])], float(data.stars[i])) for i in train],
+                data.user_key(user),
+                [(titles[int(data.movie[i])], float(data.ratings[i])) for i in train],
                 [(titles[int(m)], float(s), bool(m in relevant)) for m, s in zip(top, expected, strict=True)],
             )
         )

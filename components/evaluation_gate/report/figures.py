@@ -10,7 +10,6 @@ from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
 from components.evaluation_gate.report.contents import Calibration, MovieMap, Popularity
-from schemas import features as f
 from schemas import keys
 from schemas.evaluation import Measures
 
@@ -57,13 +56,13 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> go.Figure:
 def calibration(data: Calibration) -> go.Figure:
     """Draw the mean rating over the mean prediction; on the diagonal the stars mean what they say."""
     figure = go.Figure()
-    scale = [f.RATING_MIN, f.RATING_MAX]
+    scale = [data.scale.min, data.scale.max]
     figure.add_scatter(x=scale, y=scale, mode="lines", line={"color": _GREY, "dash": "dot"}, name="perfect")
     figure.add_scatter(
         x=data.predicted, y=data.given, mode="lines+markers", line_color=_BLUE, name="a twentieth of the ratings each"
     )
-    figure.update_xaxes(title="predicted stars", range=scale)
-    figure.update_yaxes(title="given stars, mean", range=scale)
+    figure.update_xaxes(title="predicted rating", range=scale)
+    figure.update_yaxes(title="given rating, mean", range=scale)
     return _styled(figure)
 
 
@@ -77,7 +76,7 @@ def slices(evaluation: Measures) -> go.Figure:
             x=list(rows),
             y=[row.rmse for row in rows.values()],
             customdata=[row.ratings for row in rows.values()],
-            hovertemplate="%{x}: %{y:.3f} stars over %{customdata:,} ratings<extra></extra>",
+            hovertemplate="%{x}: %{y:.3f} over %{customdata:,} ratings<extra></extra>",
             marker_color=_BLUE,
             showlegend=False,
             row=1,
@@ -85,7 +84,7 @@ def slices(evaluation: Measures) -> go.Figure:
         )
     figure.add_hline(y=evaluation.model.rmse, line_dash="dot", line_color=_ORANGE)
     figure.update_xaxes(dtick=1, tickangle=-60)
-    return _styled(figure.update_yaxes(title="RMSE, stars", col=1), _HEIGHT + 60)
+    return _styled(figure.update_yaxes(title="RMSE", col=1), _HEIGHT + 60)
 
 
 def popularity(data: Popularity) -> go.Figure:

@@ -14,11 +14,12 @@ from tfx.types import standard_artifacts
 
 from components.polars_example_gen import checks, executor, graph, shards
 from components.polars_example_gen.config import ExampleGenConfig
-from components.trainer.input import PARSE_SPEC
+from components.trainer.input import parse_spec
 from pipeline.pipeline import IN_THIS_PROCESS
 from schemas import artifacts, keys
 from schemas import features as f
 from schemas.configuration import CONFIG, to_json
+from schemas.data_spec import movielens
 from schemas.ingest import IS_TRAIN
 from schemas.user_features import PSEUDO_RATINGS
 
@@ -48,7 +49,7 @@ def examples(artifact, split: str) -> pl.DataFrame:
     """Parse a split, in the order of its files."""
     paths = sorted(str(path) for path in pathlib.Path(artifact.uri).glob(f"Split-{split}/*"))
     records = list(tf.data.TFRecordDataset(paths, compression_type="GZIP").as_numpy_iterator())
-    spec = {**PARSE_SPEC, **{name: tf.io.FixedLenFeature([1], tf.int64) for name in f.IDS}}
+    spec = {**parse_spec(movielens().num_categories), **{name: tf.io.FixedLenFeature([1], tf.int64) for name in f.IDS}}
     values = tf.io.parse_example(records, spec)
     return pl.DataFrame({name: np.squeeze(value.numpy()) for name, value in values.items()})
 

@@ -11,7 +11,7 @@ from components.polars_example_gen.config import ExampleGenConfig
 def read(data, unpacked, chunk_bytes=ExampleGenConfig.chunk_bytes):
     """Read a data set as the component does."""
     tables = source.find_sources(str(data), str(unpacked))
-    movies, report = catalog.read_movies(tables[source.MOVIES])
+    movies, report, _ = catalog.read_movies(tables[source.MOVIES])
     checks.enforce(report, checks.FAIL, 0)
     table = tables[source.RATINGS]
     header = ratings.read_header(table)

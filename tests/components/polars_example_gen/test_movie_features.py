@@ -4,8 +4,9 @@ import pytest
 
 from components.polars_example_gen import movie_features
 from schemas import features as f
+from schemas.data_spec import movielens
 
-GENRES = f.NUM_GENRES
+GENRES = movielens().num_categories
 
 
 def test_movie_features_leave_one_out():
@@ -15,7 +16,7 @@ def test_movie_features_leave_one_out():
         schema_overrides={f.MOVIE_GENRES: pl.Array(pl.Float32, GENRES)},
     ).cast({f.MOVIE_GENRES: pl.List(pl.Float32)})
     statistics = movie_features.movie_statistics(ratings)
-    constants = movie_features.feature_constants(statistics, catalog)
+    constants = movie_features.feature_constants(statistics, catalog, movielens())
     assert constants.global_mean == pytest.approx(13 / 4)
     assert constants.genre_means[:3] == pytest.approx((4.0, 1.0, 13 / 4))
     assert constants.latest_s == 40
@@ -42,4 +43,4 @@ def test_no_train_rating_is_an_error():
         pl.DataFrame(schema={f.MOVIE_ID: pl.Int64, f.RATING: pl.Float32, f.TIMESTAMP: pl.Int64})
     )
     with pytest.raises(ValueError, match="no rating is left for training"):
-        movie_features.feature_constants(empty, pl.DataFrame())
+        movie_features.feature_constants(empty, pl.DataFrame(), movielens())

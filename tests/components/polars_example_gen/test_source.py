@@ -38,7 +38,7 @@ def test_a_uri_is_read_in_ranges(sample):
     [
         ("nowhere", "no data at"),
         ("empty", "holds no ratings.csv or ratings.parquet"),
-        ("text.zip", "nor a zip archive"),
+        ("text.zip", "neither a directory nor an archive"),
     ],
 )
 def test_unusable_data_sets(tmp_path, name, message):

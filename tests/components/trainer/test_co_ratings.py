@@ -47,12 +47,12 @@ def test_what_a_user_adds_is_nearly_what_is_missing_without_them():
     found = co_ratings.fit(everyone, 2)
     user = 3
     rows = slice(*everyone.offsets[[user, user + 1]])
-    liked = everyone.movies[rows][everyone.half_stars[rows] >= 8]
+    liked = everyone.movies[rows][everyone.steps[rows] >= 8]
     frame = pl.DataFrame(
         {
             f.USER_ID: np.repeat(everyone.user_ids, np.diff(everyone.offsets)),
             f.MOVIE_ID: VOCABULARY[everyone.movies - 1],
-            f.RATING: (everyone.half_stars / 2).astype(np.float32),
+            f.RATING: (everyone.steps / 2).astype(np.float32),
             f.TIMESTAMP: everyone.timestamps,
         }
     )

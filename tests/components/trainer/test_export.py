@@ -11,6 +11,7 @@ from components.trainer.export import export_model, export_user_tower
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
 from schemas import signatures as s
+from schemas.data_spec import movielens
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,9 @@ def exported(transform, raw, history, tmp_path_factory):
     """The model in memory, its directories and what it answers."""
     keras.utils.set_random_seed(5)
     vocabulary_size = len(transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY))
-    model = TwoTower(TrainerConfig(hidden_units=(16,), embedding_dim=8, id_dim=4, dropout=0), vocabulary_size)
+    model = TwoTower(
+        TrainerConfig(hidden_units=(16,), embedding_dim=8, id_dim=4, dropout=0), vocabulary_size, movielens()
+    )
     features = transform.transform_features_layer()({name: raw[name] for name in raw if name != f.USER_ID})
     names = [int(name) for name in transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY)]
     history[f.USER_HISTORY_TOKENS] = np.vectorize(lambda movie: 1 + names.index(movie) if movie in names else 0)(
@@ -98,7 +101,7 @@ def test_only_weights_are_saved(exported):
         assert all(key.startswith(("model_variables", "_CHECKPOINTABLE")) for key in shapes)
         sizes[name] = sum(int(np.prod(shape)) for key, shape in shapes.items() if not key.startswith("_"))
     outer = 2 * (16 + 16 * 8 + 8) + 81 * (4 + 64 + 1) + 1
-    user, movie = (sum(x.length for x in f.FEATURES if x.side is side) for side in (f.Side.USER, f.Side.MOVIE))
+    user, movie = (sum(x.width(20) for x in f.FEATURES if x.side is side) for side in (f.Side.USER, f.Side.MOVIE))
     user_weights = (2 * user - 33 + 23 + 3 + 4 * (64 + 4)) * 16 + outer + 81 * 20 + 20
     movie_weights = (2 * movie + 64 + 4) * 16 + outer + 81 + 2
     assert sizes == {"model": user_weights + movie_weights, "tower": user_weights}

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from components.trainer import histories
 from schemas import features as f
+from schemas.data_spec import movielens
 from schemas.ingest import IS_TRAIN
 
 WIDTH = f.HISTORY_LENGTH + 1
@@ -19,7 +20,7 @@ def table(tmp_path):
         schema = {f.USER_ID: pl.Int64, f.MOVIE_ID: pl.Int64, f.RATING: pl.Float32, f.TIMESTAMP: pl.Int64}
         frame = pl.DataFrame(rows, schema={**schema, IS_TRAIN: pl.Boolean}, orient="row")
         frame.sample(fraction=1, shuffle=True, seed=1).write_parquet(tmp_path / f"histories-{i}.parquet")
-    return histories.load(str(tmp_path), np.arange(159, 99, -1))[0]
+    return histories.load(str(tmp_path), np.arange(159, 99, -1), movielens())[0]
 
 
 def lookup(table, user, movie_token, time=10**9, first=None, part=None):

@@ -59,7 +59,7 @@ def test_a_rows_own_rating_is_left_out(table, averages):
         {
             f.USER_ID: table.users_of_ratings[keep],
             f.MOVIE_ID: np.append(99, VOCABULARY)[table.movies[keep]],
-            f.RATING: table.half_stars[keep] / 2,
+            f.RATING: table.steps[keep] / 2,
             f.TIMESTAMP: table.timestamps[keep],
         }
     )

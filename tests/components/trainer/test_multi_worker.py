@@ -12,6 +12,7 @@ from components.trainer.input import batches
 from components.trainer.multi_worker import Worker
 from schemas import features as f
 from schemas import signatures as s
+from schemas.data_spec import movielens
 from tests import forked
 from tests.workspace import free_ports
 
@@ -100,7 +101,10 @@ def embed(output, saved_model=s.EVALUATED_DIR):
     """Embed a few users with an exported model."""
     signature = tf.saved_model.load(str(output / "model" / saved_model)).signatures[s.EMBED_USER]
     rng = np.random.default_rng(0)
-    inputs = {name: tf.constant(rng.uniform(0, 5, (20, n)), tf.float32) for name, n in f.USER_FEATURES.items()}
+    inputs = {
+        name: tf.constant(rng.uniform(0, 5, (20, n)), tf.float32)
+        for name, n in f.lengths(f.USER_FEATURES, movielens().num_categories).items()
+    }
     inputs[f.USER_HISTORY_MOVIES] = tf.constant(rng.integers(0, 80, (20, 5)))
     inputs[f.USER_HISTORY_RATINGS] = tf.constant(rng.uniform(0, 5, (20, 5)), tf.float32)
     inputs[f.TIMESTAMP] = tf.constant(rng.integers(10**9, 2 * 10**9, (20, 1)))

@@ -6,16 +6,18 @@ import tensorflow as tf
 
 from components.trainer.thinning import Thinning
 from schemas import features as f
+from schemas.data_spec import movielens
 from schemas.user_features import FeatureConstants, user_features
 
 ROWS, LENGTH, MOVIES = 2_000, f.HISTORY_LENGTH + 1, 40
-CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(f.NUM_GENRES)), latest_s=900)
+NUMBER = movielens().num_categories
+CONSTANTS = FeatureConstants(3.5, tuple(3 + i / 100 for i in range(NUMBER)), latest_s=900)
 RNG = np.random.default_rng(0)
-GENRES = np.concatenate([np.zeros((1, f.NUM_GENRES)), RNG.random((MOVIES, f.NUM_GENRES)) < 0.15]).astype(np.float32)
+GENRES = np.concatenate([np.zeros((1, NUMBER)), RNG.random((MOVIES, NUMBER)) < 0.15]).astype(np.float32)
 TOKENS = RNG.integers(0, MOVIES + 1, (ROWS, LENGTH)).astype(np.int32)
 STARS = (RNG.integers(1, 11, (ROWS, LENGTH)) / 2).astype(np.float32)
 STARS[np.arange(LENGTH) >= RNG.integers(0, LENGTH + 1, (ROWS, 1))] = 0  # Users with fewer ratings, some with none.
-RAW = {name: RNG.random((ROWS, f.NUM_GENRES)).astype(np.float32) for name in f.USER_FEATURES} | {"other": np.ones(ROWS)}
+RAW = {name: RNG.random((ROWS, NUMBER)).astype(np.float32) for name in f.USER_FEATURES} | {"other": np.ones(ROWS)}
 
 
 def thin(share, seed=1):

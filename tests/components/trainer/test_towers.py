@@ -9,8 +9,9 @@ from components.trainer.losses import Candidates, Negatives, sampled_softmax
 from components.trainer.towers import MovieTower, UserTower
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
+from schemas.data_spec import movielens
 
-WIDTHS = {**f.USER_FEATURES, **f.MOVIE_FEATURES, f.USER_GENRE_SHARE: 20, f.USER_GENRE_PREFERENCE: 20, f.USER_TIME: 33}
+WIDTHS = f.lengths([*f.USER_INPUTS, *f.MOVIE_INPUTS], movielens().num_categories)
 
 
 def batch(rows=12, seed=0):
@@ -35,13 +36,13 @@ def config(*hidden_units, **kwargs):
 
 def model(**kwargs):
     keras.utils.set_random_seed(1)
-    return knowing(TwoTower(config(**kwargs), 4))
+    return knowing(TwoTower(config(**kwargs), 4, movielens()))
 
 
 def knowing(model, seed=3):
     """Tell a model what is known of its four movies and not trained."""
     rng = np.random.default_rng(seed)
-    genres = (rng.random((5, f.NUM_GENRES)) < 0.3).astype(np.float32)
+    genres = (rng.random((5, movielens().num_categories)) < 0.3).astype(np.float32)
     factors = rng.normal(size=(2, 5, 3)).astype(np.float32)
     nobody = np.zeros((0, 3), np.float32), np.zeros(5, np.float32), 1.0, np.zeros(0, np.float32)
     ranked = CoRatings(*factors, *nobody) if model.config.retrieval_weight else None
@@ -52,10 +53,10 @@ def knowing(model, seed=3):
 @pytest.mark.parametrize("tower", [UserTower, MovieTower])
 def test_embeddings_are_unit_vectors(tower):
     keras.utils.set_random_seed(1)
-    vectors = tower(config(16, 16), 4)(batch()[0])
+    vectors = tower(config(16, 16), 4, movielens())(batch()[0])
     assert set(vectors) == {tower.EMBEDDING, tower.RATING_VECTOR}
     # Learned embedding, co-ratings, genres, popularity and filling; the perceptron's answer, average, bias and filling.
-    lengths = {tower.EMBEDDING: 4 + 3 + f.NUM_GENRES + 2, tower.RATING_VECTOR: 4 + 4}
+    lengths = {tower.EMBEDDING: 4 + 3 + movielens().num_categories + 2, tower.RATING_VECTOR: 4 + 4}
     assert config().joined_dim == lengths[tower.EMBEDDING]
     for name, values in vectors.items():
         assert values.shape == (12, lengths[name])
@@ -72,7 +73,7 @@ def test_score_and_rating_are_cosines(score, vector, reach):
 
 
 def test_without_retrieval_the_rating_vector_is_the_embedding():
-    outputs = UserTower(config(16, retrieval_weight=0.0), 4)(batch()[0])
+    outputs = UserTower(config(16, retrieval_weight=0.0), 4, movielens())(batch()[0])
     np.testing.assert_array_equal(outputs["user_embedding"], outputs["user_rating_vector"])
 
 
@@ -103,7 +104,7 @@ def test_a_history_says_which_movies_and_how_much_they_were_liked():
 def test_training_hides_some_of_the_movies_ids():
     inputs, _ = batch(rows=400)
     keras.utils.set_random_seed(1)
-    tower = MovieTower(config(16, id_dropout=0.3), 4)
+    tower = MovieTower(config(16, id_dropout=0.3), 4, movielens())
     unnamed = inputs | {f.MOVIE_TOKEN: np.zeros((400, 1), int)}
     known, unknown, trained = (
         np.asarray(tower.learned(x, training)) for x, training in ((inputs, False), (unnamed, False), (inputs, True))
@@ -115,7 +116,7 @@ def test_training_hides_some_of_the_movies_ids():
 
 @pytest.mark.parametrize("tower", [UserTower, MovieTower])
 def test_a_tower_round_trips_through_its_config(tower):
-    original = tower(config(16, 8, dropout=0.1, l2=0.01), 4, name="t")
+    original = tower(config(16, 8, dropout=0.1, l2=0.01), 4, movielens(), name="t")
     found = original.get_config()
     restored = tower.from_config(found)
     assert restored.get_config() == found
@@ -229,8 +230,10 @@ def test_perceptrons_are_shown_no_more_of_a_history_in_serving_than_in_training(
 def test_dislikes_push_away_and_the_genres_that_are_liked_throughout_come_up():
     """Of four movies of two genres: likes of the one kind and dislikes of the other order them."""
     plain = model(temperature=1e6)  # The learned part does not count.
-    genres = np.zeros((5, f.NUM_GENRES), np.float32)
-    genres[[1, 2], f.GENRES.index("Horror")] = genres[[3, 4], f.GENRES.index("Children")] = 1
+    genres = np.zeros((5, movielens().num_categories), np.float32)
+    genres[[1, 2], movielens().categories.index("Horror")] = genres[
+        [3, 4], movielens().categories.index("Children")
+    ] = 1
     factors = np.array([[0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]], np.float32)
     nothing = np.zeros((0, 3), np.float32), np.zeros(5, np.float32), 1.0, np.zeros(0, np.float32)
     likes = np.array([0, 5, 5, 5, 5])
@@ -268,7 +271,7 @@ def test_a_batch_that_nobody_liked_has_no_softmax():
 def test_a_penalty_on_the_weights_is_part_of_the_loss():
     inputs, label = batch()
     keras.utils.set_random_seed(1)
-    penalised = TwoTower(config(16, l2=0.1, retrieval_weight=0.0), 4)
+    penalised = TwoTower(config(16, l2=0.1, retrieval_weight=0.0), 4, movielens())
     outputs = penalised(inputs)
     kernels = [w for w in penalised.trainable_variables if w.name == "kernel"]
     expected = np.mean((np.asarray(outputs["scaled_rating"]) - label) ** 2) + 0.1 * sum(
@@ -280,7 +283,7 @@ def test_a_penalty_on_the_weights_is_part_of_the_loss():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: UserTower(config(16, 0), 4), "hidden_units"),
+        (lambda: UserTower(config(16, 0), 4, movielens()), "hidden_units"),
         (lambda: model(embedding_dim=1), "embedding_dim"),
         (lambda: model(temperature=0.0), "temperature"),
     ],

@@ -186,14 +186,16 @@ from components.trainer import training
 from components.trainer.config import TrainerConfig
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
+from schemas.data_spec import movielens
 
 def step(strategy):
     keras.utils.set_random_seed(2)
     with strategy.scope():
-        model = TwoTower(TrainerConfig(hidden_units=(8,), embedding_dim=4, dropout=0, retrieval_weight=0), 5)
+        config = TrainerConfig(hidden_units=(8,), embedding_dim=4, dropout=0, retrieval_weight=0)
+        model = TwoTower(config, 5, movielens())
         model.compile(optimizer=keras.optimizers.SGD(0.5))
     rng = np.random.default_rng(0)
-    inputs = {x.name: rng.normal(size=(16, x.length)).astype(np.float32) for x in f.FEATURES}
+    inputs = {x.name: rng.normal(size=(16, x.width(20))).astype(np.float32) for x in f.FEATURES}
     inputs |= {f.MOVIE_SCALED_AVERAGE: rng.uniform(-1, 1, (16, 1)).astype(np.float32)}
     inputs |= {f.MOVIE_TOKEN: np.ones((16, 1), int), f.USER_HISTORY_TOKENS: np.ones((16, 3), int)}
     inputs |= {f.USER_HISTORY_RATINGS: np.ones((16, 3), np.float32)}

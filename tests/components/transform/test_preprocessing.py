@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from schemas import features as f
+from schemas.data_spec import movielens
 from tests.exported import analyse
 
 
@@ -11,7 +12,10 @@ def rows():
     rng = np.random.default_rng(0)
     rows = []
     for i in range(200):
-        row = {name: rng.uniform(0.5, 5, n).astype(np.float32) for name, n in f.FLOAT_FEATURES.items()}
+        row = {
+            name: rng.uniform(0.5, 5, n).astype(np.float32)
+            for name, n in f.example_lengths(movielens().num_categories).items()
+        }
         row[f.USER_GENRE_COUNT] = rng.integers(0, 50, 20).astype(np.float32) * (i > 0)
         row[f.MOVIE_NUM_RATINGS] = rng.integers(0, 300, 1).astype(np.float32)
         row[f.MOVIE_GENRES] = (rng.random(20) < 0.2).astype(np.float32)
@@ -47,7 +51,7 @@ def z(values):
 
 
 def test_means_and_years_are_z_scores_and_counts_of_logarithms(rows, transformed):
-    stacked = {name: np.stack([row[name] for row in rows]) for name in f.FLOAT_FEATURES}
+    stacked = {name: np.stack([row[name] for row in rows]) for name in f.example_lengths(movielens().num_categories)}
     for name in (f.USER_GENRE_RATING, f.MOVIE_AVERAGE_RATING, f.MOVIE_YEAR):
         np.testing.assert_allclose(transformed[name], z(stacked[name]), atol=1e-3)
     for name in (f.USER_GENRE_COUNT, f.MOVIE_NUM_RATINGS):
