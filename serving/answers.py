@@ -25,15 +25,6 @@ class UnknownIdError(ValueError):
     """A user or movie that the version does not hold."""
 
 
-class RequestError(ValueError):
-    """A value that the version does not take: a rating off its scale, a category that it does not know."""
-
-    def __init__(self, field: str, message: str) -> None:
-        """Name the field of the request, and say what is wrong."""
-        super().__init__(message)
-        self.field = field
-
-
 @dataclasses.dataclass(frozen=True)
 class Movie:
     """A movie of the catalogue."""

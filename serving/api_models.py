@@ -30,6 +30,8 @@ MAX_GENRES = 500
 MAX_ERRORS = 20
 """Wrong fields that an answer names."""
 _LONGEST_NAME = 100
+_KINDS_OF_IDS = ("constrained-int", "constrained-str")
+"""What pydantic adds to the place of an id that is neither."""
 
 
 class Answer(BaseModel):
@@ -173,11 +175,14 @@ class Problem(BaseModel):
 
 
 def field_errors(errors: Iterable[Mapping[str, Any]]) -> list[FieldError]:
-    """Word a few of a validation's errors."""
-    return [
-        FieldError(field=".".join(str(part)[:_LONGEST_NAME] for part in error["loc"]), message=error["msg"])
-        for error in itertools.islice(errors, MAX_ERRORS)
-    ]
+    """Word a few of a validation's errors, of each field the first."""
+    found: dict[str, FieldError] = {}
+    for error in errors:
+        field = ".".join(str(part)[:_LONGEST_NAME] for part in error["loc"] if part not in _KINDS_OF_IDS)
+        found.setdefault(field, FieldError(field=field, message=error["msg"]))
+        if len(found) == MAX_ERRORS:
+            break
+    return list(found.values())
 
 
 def problem(

@@ -20,13 +20,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from serving import api_models as api
-from serving.answers import RequestError, UnknownIdError
+from serving.answers import UnknownIdError
 from serving.api_key import HEADER, ApiKey, KeyRequired
 from serving.config import ServiceConfig, TowerConfig
 from serving.metrics import Metrics
 from serving.middleware import REQUEST_ID_HEADER, Observed
 from serving.rating_file import DamagedError
-from serving.routes import MODEL_VERSION_HEADER, NotReadyError, operations, router
+from serving.routes import MODEL_VERSION_HEADER, NotReadyError, RequestError, operations, router
 from serving.store import ServingStore
 from serving.tf_serving import connect
 from serving.user_tower import InProcessUserTowers, TowerError, UserTowers

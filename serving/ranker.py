@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from schemas import features as f
+from schemas.domain import Domain
 from schemas.ids import number_of
 from schemas.ingest import GENRE_NAMES, MOVIE_KEY, TITLE, YEAR
 from schemas.user_features import no_ratings, user_tower_inputs
@@ -23,7 +24,6 @@ from serving.answers import (
     RatedMovie,
     Recommendation,
     Request,
-    RequestError,
     SimilarMovie,
     UnknownIdError,
 )
@@ -82,6 +82,11 @@ class Ranker:
         return self._user_ids if self._user_keys is None else self._user_keys.to_numpy().astype(object)
 
     @property
+    def domain(self) -> Domain:
+        """What the data set is about: its scale, its categories."""
+        return self._domain
+
+    @property
     def embeddings(self) -> np.ndarray:
         """`[movies, dim]` float32, L2-normalised, in the order of `movies`."""
         return self.search.embeddings
@@ -105,9 +110,8 @@ class Ranker:
             raise ValueError("a movie is rated twice; pass each movie once")
         off = ~((given >= self._scale.min) & (given <= self._scale.max))
         if off.any():
-            raise RequestError(
-                "ratings",
-                f"a rating of {given[off][0]:g} is off the scale, expected {self._scale.min:g} to {self._scale.max:g}",
+            raise ValueError(
+                f"a rating of {given[off][0]:g} is off the scale, expected {self._scale.min:g} to {self._scale.max:g}"
             )
         return Profile(rows, self._scale.to_stars(given), self._constants.latest_s)
 
@@ -277,7 +281,7 @@ class Ranker:
     def _category(self, name: str) -> int:
         categories = self._domain.categories
         if name not in categories:
-            raise RequestError("genres", f"unknown genre {_shown(name)}; expected one of {', '.join(categories)}")
+            raise ValueError(f"unknown genre {_shown(name)}; expected one of {', '.join(categories)}")
         return categories.index(name)
 
     def _popular(self, hidden: np.ndarray, allowed: np.ndarray | None, n: int) -> list[Recommendation]:

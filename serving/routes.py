@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -61,6 +61,29 @@ def _problems(*statuses: int) -> dict:
 router = APIRouter(prefix="/v1")
 
 
+class RequestError(ValueError):
+    """A value that the version in use does not take."""
+
+    def __init__(self, field: str, message: str) -> None:
+        """Name the field of the request, and say what is wrong."""
+        super().__init__(message)
+        self.field = field
+
+
+def _check_genres(version: ServedVersion, genres: Sequence[str], field: str) -> None:
+    known = version.ranker.domain.categories
+    for place, name in enumerate(genres):
+        if name not in known:
+            raise RequestError(f"{field}.{place}", f"unknown genre; expected one of {', '.join(known)}")
+
+
+def _check_ratings(version: ServedVersion, ratings: Sequence[api.Rating]) -> None:
+    scale = version.ranker.domain.scale
+    for place, rating in enumerate(ratings):
+        if not scale.min <= rating.rating <= scale.max:
+            raise RequestError(f"body.ratings.{place}.rating", f"expected {scale.min:g} to {scale.max:g}")
+
+
 async def _recommend(
     version: ServedVersion, profile: Profile, request: RankRequest, ignored: Iterable[Id] = ()
 ) -> api.Recommendations:
@@ -78,6 +101,7 @@ async def recommend_to_user(
     version: Served, user_id: UserPath, query: Annotated[api.RecommendationQuery, Query()]
 ) -> api.Recommendations:
     """Recommend unseen movies to a known user."""
+    _check_genres(version, query.genre, "query.genre")
     return await _recommend(version, version.ranker.profile(user_id), query.request())
 
 
@@ -88,6 +112,8 @@ async def recommend_to_ratings(version: Served, body: api.RecommendationRequest)
     Movies that the version in use does not hold are left out of the request and named in `ignored_movie_ids`; a list of
     which it holds none is an error.
     """
+    _check_genres(version, body.genres, "body.genres")
+    _check_ratings(version, body.ratings)
     rated, unknown = version.ranker.known([rating.movie_id for rating in body.ratings])
     excluded, unknown_excluded = version.ranker.known(body.exclude_movie_ids)
     stars = {rating.movie_id: rating.rating for rating in body.ratings}

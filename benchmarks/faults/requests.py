@@ -127,7 +127,7 @@ RAW: dict[str, tuple[bytes, str]] = {
         ),
         "200|400|403|426",
     ),
-    "a number above 64 bits in a path": (_line(b"GET /v1/movies/99999999999999999999 HTTP/1.1"), "422"),
+    "a number above 64 bits in a path": (_line(b"GET /v1/movies/99999999999999999999 HTTP/1.1"), "404"),
     "a long number in a path": (_line(b"GET /v1/movies/" + b"9" * 5_000 + b" HTTP/1.1"), "422"),
 }
 """Name -> what is sent, and the statuses of the answers; `|` stands between those that are equally right."""

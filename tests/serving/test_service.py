@@ -126,7 +126,7 @@ def test_the_model(service, recommender):
         ({"n": 101}, "body.n"),
         ({"exclude_movie_ids": [0] * 10_001}, "body.exclude_movie_ids"),
         ({"genres": ["Horse"]}, "body.genres.0"),
-        ({"year_min": 1500}, "body.year_min"),
+        ({"year_min": 15_000}, "body.year_min"),
         ({"diversity": 2}, "body.diversity"),
         ({"rating": []}, "body.rating"),
     ],
@@ -142,7 +142,7 @@ def test_other_bad_requests(service):
     problem(service.post("/v1/recommendations", {"ratings": [{"movie_id": 424242, "rating": 5}]}), 404, "424242")
     problem(service.post("/v1/recommendations", {"exclude_movie_ids": [424242]}), 404, "424242")
     problem(service.get("/v1/users/999999/recommendations"), 404, "user 999999 is unknown")
-    problem(service.get("/v1/users/abc/recommendations"), 422, "user_id")
+    problem(service.get("/v1/users/abc/recommendations"), 404, "user abc is unknown")
     problem(service.get("/v1/users/1/recommendations", params={"n": 101}), 422, "query.n")
     problem(service.get("/v1/movies", params={"query": "x" * 201}), 422, "query.query")
     problem(service.get("/nowhere"), 404, "Not Found")

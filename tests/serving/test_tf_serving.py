@@ -8,14 +8,13 @@ import pytest
 
 from components.trainer.config import TrainerConfig
 from schemas import features as f
-from schemas.data_spec import movielens
 from serving import Recommender
 from serving.config import TowerConfig
 from serving.tf_serving import connect
 from serving.user_tower import BlockingUserTower, TowerError
 from tests.serving.harness import QUICK, publish_next
 
-DIM = TrainerConfig().joined_dim
+DIM = TrainerConfig().joined_dim(20)
 
 PROTOCOLS = ("rest_url", "grpc_url")
 
@@ -49,14 +48,14 @@ def test_the_same_ten_movies_as_in_process(published, tf_serving, protocol):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_version_that_is_not_loaded(published, tf_serving, protocol):
     with pytest.raises(TowerError, match=r"NOT_FOUND|404") as caught:
-        BlockingUserTower(connect(config(getattr(tf_serving, protocol), timeout_s=10)), 5, movielens())
+        BlockingUserTower(connect(config(getattr(tf_serving, protocol), timeout_s=10)), 5)
     assert caught.value.kind == "not_loaded"
 
 
 def test_the_rest_row_format_and_serialized_examples(published, tf_serving):
     """What other clients of TensorFlow Serving would send, such as the README's curl."""
     version = Recommender.load(str(published)).model_version
-    rows = [{name: [1.0] * length for name, length in f.lengths(f.USER_FEATURES, movielens().num_categories).items()}]
+    rows = [{name: [1.0] * length for name, length in f.USER_FEATURES.items()}]
     rows[0] |= {f.USER_HISTORY_MOVIES: [1, 260], f.USER_HISTORY_RATINGS: [5.0, 4.5], f.TIMESTAMP: [1_500_000_000]}
     url = f"{tf_serving.rest_url}/v1/models/user_tower/versions/{version}:predict"
     answer = httpx.post(url, json={"signature_name": "embed_user", "instances": rows}, timeout=10).json()
@@ -239,7 +238,7 @@ def test_answers_that_cannot_be_used(user, transport, message, kind):
     towers = RestUserTowers("http://tower", config("http://tower"))
     towers._client = httpx.AsyncClient(base_url="http://tower", transport=transport)
     with pytest.raises(TowerError, match=message) as caught:
-        asyncio.run(RestUserTower(towers, 1, movielens()).embed(user[1]))
+        asyncio.run(RestUserTower(towers, 1).embed(user[1]))
     assert caught.value.kind == kind
 
 

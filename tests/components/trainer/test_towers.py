@@ -57,7 +57,7 @@ def test_embeddings_are_unit_vectors(tower):
     assert set(vectors) == {tower.EMBEDDING, tower.RATING_VECTOR}
     # Learned embedding, co-ratings, genres, popularity and filling; the perceptron's answer, average, bias and filling.
     lengths = {tower.EMBEDDING: 4 + 3 + movielens().num_categories + 2, tower.RATING_VECTOR: 4 + 4}
-    assert config().joined_dim == lengths[tower.EMBEDDING]
+    assert config().joined_dim(20) == lengths[tower.EMBEDDING]
     for name, values in vectors.items():
         assert values.shape == (12, lengths[name])
         np.testing.assert_allclose(np.linalg.norm(values, axis=1), 1, atol=1e-5)
