@@ -22,7 +22,8 @@ from pipeline.artifacts import newest
 from pipeline.data_sample import SampleConfig, write_sample
 from schemas import keys
 from schemas.configuration import build, fields_of
-from schemas.data_spec import DEFAULT, built_in
+from schemas.data_spec import DEFAULT, built_in, to_yaml
+from schemas.data_spec import load as load_spec
 from serving.config import ServiceConfig, TowerConfig
 
 app = typer.Typer(
@@ -382,21 +383,55 @@ index_app.command("add")(options.with_options(_add, _RUN_SECTIONS, _PANELS, _ADD
 
 
 def _sample(
-    output: Annotated[str, typer.Option(help="Directory to write ratings.csv and movies.csv to")] = "sample",
+    output: Annotated[str, typer.Option(help="Directory to write the tables to")] = "sample",
+    data_spec: _DataSpec = None,
     **overrides: Any,
 ) -> None:
-    """Write a synthetic data set in MovieLens format, the same bytes for the same seed."""
+    """Write a synthetic data set, of MovieLens' form or of another one, the same bytes for the same seed."""
     settings = SampleConfig(**{name: value for name, value in overrides.items() if value is not None})
     from serving.console import terminal_console
 
     with Progress(console=terminal_console(stderr=True)) as progress:
         task = progress.add_task("ratings", total=settings.ratings)
-        rows = write_sample(output, settings, lambda rows: progress.advance(task, rows))
+        if data_spec is None:
+            rows = write_sample(output, settings, lambda rows: progress.advance(task, rows))
+        else:
+            from pipeline.written_as import write_sample_as
+
+            rows = write_sample_as(load_spec(data_spec), output, settings, lambda rows: progress.advance(task, rows))
         progress.update(task, total=rows)
     typer.echo(f"{rows:,} ratings of {settings.movies:,} movies by {settings.users:,} users in {output}")
 
 
 data_app.command("sample")(options.with_options(_sample, {"sample": SampleConfig}, {"sample": "Size"}))
+
+
+@data_app.command()
+def inspect(
+    data: Annotated[str, typer.Argument(help="Directory or archive, path or URI")],
+    data_spec: _DataSpec = None,
+    output: Annotated[
+        pathlib.Path | None, typer.Option(help="YAML file to write the specification to", show_default="none")
+    ] = None,
+) -> None:
+    """Look at a data set: how it is written, its first rows as they are read, and what would be rejected."""
+    from components.polars_example_gen.inspection import inspect as look
+    from pipeline.inspection_view import print_inspection
+    from serving.console import terminal_console
+
+    found = look(data, None if data_spec is None else load_spec(data_spec))
+    text = to_yaml(found.spec)
+    print_inspection(terminal_console(), found, text)
+    named = found.name
+    if output:
+        if output.exists():
+            raise ValueError(f"{output} is there already; pass another --output")
+        output.write_text(text, encoding="utf-8")
+        named = str(output)
+    option = "" if named == DEFAULT else f" --data-spec {named}" if named else " --data-spec SPEC.yaml"
+    if not named:
+        typer.echo(f"To keep the specification, for changes too: matinee data inspect {data} --output SPEC.yaml")
+    typer.echo(f"Next: matinee run --data {data}{option}")
 
 
 @data_app.command()

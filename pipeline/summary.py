@@ -72,6 +72,10 @@ def _print_data(console: Console, data: dict[str, Any]) -> None:
         f"\nData    {data['train'] + data['eval']:,} ratings ({data['train']:,} train, {data['eval']:,} eval), "
         f"{data['users']:,} users, {data['movies']:,} movies, {data['years_imputed']:,} years imputed",
     )
+    if data.get("hold_one"):
+        console.print("        nobody has ratings enough to hold a share of them out: each user's last one is held out")
+    if not data.get("timed", True):
+        console.print("        ratings have no time: what is held out is drawn at random, and time is no feature")
     bad = ", ".join(f"{count:,} {problem}" for problem, count in data["bad_rows"].items())
     console.print(f"        bad rows dropped: {bad or 'none'}")
 

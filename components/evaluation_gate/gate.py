@@ -26,13 +26,15 @@ def decide(evaluation: Measures, comparison: Comparison | None, config: GateConf
       config: Thresholds.
 
     Returns:
-      Blessed if no threshold is missed; the reason lists every one that is.
+      Blessed if no threshold is missed; the reason lists every one that is. Where all ratings are the same, there is
+      none of the RMSE by default.
     """
     rmse, recall = evaluation.model.rmse, evaluation.model.recall
     mean_rmse = evaluation.baseline(GLOBAL_MEAN, RatingError).rmse
     popularity = evaluation.baseline(POPULARITY, RankedList).recall
     misses = []
-    if config.max_rmse is None and not rmse < mean_rmse:
+    # Where all ratings are the same, as events are, they say nothing of who likes what.
+    if config.max_rmse is None and mean_rmse > 0 and not rmse < mean_rmse:
         misses.append(f"RMSE {rmse:.4f} is not below the global mean's {mean_rmse:.4f}")
     if config.max_rmse is not None and not rmse <= config.max_rmse:
         misses.append(f"RMSE {rmse:.4f} is above max_rmse {config.max_rmse:.4f}")

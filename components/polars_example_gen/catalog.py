@@ -110,7 +110,7 @@ def _categories(raw: pl.DataFrame, items: ItemsSpec) -> pl.Series:
     if items.category_separator == "json":
         unique = text.drop_nulls().unique().to_list()
         lists = pl.Series([_from_json(value) for value in unique], dtype=pl.List(pl.String))
-        found = pl.DataFrame({_CATEGORIES: unique, GENRE_NAMES: lists}, {_CATEGORIES: pl.String})
+        found = pl.DataFrame({_CATEGORIES: pl.Series(unique, dtype=pl.String), GENRE_NAMES: lists})
         joined = text.to_frame().join(found, on=_CATEGORIES, how="left", maintain_order="left")
         return joined.select(pl.when(pl.col(_CATEGORIES).is_null()).then([]).otherwise(GENRE_NAMES).alias(GENRE_NAMES))[
             GENRE_NAMES

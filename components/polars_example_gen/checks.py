@@ -65,11 +65,14 @@ class BadRow:
     """The row as it stands in the file."""
     expected: str = ""
     """What was expected instead."""
+    column: str = ""
+    """The column that is wrong, where it is one."""
 
     def __str__(self) -> str:
         unit = "row" if self.file.endswith(".parquet") else "line"
         explanation = _EXPLANATIONS[self.problem].format(expected=self.expected)
-        return f"{self.file}, {unit} {self.line}: {self.value!r} {explanation}"
+        column = f" (column {self.column})" if self.column else ""
+        return f"{self.file}, {unit} {self.line}: {self.value!r} {explanation}{column}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +140,15 @@ def enforce(report: Report, policy: str, max_bad_rows: float) -> None:
         return
     counted = ", ".join(f"{count:,} {problem}" for problem, count in report.counts.items())
     if policy == FAIL:
-        raise BadInputError(
-            f"{report.samples[0]}. Mend the row, or leave such rows out with --on-bad-rows drop (so far: {counted})"
+        of_files = {row.file: row for row in reversed(report.samples)}
+        shown = "; ".join(str(row) for _, row in sorted(of_files.items()))
+        # Where nothing is good, nothing would be left.
+        mend = (
+            f"Mend the row, or leave such rows out with --on-bad-rows drop (so far: {counted})"
+            if report.bad_rows < report.rows
+            else f"No row so far is good ({counted}): if the data is written otherwise, matinee data inspect finds how"
         )
+        raise BadInputError(f"{shown}. {mend}")
     if report.bad_rows > max_bad_rows * report.rows:
         first = f". First: {report.samples[0]}" if report.samples else ""
         raise BadInputError(

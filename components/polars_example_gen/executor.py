@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import Any
 
+import polars as pl
 import tensorflow as tf
 from absl import logging
 from tfx import types
@@ -19,6 +21,7 @@ from components.polars_example_gen import checks, graph, ratings, source
 from components.polars_example_gen.catalog import read_movies
 from components.polars_example_gen.config import ExampleGenConfig
 from schemas import configuration, ingest, keys
+from schemas import features as f
 from schemas.domain import Domain
 
 _TEMPORARY = ".temp"
@@ -68,26 +71,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         data = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         sources = source.find_sources(data, f"{tmp_dir}/unpacked", config.max_unpacked_ratio, config.data_spec)
         catalog, movie_report, domain = read_movies(sources[source.MOVIES], config.max_movies_bytes, config.data_spec)
-        checks.enforce(movie_report, *policy)
         job = _job(sources[source.RATINGS], output_dict, config, domain, tmp_dir)
         chunks = [
             chunk
             for file, header in job.headers.items()
             for chunk in ratings.cut(file, header, config.chunk_bytes, config.max_line_bytes)
         ]
-        rejection = None
-        try:
-            with self._make_beam_pipeline() as root:
-                graph.build(root, job, chunks, catalog)
-        except Exception:
-            rejection = graph.read_rejection(tmp_dir)
-            if rejection is None:
-                raise
-        if rejection is not None:
-            checks.enforce(rejection, checks.FAIL, 0.0)
-
-        with tf.io.gfile.GFile(f"{tmp_dir}/{graph.REPORT_FILE}") as file:
-            results = json.loads(file.read())
+        if movie_report.bad_rows:
+            # What is wrong with the ratings is said with it, as far as a first look tells.
+            ids = catalog[f.MOVIE_ID].to_numpy()
+            _, look = ratings.read_chunk(chunks[0], job.headers[chunks[0].source], ids, config.max_line_bytes)
+            both = checks.merge_reports([movie_report, look])
+            checks.enforce(both if config.on_bad_rows == checks.FAIL else movie_report, *policy)
+        results = self._build(job, chunks, catalog)
+        if not results["counts"].get(ingest.EVAL) and config.eval_after_s is None:
+            logging.info("no user has enough ratings to hold a share of them out: of two and more the last one is")
+            job = dataclasses.replace(job, hold_one=True)
+            results = self._build(job, chunks, catalog)
         rating_report = checks.Report.from_dict(results["report"])
         checks.enforce(rating_report, *policy)
         return {
@@ -97,7 +97,25 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             "years_imputed": catalog[ingest.YEAR].null_count(),
             "bad_rows": checks.merge_reports([rating_report, movie_report]).counts,
             "shards": job.partitions,
+            "hold_one": job.hold_one,
+            "timed": domain.timed,
         }
+
+    def _build(self, job: graph.Job, chunks: list[source.Chunk], catalog: pl.DataFrame) -> dict[str, Any]:
+        """Run the graph; return its counts and its report."""
+        rejection = None
+        try:
+            with self._make_beam_pipeline() as root:
+                graph.build(root, job, chunks, catalog)
+        except Exception:
+            rejection = graph.read_rejection(job.tmp_dir)
+            if rejection is None:
+                raise
+        if rejection is not None:
+            checks.enforce(rejection, checks.FAIL, 0.0)
+        with tf.io.gfile.GFile(f"{job.tmp_dir}/{graph.REPORT_FILE}") as file:
+            results: dict[str, Any] = json.loads(file.read())
+        return results
 
 
 def _job(

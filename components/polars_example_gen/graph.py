@@ -51,6 +51,8 @@ class Job:
     catalog_uri: str
     histories_uri: str
     tmp_dir: str
+    hold_one: bool = False
+    """Whether of users with too few ratings for a share of them the last one is held out."""
 
     @property
     def schema(self) -> dict[str, type[pl.DataType]]:
@@ -131,7 +133,7 @@ class SplitPartition(beam.DoFn):
             report = self._report(duplicates)
             reject_if_bad(self._job, report)
             yield beam.pvalue.TaggedOutput(_REPORTS, json.dumps({"report": report.to_dict()}))
-        split = split_by_time(joined, self._job.config)
+        split = split_by_time(joined, self._job.config, self._job.hold_one)
         statistics = movie_features.movie_statistics(split.filter(IS_TRAIN))
         yield beam.pvalue.TaggedOutput(_STATISTICS, pack(statistics))
         yield partition, pack(split)

@@ -453,11 +453,22 @@ def _keep_good(rows: _Rows, header: Header) -> tuple[pl.DataFrame, checks.Report
     counts = dict(rows.problem.drop_nulls().value_counts(name="n").iter_rows())
     first_line = rows.lines_before(rows.source, rows.offset) + 1
     found = zip(rows.problem.filter(bad).head(5), typed[_INDEX].filter(bad).head(5), rows.text(bad), strict=True)
+    columns_of = _wrong_columns(typed.filter(bad).head(5), header)
     samples = tuple(
-        checks.BadRow(p, rows.source.name, first_line + i, checks.shown(v), _expected(p, header.spec))
-        for p, i, v in found
+        checks.BadRow(p, rows.source.name, first_line + i, checks.shown(v), _expected(p, header.spec), column)
+        for (p, i, v), column in zip(found, columns_of, strict=True)
     )
     return typed.filter(~bad).select(columns), checks.Report(typed.height, counts, samples)
+
+
+def _wrong_columns(typed: pl.DataFrame, header: Header) -> list[str]:
+    """Name the column that is wrong of each bad row; nothing where there is not one."""
+    columns = {feature: column for column, feature in header.features.items()}
+    found = []
+    for row in typed.iter_rows(named=True):
+        wrong = [columns[name] for name in columns if row[name] is None]
+        found.append(wrong[0] if len(wrong) == 1 else "")
+    return found
 
 
 def _expected(problem: str, spec: DataSpec) -> str:

@@ -186,7 +186,7 @@ def _blocks(file: IO[bytes], spec: TableSpec) -> Iterator[bytes]:
         yield text.encode("utf-8", "replace")
 
 
-def _matches(names: Iterable[str], spec: TableSpec) -> list[str]:
+def table_matches(names: Iterable[str], spec: TableSpec) -> list[str]:
     """Return the names, without directories, that the first of a table's patterns which fits any of them fits."""
     for pattern in spec.files:
         endings = [".csv", ".parquet"] if "." not in pattern else [""]
@@ -199,8 +199,14 @@ def _matches(names: Iterable[str], spec: TableSpec) -> list[str]:
     return []
 
 
+def packed_as(name: str) -> tuple[str, str] | None:
+    """Return fsspec's name of a file's compression and the ending that says so; None of a plain file."""
+    return next((pair for pair in _SUFFIXES.items() if name.endswith(pair[1])), None)
+
+
 def _packed(name: str) -> str | None:
-    return next((packed for packed, suffix in _SUFFIXES.items() if name.endswith(suffix)), None)
+    packed = packed_as(name)
+    return packed[0] if packed else None
 
 
 def _format(name: str, spec: TableSpec) -> str:
@@ -219,7 +225,7 @@ def _described(spec: TableSpec) -> str:
 
 
 def _table(fs: fsspec.AbstractFileSystem, names: dict[str, str], spec: TableSpec, data: str) -> Source:
-    found = _matches(names, spec)
+    found = table_matches(names, spec)
     if not found:
         inside = ", ".join(sorted(names)[:10]) or "nothing"
         raise ValueError(f"{data} holds no {_described(spec)} (found: {inside}){_HINT}")
@@ -270,7 +276,7 @@ def _table_files(names: list[str], wanted: list[TableSpec], data: str) -> list[s
         if base and "__MACOSX" not in directory.split("/") and not base.startswith("._"):
             found.setdefault(directory, []).append(base)
     sets = {
-        directory: [[name for spec_name in [_matches(bases, spec)] for name in spec_name] for spec in wanted]
+        directory: [[name for spec_name in [table_matches(bases, spec)] for name in spec_name] for spec in wanted]
         for directory, bases in found.items()
     }
     complete = {directory: tables for directory, tables in sets.items() if all(tables)}
@@ -285,12 +291,12 @@ def _table_files(names: list[str], wanted: list[TableSpec], data: str) -> list[s
         for d in uppermost
         for name in found[d]
         for spec in wanted
-        if f"{d}/{name}".lstrip("/") not in members and _matches([name], spec)
+        if f"{d}/{name}".lstrip("/") not in members and table_matches([name], spec)
     ]
     if len(members) > len(wanted) or others:
         every = sorted(
             [*members, *(f"{uppermost[0]}/{name}".lstrip("/") for name in others)],
-            key=lambda name: (name.rpartition("/")[0], not _matches([name.rpartition("/")[2]], wanted[0]), name),
+            key=lambda name: (name.rpartition("/")[0], not table_matches([name.rpartition("/")[2]], wanted[0]), name),
         )
         raise ValueError(f"{data} holds a table more than once ({', '.join(every)}); leave one of each in it")
     return members
@@ -352,8 +358,8 @@ def read_bytes(chunk: Chunk, max_line_bytes: int) -> tuple[bytes, int]:
     """
     with chunk.source.open() as file:
         # A line belongs to the chunk that holds its first byte; the one before the first chunk is the header.
-        file.seek(chunk.start - 1)
-        if file.read(1) != b"\n":
+        file.seek(max(chunk.start - 1, 0))
+        if chunk.start and file.read(1) != b"\n":
             _skip_line(file)
         begin = file.tell()
         if begin >= chunk.end:

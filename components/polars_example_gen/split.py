@@ -12,7 +12,7 @@ from schemas.ingest import IS_TRAIN
 _ORDER = "_order"
 
 
-def split_by_time(ratings: pl.DataFrame, config: ExampleGenConfig) -> pl.DataFrame:
+def split_by_time(ratings: pl.DataFrame, config: ExampleGenConfig, hold_one: bool = False) -> pl.DataFrame:
     """Sort ratings by user, time and movie, and mark the train rows.
 
     A user of n ratings keeps the first ceil(n * (1 - eval_fraction)) for training. Where ratings have no time, first is
@@ -21,6 +21,7 @@ def split_by_time(ratings: pl.DataFrame, config: ExampleGenConfig) -> pl.DataFra
     Args:
       ratings: Every rating of the users in it: `user_id`, `movie_id`, `rating`, `timestamp`.
       config: Of which `data_spec`, `eval_fraction`, `min_ratings`, `eval_after_s` and `shuffle_seed` count here.
+      hold_one: Whether of users with too few ratings for that, but more than one, the last is held out.
 
     Returns:
       The ratings, sorted, with a boolean column `is_train`.
@@ -36,7 +37,13 @@ def split_by_time(ratings: pl.DataFrame, config: ExampleGenConfig) -> pl.DataFra
             rank = pl.col(_ORDER).rank("ordinal").over(f.USER_ID) - 1
         # Rounded because 0.9 * 10 is 9.000000000000002 in binary for some fractions.
         train = rank < (count * (1 - config.eval_fraction)).round(9).ceil()
-    return ordered.with_columns((train | (count < config.min_ratings)).alias(IS_TRAIN)).drop(_ORDER, strict=False)
+        if hold_one:
+            return _marked(ordered, (train & (rank < count - 1)) | (count < 2))
+    return _marked(ordered, train | (count < config.min_ratings))
+
+
+def _marked(ratings: pl.DataFrame, train: pl.Expr) -> pl.DataFrame:
+    return ratings.with_columns(train.alias(IS_TRAIN)).drop(_ORDER, strict=False)
 
 
 def _random(ratings: pl.DataFrame, seed: int) -> np.ndarray:

@@ -10,6 +10,8 @@ from pydantic.dataclasses import dataclass
 from schemas.configuration import FROZEN
 
 SMALLEST_BATCH, LARGEST_BATCH = 1024, 8192
+_BATCHES = 16
+"""Batches that an epoch has at least: of less data they are smaller."""
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -57,8 +59,8 @@ class TrainerConfig:
     ema_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Momentum of the moving average of the weights that is evaluated and exported; 0 takes the last weights."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
-    """Rows per step over all replicas; by default 1,024, and of more than two million train rows about a thousandth up
-    to 8,192: what a step costs beside its rows is then spread over more of them."""
+    """Rows per step over all replicas; by default 1,024; of fewer than 16,384 train rows a sixteenth, of more than
+    two million about a thousandth up to 8,192: what a step costs beside its rows is then spread over more of them."""
     epochs: Annotated[int, Field(ge=1)] = 40
     """Passes over the train ratings at most."""
     patience: Annotated[int, Field(ge=1)] = 6
@@ -87,5 +89,11 @@ class TrainerConfig:
         """Return the rows per step where there are so many train rows; None: it is not known."""
         if self.batch_size:
             return self.batch_size
-        thousandth = 1 << ((rows or 0) // 1000).bit_length() >> 1  # Down to a power of two.
-        return min(max(thousandth, SMALLEST_BATCH), LARGEST_BATCH)
+        if rows is not None and rows < _BATCHES * SMALLEST_BATCH:
+            return max(_power_of_two(rows // _BATCHES), 2)
+        return min(max(_power_of_two((rows or 0) // 1000), SMALLEST_BATCH), LARGEST_BATCH)
+
+
+def _power_of_two(number: int) -> int:
+    """Round down to a power of two; 0 stays 0."""
+    return 1 << number.bit_length() >> 1
