@@ -82,7 +82,7 @@ def _add(
     served = serving.resolve()
     old = index.read_index(serving.directory(m.EMBEDDING_INDEX, served), served)
     movies, report = _read(movies_path, old, spec)
-    checks.enforce(report, on_bad_rows, max_bad_rows)
+    checks.enforce([report], on_bad_rows, max_bad_rows)
     new = _featurise(movies, old)
     with tempfile.TemporaryDirectory(prefix="matinee-") as name:
         work = pathlib.Path(name)

@@ -147,6 +147,7 @@ def _run(
         if not (pathlib.Path(data) / "ratings.csv").exists():
             rows = write_sample(data, SampleConfig())
             typer.echo(f"No --data: made a sample of {rows:,} ratings in {data}")
+    preflight.check_input(settings, data, user)
     _run_pipeline(settings, data, output, serving_dir or str(pathlib.Path(output) / "serving"), cache, user)
 
 

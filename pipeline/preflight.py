@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import tempfile
 from typing import Any
 
 import faiss
 import numpy as np
 import polars as pl
 
+from components.polars_example_gen import checks, inspection, source
+from components.polars_example_gen.catalog import read_movies
 from pipeline.config import RunConfig
 from schemas import features as f
 from schemas import keys
@@ -18,6 +21,8 @@ from schemas.ingest import HISTORIES_PREFIX, USER_KEY, USERS_PREFIX
 from serving.index import EXACT, build_faiss
 
 _SOME_CATEGORIES = 20
+_SMALL_BYTES = 64 << 20
+_LEAST_MOVIES, _LEAST_RATINGS = 2, 2
 _MOST_TRAINED = 50_000
 """Movies up to which an index is tried on random vectors; what trains on these trains on more."""
 
@@ -32,6 +37,55 @@ def check_options(config: RunConfig, output: str) -> None:
     factory = config.pusher.index_factory
     if factory != EXACT:
         _factory_error(factory, lambda: faiss.index_factory(config.trainer.joined_dim(_SOME_CATEGORIES), factory))
+
+
+def check_input(config: RunConfig, data: str, user_id: str | None) -> None:
+    """Read a small data set on this machine before anything is loaded that takes long.
+
+    A larger one, or one behind a URI, is read by ExampleGen, which says the same.
+
+    Args:
+      config: Configuration of the run.
+      data: Directory or archive.
+      user_id: The user of the summary, if one is asked for.
+
+    Raises:
+      ValueError: The data is not there, is bad, too small, too small for an option, or lacks the user.
+    """
+    if "://" in data:
+        return
+    path, spec, policy = pathlib.Path(data), config.data.data_spec, (config.data.on_bad_rows, config.data.max_bad_rows)
+    if not path.exists():
+        raise ValueError(f"no data at {data!r}; pass a directory, an archive or a URI that holds ratings and movies")
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    if sum(file.stat().st_size for file in files) > _SMALL_BYTES:
+        return
+    with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
+        tables = source.find_sources(data, directory, config.data.max_unpacked_ratio, spec)
+        catalogue = read_movies(tables[source.MOVIES], config.data.max_movies_bytes, spec)
+        ratings, report, _ = inspection.look(tables[source.RATINGS], spec, catalogue)
+    checks.enforce([catalogue.report, report], *policy)
+    _check_size(config, ratings, catalogue.movies.height)
+    _check_index(config, catalogue.movies.height, catalogue.domain.num_categories)
+    if user_id is not None:
+        _check_user(user_id, ratings[USER_KEY if catalogue.domain.text_user_ids else f.USER_ID].unique().sort())
+
+
+def _check_size(config: RunConfig, ratings: pl.DataFrame, movies: int) -> None:
+    counts = ratings.group_by(f.USER_ID).len()["len"]
+    most = max(counts, default=0)
+    if movies < _LEAST_MOVIES:
+        raise ValueError(f"there is {movies} movie; to recommend one to who has rated another takes {_LEAST_MOVIES}")
+    if most < _LEAST_RATINGS and config.data.eval_after_s is None:
+        raise ValueError(
+            f"none of the {len(counts):,} users has more than {most} rating; to hold one out for the evaluation, "
+            f"a user needs {_LEAST_RATINGS} at least"
+        )
+    batch_size = config.trainer.batch_size
+    if batch_size and batch_size > ratings.height:
+        raise ValueError(
+            f"a batch has {batch_size:,} rows and the data {ratings.height:,} ratings; choose a smaller --batch-size"
+        )
 
 
 def check_data(config: RunConfig, summary: dict[str, Any], histories: pathlib.Path, user_id: str | None) -> None:
@@ -57,19 +111,23 @@ def check_data(config: RunConfig, summary: dict[str, Any], histories: pathlib.Pa
         raise ValueError(
             f"a batch has {batch_size:,} rows and the data {train:,} train ratings; choose a smaller --batch-size"
         )
+    _check_index(config, movies, summary["categories"])
+    if user_id is not None:
+        _check_user(user_id, _user_keys(config, histories))
+
+
+def _check_index(config: RunConfig, movies: int, categories: int) -> None:
     factory = config.pusher.index_factory
     if factory != EXACT and movies <= _MOST_TRAINED:
-        vectors = (
-            np.random.default_rng(0)
-            .normal(size=(movies, config.trainer.joined_dim(summary["categories"])))
-            .astype(np.float32)
-        )
+        shape = movies, config.trainer.joined_dim(categories)
+        vectors = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         faiss.normalize_L2(vectors)
         _factory_error(factory, lambda: build_faiss(vectors, factory), f" for {movies:,} movies")
-    if user_id is not None:
-        ids = _user_keys(config, histories)
-        if user_id not in ids.cast(pl.String):
-            raise ValueError(f"--user {user_id} is not in the data: {len(ids):,} users, {ids[0]} to {ids[-1]}")
+
+
+def _check_user(user_id: str, ids: pl.Series) -> None:
+    if user_id not in ids.cast(pl.String):
+        raise ValueError(f"--user {user_id} is not in the data: {len(ids):,} users, {ids[0]} to {ids[-1]}")
 
 
 def read_summary(examples: Any) -> dict[str, Any]:

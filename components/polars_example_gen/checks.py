@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 UNREADABLE = "unreadable"
@@ -125,33 +126,36 @@ def merge_reports(reports: Iterable[Report]) -> Report:
     return Report(rows, dict(sorted(counts.items())), tuple(samples[:_SAMPLES]))
 
 
-def enforce(report: Report, policy: str, max_bad_rows: float) -> None:
+def enforce(reports: Sequence[Report], policy: str, max_bad_rows: float) -> None:
     """Reject the input if its bad rows break the policy.
 
     Args:
-      report: What the checks found.
-      policy: `fail` rejects any bad row, `drop` takes up to a share of them.
+      reports: What the checks found, of each table.
+      policy: `fail` rejects any bad row, `drop` takes up to a share of them in each table.
       max_bad_rows: With `drop`, the largest share of bad rows, in [0, 1].
 
     Raises:
       BadInputError: The policy is broken.
     """
-    if not report.bad_rows:
+    bad = [report for report in reports if report.bad_rows and (policy == FAIL or _share(report) > max_bad_rows)]
+    if not bad:
         return
-    counted = ", ".join(f"{count:,} {problem}" for problem, count in report.counts.items())
+    found = merge_reports(bad)
+    counted = ", ".join(f"{count:,} {problem}" for problem, count in found.counts.items())
+    first = {row.file: row for report in bad for row in reversed(report.samples)}
+    shown = "; ".join(str(row) for _, row in sorted(first.items()))
     if policy == FAIL:
-        of_files = {row.file: row for row in reversed(report.samples)}
-        shown = "; ".join(str(row) for _, row in sorted(of_files.items()))
         # Where nothing is good, nothing would be left.
-        mend = (
-            f"Mend the row, or leave such rows out with --on-bad-rows drop (so far: {counted})"
-            if report.bad_rows < report.rows
-            else f"No row so far is good ({counted}): if the data is written otherwise, matinee data inspect finds how"
-        )
-        raise BadInputError(f"{shown}. {mend}")
-    if report.bad_rows > max_bad_rows * report.rows:
-        first = f". First: {report.samples[0]}" if report.samples else ""
-        raise BadInputError(
-            f"{report.bad_rows:,} of {report.rows:,} rows are bad ({counted}), more than the limit of "
-            f"{max_bad_rows:.2%} (--max-bad-rows){first}"
-        )
+        if any(report.bad_rows >= report.rows > 0 for report in bad):
+            mend = "No row is good: if the data is written otherwise, matinee data inspect finds how"
+        else:
+            mend = "Mend the row, or leave such rows out with --on-bad-rows drop"
+        raise BadInputError(f"{shown}. {mend} (so far: {counted})")
+    raise BadInputError(
+        f"{found.bad_rows:,} of {found.rows:,} rows are bad ({counted}), more than the limit of {max_bad_rows:.2%} "
+        f"(--max-bad-rows){f'. First: {shown}' if shown else ''}"
+    )
+
+
+def _share(report: Report) -> float:
+    return report.bad_rows / report.rows if report.rows else math.inf

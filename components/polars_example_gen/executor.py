@@ -81,15 +81,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             # What is wrong with the ratings is said with it, as far as a first look tells.
             ids = catalog[f.MOVIE_ID].to_numpy()
             _, look = ratings.read_chunk(chunks[0], job.headers[chunks[0].source], ids, config.max_line_bytes)
-            both = checks.merge_reports([movie_report, look])
-            checks.enforce(both if config.on_bad_rows == checks.FAIL else movie_report, *policy)
+            checks.enforce([movie_report, look] if config.on_bad_rows == checks.FAIL else [movie_report], *policy)
         results = self._build(job, chunks, catalog)
         if not results["counts"].get(ingest.EVAL) and config.eval_after_s is None:
             logging.info("no user has enough ratings to hold a share of them out: of two and more the last one is")
             job = dataclasses.replace(job, hold_one=True)
             results = self._build(job, chunks, catalog)
         rating_report = checks.Report.from_dict(results["report"])
-        checks.enforce(rating_report, *policy)
+        checks.enforce([rating_report], *policy)
         return {
             **results["counts"],
             "movies": catalog.height,
@@ -112,7 +111,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             if rejection is None:
                 raise
         if rejection is not None:
-            checks.enforce(rejection, checks.FAIL, 0.0)
+            checks.enforce([rejection], checks.FAIL, 0.0)
         with tf.io.gfile.GFile(f"{job.tmp_dir}/{graph.REPORT_FILE}") as file:
             results: dict[str, Any] = json.loads(file.read())
         return results

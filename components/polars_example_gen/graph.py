@@ -214,7 +214,7 @@ def reject_if_bad(job: Job, report: checks.Report) -> None:
         name = f"{report.samples[0].line:012d}.json"
         with tf.io.gfile.GFile(f"{directory}/{name}", "w") as file:
             file.write(json.dumps(report.to_dict()))
-        checks.enforce(report, job.config.on_bad_rows, 0.0)
+        checks.enforce([report], job.config.on_bad_rows, 0.0)
 
 
 def read_rejection(tmp_dir: str) -> checks.Report | None:

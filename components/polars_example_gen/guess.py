@@ -103,15 +103,15 @@ def guess(fs: fsspec.AbstractFileSystem, root: str, data: str) -> DataSpec:
             return spec
     tables = [_sniffed(fs, path, name) for name, path in sorted(paths.items()) if _is_table(name)]
     found = _pair([table for table in tables if table is not None])
-    spec = found and _spec_of(*found)
-    if spec is None:
+    guessed = None if found is None else _spec_of(*found)
+    if guessed is None:
         inside = ", ".join(sorted(paths)[:10]) or "nothing"
         raise ValueError(
             f"no tables of ratings and of what is rated are found in {data} (there is {inside}): a ratings table has "
             "columns of the user, the item and the rating, and a table of items their ids and titles. Write a data "
             "specification by hand; docs/data.md says how"
         )
-    return spec
+    return guessed
 
 
 def _is_table(name: str) -> bool:

@@ -60,7 +60,7 @@ def inspect(data: str, spec: DataSpec | None = None) -> Inspection:
         tables = source.find_sources(data, f"{directory}/unpacked", spec=found)
         catalogue = read_movies(tables[source.MOVIES], spec=found)
         table = tables[source.RATINGS]
-        frame, report, whole = _look(table, found, catalogue)
+        frame, report, whole = look(table, found, catalogue)
         rows = report.rows if whole else round(table.size() / _PIECES / _PIECE_BYTES * report.rows)
         return Inspection(
             found,
@@ -95,8 +95,12 @@ def find_spec(data: str, directory: str) -> DataSpec:
     return guess.guess(fs, root, data)
 
 
-def _look(table: source.Source, spec: DataSpec, catalogue: Catalogue) -> tuple[pl.DataFrame, checks.Report, bool]:
-    """Read pieces of the ratings, or all of few."""
+def look(table: source.Source, spec: DataSpec, catalogue: Catalogue) -> tuple[pl.DataFrame, checks.Report, bool]:
+    """Read pieces of the ratings, or all of few.
+
+    Returns:
+      The good rows, what was found of all that were read, and whether these are all.
+    """
     headers = ratings.read_headers(table, ExampleGenConfig.max_line_bytes, spec)
     ids = catalogue.movies[f.MOVIE_ID].to_numpy()
     whole = table.size() <= _WHOLE_BYTES

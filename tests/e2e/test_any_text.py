@@ -90,7 +90,7 @@ def test_ids_that_are_none_are_named_in_the_error(text, option):
     bad = f"x{text}"
     report = checks.Report(1, {checks.UNREADABLE: 1}, (checks.BadRow(checks.UNREADABLE, "ratings.csv", 7, bad, "a,b"),))
     with pytest.raises(checks.BadInputError) as error:
-        checks.enforce(report, checks.FAIL, 0)
+        checks.enforce([report], checks.FAIL, 0)
     assert str(error.value).startswith(f"ratings.csv, line 7: {bad!r} is not readable: expected a,b")
     assert str(error.value).isprintable()
     if "," not in bad:

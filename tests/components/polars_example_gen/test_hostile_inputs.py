@@ -12,12 +12,12 @@ def read(data, unpacked, chunk_bytes=ExampleGenConfig.chunk_bytes):
     """Read a data set as the component does."""
     tables = source.find_sources(str(data), str(unpacked))
     movies, report, _ = catalog.read_movies(tables[source.MOVIES])
-    checks.enforce(report, checks.FAIL, 0)
+    checks.enforce([report], checks.FAIL, 0)
     table = tables[source.RATINGS]
     header = ratings.read_header(table)
     for chunk in source.chunks(table, header.length, chunk_bytes):
         _, report = ratings.read_chunk(chunk, header, np.array(movies["movie_id"]))
-        checks.enforce(report, checks.FAIL, 0)
+        checks.enforce([report], checks.FAIL, 0)
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def test_a_bad_row_is_named_with_file_line_and_value(write_data, line, problem, 
     assert report.counts == {problem: 1}
     assert frame.height == 26, "the good rows stay"
     with pytest.raises(checks.BadInputError) as error:
-        checks.enforce(report, checks.FAIL, 0)
+        checks.enforce([report], checks.FAIL, 0)
     assert str(error.value).startswith(f"ratings.csv, line 27: {line.decode()!r} ")
     assert message in str(error.value)
     assert "--on-bad-rows drop" in str(error.value)
@@ -143,11 +143,11 @@ def test_parquet_equals_csv_and_names_its_rows(write_data, tmp_path):
 
 def test_the_limit_of_drop():
     report = checks.Report(200, {checks.OFF_SCALE: 3}, (checks.BadRow(checks.OFF_SCALE, "ratings.csv", 9, "x"),))
-    checks.enforce(report, checks.DROP, 0.015)
+    checks.enforce([report], checks.DROP, 0.015)
     with pytest.raises(
         checks.BadInputError, match=r"3 of 200 rows are bad \(3 off_scale\), more than the limit of 1.00%"
     ):
-        checks.enforce(report, checks.DROP, 0.01)
+        checks.enforce([report], checks.DROP, 0.01)
 
 
 def movies(directory):
