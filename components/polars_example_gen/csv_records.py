@@ -24,6 +24,11 @@ class Dialect(NamedTuple):
     quote: str = '"'
     escape: str = ""
 
+    @property
+    def marks(self) -> set[str]:
+        """The characters that make a line more than what lies between separators."""
+        return set(self.quote + self.escape)
+
 
 class Record(NamedTuple):
     """One row of a table."""
@@ -68,7 +73,7 @@ def records(lines: Iterable[str], dialect: Dialect = _RFC_4180) -> Iterator[Reco
             return
         (line,) = taken
         fields: list[str] | None = line.rstrip("\r\n").split(separator)
-        for skip in (False, True) if quote in line else ():
+        for skip in (False, True) if dialect.marks & set(line) else ():
             put_back.extendleft(reversed(taken))
             taken.clear()
             try:

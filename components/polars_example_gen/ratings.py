@@ -202,7 +202,7 @@ def _record_end(file: IO[bytes], begin: int, wanted: int, max_line_bytes: int, d
     data = file.read(wanted - begin)
     if not data.endswith(b"\n"):
         data += read_line(file, max_line_bytes)
-    if dialect.quote.encode() not in data:
+    if not any(mark.encode() in data for mark in dialect.marks):
         return begin + len(data)
     file.seek(begin)
     lengths: list[int] = []
@@ -267,14 +267,16 @@ def _parse(data: bytes, header: Header, types: Mapping[str, type[pl.DataType]] |
       header: Their columns.
       types: Of the wanted columns, as numbers are written; None reads them as text, and any whole number as one.
     """
-    separator, quote, _ = dialect_of(header.spec.ratings)
-    if (quote and quote.encode() in data) or not data.endswith(b"\n"):
+    dialect = dialect_of(header.spec.ratings)
+    if any(mark.encode() in data for mark in dialect.marks) or not data.endswith(b"\n"):
         return None
     features = header.features
     names = [features.get(name, f"_{name}") for name in header.columns]
     schema = {name: (types or {}).get(name, pl.String) for name in names}
     try:
-        frame = pl.read_csv(data, has_header=False, schema=schema, separator=separator, quote_char=quote or None)
+        frame = pl.read_csv(
+            data, has_header=False, schema=schema, separator=dialect.separator, quote_char=dialect.quote or None
+        )
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError):
         return None
     frame = frame.select(*SCHEMA) if types else _typed(frame.select(*features.values()), header.spec)

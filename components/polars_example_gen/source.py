@@ -149,20 +149,19 @@ def _readable(table: Source, spec: TableSpec, extract_to: str, max_unpacked_rati
     try:
         with table.open() as file:
             begin = file.read(_LINE_BYTES)
-            old_mac = b"\r" in begin and b"\n" not in begin
-            other = codecs.lookup(spec.encoding).name not in ("utf-8", "ascii") or len(spec.separator) > 1
-            if not (table.packed or old_mac or other):
-                return table
-            fs, directory = fsspec.core.url_to_fs(extract_to)
-            place = f"plain/{table.name.removesuffix(_SUFFIXES[table.packed] if table.packed else '')}"
-            fs.makedirs(f"{directory}/{place.rpartition('/')[0]}", exist_ok=True)
-            file.seek(0)
-            with fs.open(f"{directory}/{place}", "wb") as copy:
-                for block in _blocks(file, spec) if other else iter(lambda: file.read(_COPY_BYTES), b""):
-                    most -= len(block)
-                    if most < 0:
-                        raise archive.too_much(table.path, max(max_unpacked_ratio * table.size(), _SMALL_BYTES))
-                    copy.write(block.replace(b"\r", b"\n") if old_mac else block)
+        old_mac = b"\r" in begin and b"\n" not in begin
+        other = codecs.lookup(spec.encoding).name not in ("utf-8", "ascii") or len(spec.separator) > 1
+        if not (table.packed or old_mac or other):
+            return table
+        fs, directory = fsspec.core.url_to_fs(extract_to)
+        place = f"plain/{table.name.removesuffix(_SUFFIXES[table.packed] if table.packed else '')}"
+        fs.makedirs(f"{directory}/{place.rpartition('/')[0]}", exist_ok=True)
+        with table.open() as file, fs.open(f"{directory}/{place}", "wb") as copy:
+            for block in _blocks(file, spec) if other else iter(lambda: file.read(_COPY_BYTES), b""):
+                most -= len(block)
+                if most < 0:
+                    raise archive.too_much(table.path, max(max_unpacked_ratio * table.size(), _SMALL_BYTES))
+                copy.write(block.replace(b"\r", b"\n") if old_mac else block)
     except (zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # The system's; a decompressor's has no number.
