@@ -30,8 +30,8 @@ from tests import forked
 pytestmark = pytest.mark.e2e
 
 COMPONENTS = [
-    "CuratedSchemaGen",
     "PolarsExampleGen",
+    "CuratedSchemaGen",
     "StatisticsGen",
     "StrictExampleValidator",
     "Transform",
@@ -88,16 +88,16 @@ def test_nothing_changed_hits_the_cache_everywhere(workspace):
 @pytest.mark.parametrize(
     ("options", "message", "ran"),
     [
-        (("--user", "99999"), "error --user 99999 is not in the data: 120 users, 1 to 120", 2),
+        (("--user", "99999"), "error --user 99999 is not in the data: 120 users, 1 to 120", 0),
         (
             ("--batch-size", "9999"),
-            "error a batch has 9,999 rows and the data 5,449 train ratings; choose a smaller",
-            2,
+            "error a batch has 9,999 rows and the data 6,000 ratings; choose a smaller --batch-size",
+            0,
         ),
         (
             ("--index-factory", "IVF4096,Flat"),
             "error --index-factory 'IVF4096,Flat' makes no index for 300 movies: ",
-            2,
+            0,
         ),
         (("--index-factory", "Foo"), "error --index-factory 'Foo' makes no index: could not parse", 0),
     ],
@@ -113,12 +113,16 @@ def test_what_cannot_work_is_told_before_transform(workspace, options, message, 
 
 
 def test_nothing_held_out_is_told_before_transform(workspace, sample):
-    ratings = pl.read_csv(sample / "ratings.csv").group_by("userId", maintain_order=True).head(9)
+    ratings = pl.read_csv(sample / "ratings.csv").group_by("userId", maintain_order=True).head(1)
     ratings.write_csv(workspace.data / "ratings.csv")
     done = workspace.run()
     assert done.returncode == 2, done.stdout
-    assert "error no rating is held out for the evaluation. The most active of the users has 9 ratings" in done.stdout
-    assert "Transform" not in workspace.states(done.stdout)
+    assert "error none of the 120 users has more than 1 rating; to hold one out" in done.stdout
+    assert workspace.states(done.stdout) == {}
+    late = workspace.run("--eval-after-s", "2000000000")
+    assert late.returncode == 2, late.stdout
+    assert "error no rating is held out for the evaluation. Every rating is older than --eval-after-s" in late.stdout
+    assert "Transform" not in workspace.states(late.stdout)
 
 
 def test_a_catalogue_of_fewer_movies_than_are_listed(workspace, sample):
@@ -145,9 +149,7 @@ def test_an_appended_rating_runs_again_and_is_compared_with_the_served_model(wor
         file.write("1,299,4.5,1690000000\n")
     done = workspace.run("--max-rmse-increase", "1", "--max-recall-decrease", "1")
     assert done.returncode == 0, done.stdout
-    states = workspace.states(done.stdout)
-    assert states.pop("CuratedSchemaGen") == "cached"
-    assert set(states.values()) == {"done"}
+    assert set(workspace.states(done.stdout).values()) == {"done"}
     assert "6,001 ratings" in done.stdout
     assert f"served {first}" in done.stdout
     assert len(versions(workspace)) == 2
@@ -307,14 +309,28 @@ def test_bad_input_names_component_line_and_mend(workspace):
     with open(workspace.data / "ratings.csv", "a") as file:
         file.write("1,298,9,1690000000\n")
     done = workspace.run()
-    assert done.returncode == 1
-    assert "PolarsExampleGen failed: ratings.csv, line 6002: '1,298,9,1690000000' has a rating off" in done.stdout
+    assert done.returncode == 2
+    assert "error ratings.csv, line 6002: '1,298,9,1690000000' has a rating off" in done.stdout
+    assert workspace.states(done.stdout) == {}
     assert "--on-bad-rows drop" in done.stdout
     assert "Traceback" not in done.stdout
     assert snapshot(workspace) == before
     dropped = workspace.run("--on-bad-rows", "drop", "--max-rmse-increase", "1", "--max-recall-decrease", "1")
     assert dropped.returncode == 0, dropped.stdout
     assert "bad rows dropped: 1 off_scale" in dropped.stdout
+
+
+def test_what_only_the_pipeline_finds_names_component_line_and_mend(workspace):
+    before = snapshot(workspace)
+    lines = (workspace.data / "ratings.csv").read_text().splitlines()
+    with open(workspace.data / "ratings.csv", "a") as file:
+        file.write(f"{lines[1]}\n")
+    done = workspace.run()
+    assert done.returncode == 1
+    assert f"PolarsExampleGen failed: ratings.csv, line 6002: '{lines[1]}' rates a movie that the same" in done.stdout
+    assert "--on-bad-rows drop" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert snapshot(workspace) == before
 
 
 def test_an_anomaly_stops_the_run_before_training(workspace):

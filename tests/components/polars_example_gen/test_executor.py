@@ -201,7 +201,8 @@ def test_drop_counts_and_leaves_out(write_data, tmp_path):
     frame = examples(outputs["examples"], "train")
     assert frame.height == 8
     assert summary["eval"] == 1, "nobody has ten: of who has two one is held out"
-    assert frame.filter((pl.col(f.USER_ID) == 1) & (pl.col(f.MOVIE_ID) == 3))[f.RATING].item() == 4, "the latest stays"
+    kept = pl.concat(map(pl.read_parquet, pathlib.Path(outputs["user_histories"].uri).glob("histories-*.parquet")))
+    assert kept.filter((pl.col(f.USER_ID) == 1) & (pl.col(f.MOVIE_ID) == 3))[f.RATING].item() == 4, "the latest stays"
     with pytest.raises(checks.BadInputError, match="3 of 12 rows are bad"):
         run(data, tmp_path / "limit", on_bad_rows=checks.DROP, max_bad_rows=0.2)
 
