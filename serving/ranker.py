@@ -251,7 +251,12 @@ class Ranker:
     @staticmethod
     def _numbers(keys: Sequence[Id], are_text: bool) -> np.ndarray:
         """Return the numbers by which all else knows users or movies, `[keys]` int64; -1 for what is none."""
-        return np.array([number_of(str(key)) if are_text else _whole_number(key) for key in keys], np.int64)
+        if are_text:
+            return np.array([number_of(str(key)) for key in keys], np.int64)
+        try:
+            return np.array(keys, np.int64)
+        except (ValueError, OverflowError):
+            return np.array([_whole_number(key) for key in keys], np.int64)
 
     def _checked(self, profile: Profile, request: Request) -> tuple[np.ndarray, np.ndarray | None, int]:
         """Return the hidden positions, the allowed movies and how many to search for."""

@@ -185,16 +185,20 @@ def _blocks(file: IO[bytes], spec: TableSpec) -> Iterator[bytes]:
         yield text.encode("utf-8", "replace")
 
 
+def _forms(spec: TableSpec) -> list[str]:
+    """Return the patterns of a table's file, a name without an ending with those that it stands for."""
+    forms = []
+    for pattern in spec.files:
+        forms += [pattern] if set(".*?[") & set(pattern) else [f"{pattern}.csv", f"{pattern}.parquet"]
+    return forms
+
+
 def table_matches(names: Iterable[str], spec: TableSpec) -> list[str]:
     """Return the names, without directories, that the first of a table's patterns which fits any of them fits."""
-    for pattern in spec.files:
-        endings = [".csv", ".parquet"] if "." not in pattern else [""]
-        wanted = [pattern + ending for ending in endings] + ([pattern] if "*" in pattern else [])
-        for form in wanted:
-            packed = "" if form.endswith(".parquet") else "|".join(_SUFFIXES.values())
-            for suffix in ("", *packed.split("|")) if packed else ("",):
-                if found := sorted({name for name in names if fnmatch.fnmatchcase(name, form + suffix)}):
-                    return found
+    for form in _forms(spec):
+        for suffix in ("", *(() if form.endswith(".parquet") else _SUFFIXES.values())):
+            if found := sorted({name for name in names if fnmatch.fnmatchcase(name, form + suffix)}):
+                return found
     return []
 
 
@@ -212,24 +216,13 @@ def _format(name: str, spec: TableSpec) -> str:
     return spec.format or ("parquet" if name.endswith(".parquet") else "csv")
 
 
-def _described(spec: TableSpec) -> str:
-    """Say which files are looked for."""
-    return " or ".join(
-        form
-        for pattern in spec.files
-        for form in (
-            [f"{pattern}.csv", f"{pattern}.parquet"] if "." not in pattern and "*" not in pattern else [pattern]
-        )
-    )
-
-
 def _table(fs: fsspec.AbstractFileSystem, names: dict[str, str], spec: TableSpec, data: str) -> Source:
     found = table_matches(names, spec)
     if not found:
         inside = ", ".join(sorted(names)[:10]) or "nothing"
-        raise ValueError(f"{data} holds no {_described(spec)} (found: {inside}){_HINT}")
+        raise ValueError(f"{data} holds no {' or '.join(_forms(spec))} (found: {inside}){_HINT}")
     if len(found) > 1:
-        raise ValueError(f"{data} holds {' and '.join(found)} for {_described(spec)}; leave one of them there")
+        raise ValueError(f"{data} holds {' and '.join(found)} for one table; leave one of them there")
     (name,) = found
     path = names[name]
     whole = Source(fs.unstrip_protocol(path).removeprefix("file://"), _format(name, spec))
@@ -269,36 +262,33 @@ def _table_files(names: list[str], wanted: list[TableSpec], data: str) -> list[s
     Raises:
       ValueError: There is more than one.
     """
-    found: dict[str, list[str]] = {}
+    folders: dict[str, list[str]] = {}
     for name in names:
-        directory, _, base = name.rpartition("/")
-        if base and "__MACOSX" not in directory.split("/") and not base.startswith("._"):
-            found.setdefault(directory, []).append(base)
-    sets = {
-        directory: [[name for spec_name in [table_matches(bases, spec)] for name in spec_name] for spec in wanted]
-        for directory, bases in found.items()
+        folder, _, base = name.rpartition("/")
+        if base and "__MACOSX" not in folder.split("/") and not base.startswith("._"):
+            folders.setdefault(folder, []).append(base)
+    complete = {
+        folder: bases for folder, bases in folders.items() if all(table_matches(bases, spec) for spec in wanted)
     }
-    complete = {directory: tables for directory, tables in sets.items() if all(tables)}
     if not complete:
         return None
-    least = min(directory.count("/") if directory else -1 for directory in complete)
-    uppermost = [d for d in complete if (d.count("/") if d else -1) == least]
-    members = [f"{d}/{name}".lstrip("/") for d in uppermost for table in complete[d] for name in table]
-    # Both forms of a table beside each other are two tables.
-    others = [
-        name
-        for d in uppermost
-        for name in found[d]
+    # Each form of a table beside another one is a table.
+    tables = [
+        (folder, name)
+        for folder, bases in complete.items()
         for spec in wanted
-        if f"{d}/{name}".lstrip("/") not in members and table_matches([name], spec)
+        for name in sorted(bases)
+        if table_matches([name], spec)
     ]
-    if len(members) > len(wanted) or others:
-        every = sorted(
-            [*members, *(f"{uppermost[0]}/{name}".lstrip("/") for name in others)],
-            key=lambda name: (name.rpartition("/")[0], not table_matches([name.rpartition("/")[2]], wanted[0]), name),
-        )
-        raise ValueError(f"{data} holds a table more than once ({', '.join(every)}); leave one of each in it")
-    return members
+    least = min(_depth(folder) for folder in complete)
+    found = [f"{folder}/{name}".lstrip("/") for folder, name in tables if _depth(folder) == least]
+    if len(found) > len(wanted):
+        raise ValueError(f"{data} holds a table more than once ({', '.join(found)}); leave one of each in it")
+    return found
+
+
+def _depth(folder: str) -> int:
+    return folder.count("/") + bool(folder)
 
 
 def fingerprint(data: str, spec: DataSpec | None = None) -> str:

@@ -137,8 +137,8 @@ class HistoryTable:
 
     @property
     def stars(self) -> np.ndarray:
-        """`[ratings]` float32 in stars."""
-        stars: np.ndarray = self.domain.scale.stars_of_steps(self.steps.astype(np.float32))
+        """`[ratings]` float64 in stars."""
+        stars: np.ndarray = self.domain.scale.stars_of_steps(self.steps.astype(np.float64))
         return stars
 
     @property
