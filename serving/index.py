@@ -27,7 +27,7 @@ from serving.rating_file import RatingFile
 EXACT = "Flat"
 """index_factory of the exact search."""
 
-_KEPT = {m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.SIMILARITY_FILE, m.MOVIES_FILE, m.USERS_FILE}
+_KEPT = frozenset([m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.SIMILARITY_FILE, m.MOVIES_FILE, m.USERS_FILE])
 _MODELS = {f"{folder}/{m.SAVED_MODEL_FILE}" for folder in (m.MOVIE_TOWER, m.EVALUATED)}
 
 
@@ -218,7 +218,7 @@ def read_index(directory: str, version: int | None = None) -> EmbeddingIndex:
         raise RuntimeError(f"{directory} makes no sense: {error}. Publish the version again") from error
 
 
-def _read(directory: str, path: str | None, manifest: m.Manifest, kept: set[str]) -> EmbeddingIndex:
+def _read(directory: str, path: str | None, manifest: m.Manifest, kept: frozenset[str]) -> EmbeddingIndex:
     """Read a version's files and check them; `path` is the directory's where it is local."""
     check_names(manifest.files)
     blobs, ratings = _verified(directory, path, manifest, kept)
@@ -244,7 +244,7 @@ def _array(data: bytes) -> np.ndarray:
 
 
 def _verified(
-    directory: str, path: str | None, manifest: m.Manifest, kept: set[str]
+    directory: str, path: str | None, manifest: m.Manifest, kept: frozenset[str]
 ) -> tuple[dict[str, bytes], Ratings]:
     """Verify the digests of all files; return the contents of those to keep, and the ratings."""
     blobs, ratings = {}, None

@@ -10,7 +10,7 @@ from scipy import stats
 from schemas.domain import Scale
 from schemas.evaluation import RatingError
 
-_RESAMPLES = 1000
+_RESAMPLES, _FEWEST = 1000, 2
 _DRAWN_AT_ONCE = 4 << 20
 """Values that the bootstrap draws at a time: by default it draws all, 1,000 times as many as there are."""
 
@@ -28,8 +28,11 @@ def interval(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> tupl
 
     Args:
       statistic: Function of the samples and `axis`.
-      *samples: `[n]` each, of the same users, which are drawn together.
+      *samples: `[n]` each, of the same users, which are drawn together; of a single one there is nothing to draw from,
+        and both ends are the statistic.
     """
+    if len(samples[0]) < _FEWEST:
+        return float(statistic(*samples)), float(statistic(*samples))
     result = stats.bootstrap(
         samples,
         statistic,

@@ -42,6 +42,15 @@ def recommender(run):
     return Recommender.load(str(run[0].serving))
 
 
+def test_what_is_loaded_beside_it_has_ids_of_its_own(recommender, published):
+    """In one process, as a service takes one version after another."""
+    assert isinstance(recommender.user_ids[0], str)
+    other = Recommender.load(str(published))
+    assert other.user_ids.dtype == np.int64
+    assert isinstance(other.recommend(user_id=int(other.user_ids[0]))[0].movie_id, int)
+    assert other.recommend(user_id=str(other.user_ids[0])) == other.recommend(user_id=int(other.user_ids[0]))
+
+
 def test_the_summary_speaks_of_the_datas_own_ids(run):
     _, out = run
     assert "Recommendations for user user-17" in out
