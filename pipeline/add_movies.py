@@ -16,7 +16,7 @@ from components.embedding import embed_movies
 from components.polars_example_gen import checks, movie_features
 from components.polars_example_gen.catalog import read_movies
 from components.polars_example_gen.config import ExampleGenConfig
-from components.polars_example_gen.ratings import SCHEMA
+from components.polars_example_gen.header import SCHEMA
 from components.polars_example_gen.source import Source, check_is_file
 from components.pusher.config import PusherConfig
 from components.pusher.publish import weights_digest

@@ -12,10 +12,11 @@ import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from components.embedding import Towers
-from components.polars_example_gen import ratings, source
+from components.polars_example_gen import source
 from components.polars_example_gen.catalog import read_movies
 from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.graph import featurise_catalog
+from components.polars_example_gen.header import SCHEMA
 from components.polars_example_gen.movie_features import movie_statistics
 from components.polars_example_gen.shards import Partition
 from components.polars_example_gen.split import split_by_time
@@ -68,7 +69,7 @@ def publish_untrained(sample: pathlib.Path, serving_dir: pathlib.Path, work: pat
       work: An empty directory.
     """
     movies, _, domain = read_movies(source.find_sources(str(sample), "")[source.MOVIES])
-    table = pl.read_csv(sample / "ratings.csv", new_columns=list(ratings.SCHEMA)).cast(ratings.SCHEMA)
+    table = pl.read_csv(sample / "ratings.csv", new_columns=list(SCHEMA)).cast(SCHEMA)
     split = split_by_time(table, ExampleGenConfig())
     catalog, constants = featurise_catalog(movies, movie_statistics(split.filter(IS_TRAIN)), domain)
     partition = Partition(split, catalog, constants)

@@ -14,8 +14,8 @@ from components.polars_example_gen import checks
 from components.polars_example_gen.cells import text_key, whole_number
 from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.csv_records import as_table, as_text, column_names, records
+from components.polars_example_gen.header import check_columns
 from components.polars_example_gen.movie_features import genre_matrix
-from components.polars_example_gen.ratings import check_columns
 from components.polars_example_gen.source import Source, dialect_of
 from schemas import features as f
 from schemas.data_spec import DataSpec, ItemsSpec, named

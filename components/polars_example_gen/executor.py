@@ -19,7 +19,9 @@ from tfx.types import artifact_utils, standard_component_specs
 
 from components.polars_example_gen import checks, graph, ratings, source
 from components.polars_example_gen.catalog import read_movies
+from components.polars_example_gen.chunks import Chunk, cut
 from components.polars_example_gen.config import ExampleGenConfig
+from components.polars_example_gen.header import read_headers
 from schemas import configuration, ingest, keys
 from schemas import features as f
 from schemas.domain import Domain
@@ -75,7 +77,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         chunks = [
             chunk
             for file, header in job.headers.items()
-            for chunk in ratings.cut(file, header, config.chunk_bytes, config.max_line_bytes)
+            for chunk in cut(file, header, config.chunk_bytes, config.max_line_bytes)
         ]
         if movie_report.bad_rows:
             # What is wrong with the ratings is said with it, as far as a first look tells.
@@ -100,7 +102,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             "timed": domain.timed,
         }
 
-    def _build(self, job: graph.Job, chunks: list[source.Chunk], catalog: pl.DataFrame) -> dict[str, Any]:
+    def _build(self, job: graph.Job, chunks: list[Chunk], catalog: pl.DataFrame) -> dict[str, Any]:
         """Run the graph; return its counts and its report."""
         rejection = None
         try:
@@ -129,7 +131,7 @@ def _job(
 
     rows = table.size() / (_BYTES_PER_ROW if table.format == "csv" else _BYTES_PER_ROW / 4)
     return graph.Job(
-        headers=ratings.read_headers(table, config.max_line_bytes, config.data_spec),
+        headers=read_headers(table, config.max_line_bytes, config.data_spec),
         expected_rows=round(rows),
         partitions=max(1, math.ceil(rows / config.rows_per_shard)),
         config=config,

@@ -19,8 +19,10 @@ from pydantic import TypeAdapter
 
 from components import progress
 from components.polars_example_gen import checks, movie_features, ratings, shards
+from components.polars_example_gen.chunks import Chunk
 from components.polars_example_gen.config import ExampleGenConfig
-from components.polars_example_gen.source import Chunk, Source
+from components.polars_example_gen.header import SCHEMA, Header, schema_of
+from components.polars_example_gen.source import Source
 from components.polars_example_gen.split import split_by_time
 from schemas import features as f
 from schemas.domain import Domain
@@ -37,7 +39,7 @@ _REPORTS, _STATISTICS = "reports", "statistics"
 class Job:
     """Everything that the workers need to know."""
 
-    headers: dict[Source, ratings.Header]
+    headers: dict[Source, Header]
     """The ratings table's files, and their columns."""
     expected_rows: int
     """Rows of the table, about."""
@@ -57,7 +59,7 @@ class Job:
     @property
     def schema(self) -> dict[str, type[pl.DataType]]:
         """Columns and types of a frame of ratings."""
-        return ratings.schema_of(self.config.data_spec)
+        return schema_of(self.config.data_spec)
 
     @property
     def movies_path(self) -> str:
@@ -228,7 +230,7 @@ def read_rejection(tmp_dir: str) -> checks.Report | None:
 
 def _merge_statistics(parts: Iterable[bytes]) -> bytes:
     frames = [unpack(part) for part in parts]
-    empty = movie_features.movie_statistics(pl.DataFrame(schema=ratings.SCHEMA))
+    empty = movie_features.movie_statistics(pl.DataFrame(schema=SCHEMA))
     return pack(movie_features.merge_statistics([empty, *frames]))
 
 

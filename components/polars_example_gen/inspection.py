@@ -13,7 +13,9 @@ import polars as pl
 
 from components.polars_example_gen import archive, checks, guess, ratings, source
 from components.polars_example_gen.catalog import Catalogue, read_movies
+from components.polars_example_gen.chunks import even_chunks
 from components.polars_example_gen.config import ExampleGenConfig
+from components.polars_example_gen.header import read_headers
 from schemas import features as f
 from schemas.data_spec import DataSpec, built_in, named
 from schemas.ingest import GENRE_NAMES, MOVIE_KEY, TITLE, USER_KEY, YEAR
@@ -101,13 +103,13 @@ def look(table: source.Source, spec: DataSpec, catalogue: Catalogue) -> tuple[pl
     Returns:
       The good rows, what was found of all that were read, and whether these are all.
     """
-    headers = ratings.read_headers(table, ExampleGenConfig.max_line_bytes, spec)
+    headers = read_headers(table, ExampleGenConfig.max_line_bytes, spec)
     ids = catalogue.movies[f.MOVIE_ID].to_numpy()
     whole = table.size() <= _WHOLE_BYTES
     chunks = [
         (chunk, header)
         for file, header in headers.items()
-        for chunk in source.chunks(file, header.length, _WHOLE_BYTES if whole else _PIECE_BYTES)
+        for chunk in even_chunks(file, header.length, _WHOLE_BYTES if whole else _PIECE_BYTES)
     ]
     if not whole:
         chunks = chunks[:: max(len(chunks) // _PIECES, 1)][:_PIECES]

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from typing import IO
 
 import fsspec
-import pyarrow.parquet as pq
 import zstandard
 
 from components.polars_example_gen import archive
@@ -31,7 +30,6 @@ _HINT = "; other files are told by a data specification (--data-spec, matinee da
 _COPY_BYTES = 1 << 20
 _LINE_BYTES = 1 << 13
 _SMALL_BYTES = archive.SMALL_BYTES
-_TOO_LONG = b",(goes on)\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,17 +68,6 @@ class Source:
             return sum(part.size() for part in self.parts)
         fs, path = fsspec.core.url_to_fs(self.path)
         return fs.size(path)
-
-
-@dataclasses.dataclass(frozen=True)
-class Chunk:
-    """A part of a table: a byte range of a CSV file, or one row group of a Parquet file."""
-
-    source: Source
-    start: int
-    """First byte, or the row group's position."""
-    end: int
-    """Byte behind the last, or the row group's position + 1. The line that holds this byte belongs to the chunk."""
 
 
 def tables_of(spec: DataSpec) -> dict[str, TableSpec]:
@@ -316,50 +303,6 @@ def fingerprint(data: str, spec: DataSpec | None = None) -> str:
     return digest.hexdigest()
 
 
-def chunks(source: Source, header_bytes: int, chunk_bytes: int) -> Iterator[Chunk]:
-    """Cut a table into chunks.
-
-    Args:
-      source: The table.
-      header_bytes: Length of a CSV file's header line, byte-order mark and line end inside.
-      chunk_bytes: Length of a CSV chunk.
-    """
-    if source.format == "parquet":
-        with source.open() as file:
-            groups = pq.ParquetFile(file).metadata.num_row_groups
-        yield from (Chunk(source, i, i + 1) for i in range(groups))
-    else:
-        size = source.size()
-        # The last chunk takes the rest, up to twice the length: a cut-off last line is told by the lines before it.
-        starts = list(range(header_bytes, max(size - chunk_bytes + 1, header_bytes + 1), chunk_bytes))
-        yield from (Chunk(source, start, end) for start, end in zip(starts, [*starts[1:], size], strict=True))
-
-
-def read_bytes(chunk: Chunk, max_line_bytes: int) -> tuple[bytes, int]:
-    """Read the lines that start in a CSV chunk.
-
-    Args:
-      chunk: Part of the table.
-      max_line_bytes: How much of its last line may lie behind it; one that is longer is cut, and a field too long.
-
-    Returns:
-      The whole lines and the offset of the first one in the file.
-    """
-    with chunk.source.open() as file:
-        # A line belongs to the chunk that holds its first byte; the one before the first chunk is the header.
-        file.seek(max(chunk.start - 1, 0))
-        if chunk.start and file.read(1) != b"\n":
-            _skip_line(file)
-        begin = file.tell()
-        if begin >= chunk.end:
-            return b"", begin
-        data = file.read(chunk.end - begin)
-        if data.endswith(b"\n"):
-            return data, begin
-        rest = read_line(file, max_line_bytes)
-        return data + (rest if len(rest) < max_line_bytes or rest.endswith(b"\n") else rest + _TOO_LONG), begin
-
-
 def read_line(file: IO[bytes], most: int) -> bytes:
     """Read the rest of a line, or so many bytes of it; fsspec's files have no such limit."""
     start, line = file.tell(), b""
@@ -370,18 +313,3 @@ def read_line(file: IO[bytes], most: int) -> bytes:
             return line + block[:end]
         line += block
     return line
-
-
-def _skip_line(file: IO[bytes]) -> None:
-    while (part := read_line(file, _COPY_BYTES)) and not part.endswith(b"\n"):
-        pass
-
-
-def count_lines(source: Source, until: int) -> int:
-    """Count the line ends before an offset of a CSV file."""
-    lines = 0
-    with source.open() as file:
-        while until > 0 and (block := file.read(min(_COPY_BYTES, until))):
-            lines += block.count(b"\n")
-            until -= len(block)
-    return lines

@@ -5,6 +5,8 @@ import pytest
 from components import rating_biases
 from components.polars_example_gen import checks, ratings, source
 from components.polars_example_gen.catalog import read_movies
+from components.polars_example_gen.chunks import even_chunks
+from components.polars_example_gen.header import read_header
 from pipeline import data_sample
 from pipeline.data_sample import SampleConfig, write_sample
 
@@ -31,8 +33,8 @@ def test_it_passes_every_input_check(written):
     catalog, report, _ = read_movies(found[source.MOVIES])
     assert (catalog.height, report.counts) == (400, {})
     table = found[source.RATINGS]
-    header = ratings.read_header(table)
-    (chunk,) = source.chunks(table, header.length, 1 << 30)
+    header = read_header(table)
+    (chunk,) = even_chunks(table, header.length, 1 << 30)
     frame, report = ratings.read_chunk(chunk, header, catalog["movie_id"].to_numpy())
     assert report == checks.Report(frame.height)
     assert not ratings.drop_duplicates(frame)[1].height

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from components.polars_example_gen import checks, ratings, source
 from components.polars_example_gen.catalog import read_movies
+from components.polars_example_gen.chunks import cut
+from components.polars_example_gen.header import read_header, read_headers
 from schemas import features as f
 from schemas.ingest import GENRE_NAMES
 
@@ -32,8 +34,8 @@ def read(directory, chunk_bytes=1 << 20):
     table = source.find_sources(str(directory), str(directory / "extracted"))[source.RATINGS]
     parts = [
         ratings.read_chunk(chunk, header, MOVIES)
-        for file, header in ratings.read_headers(table, 1 << 20).items()
-        for chunk in ratings.cut(file, header, chunk_bytes, 1 << 20)
+        for file, header in read_headers(table, 1 << 20).items()
+        for chunk in cut(file, header, chunk_bytes, 1 << 20)
     ]
     return sorted(pl.concat([frame for frame, _ in parts]).rows()), checks.merge_reports(report for _, report in parts)
 
@@ -109,7 +111,7 @@ def test_a_bad_row_costs_itself_alone(write_data, value, chunk_bytes):
 def test_a_duplicate_is_found_behind_a_quoted_comma(write_data):
     text = table([(f"Doe, {u}", u, m, r, t) for u, m, r, t in [*ROWS, ROWS[5]]], ["name", *COLUMNS])
     found = source.find_sources(str(write_data(text)), "")[source.RATINGS]
-    row = ratings.locate_duplicate({found: ratings.read_header(found)}, *ROWS[5][:2], 200)
+    row = ratings.locate_duplicate({found: read_header(found)}, *ROWS[5][:2], 200)
     assert (row.line, row.problem) == (len(ROWS) + 2, checks.DUPLICATE)
 
 
@@ -256,7 +258,7 @@ def test_a_bad_row_of_a_part_is_named_with_its_part(parted):
         "ratings.csv/part-00070.csv, line 72: '1,2,9.5,1500000000' has"
     )
     part.write_text(",".join(COLUMNS) + "\n1,1,3.5,1500000000\n")
-    headers = ratings.read_headers(source.find_sources(str(directory), "")[source.RATINGS], 1000)
+    headers = read_headers(source.find_sources(str(directory), "")[source.RATINGS], 1000)
     row = ratings.locate_duplicate(headers, 1, 1, 1000)
     assert (row.file, row.line) == ("ratings.csv/part-00070.csv", 2)
     part = directory / "movies.csv" / "part-00030.csv"

@@ -5,7 +5,9 @@ import pytest
 
 from benchmarks.faults.inputs import HOSTILE, write_hostile
 from components.polars_example_gen import catalog, checks, ratings, source
+from components.polars_example_gen.chunks import even_chunks
 from components.polars_example_gen.config import ExampleGenConfig
+from components.polars_example_gen.header import read_header
 
 
 def read(data, unpacked, chunk_bytes=ExampleGenConfig.chunk_bytes):
@@ -14,8 +16,8 @@ def read(data, unpacked, chunk_bytes=ExampleGenConfig.chunk_bytes):
     movies, report, _ = catalog.read_movies(tables[source.MOVIES])
     checks.enforce([report], checks.FAIL, 0)
     table = tables[source.RATINGS]
-    header = ratings.read_header(table)
-    for chunk in source.chunks(table, header.length, chunk_bytes):
+    header = read_header(table)
+    for chunk in even_chunks(table, header.length, chunk_bytes):
         _, report = ratings.read_chunk(chunk, header, np.array(movies["movie_id"]))
         checks.enforce([report], checks.FAIL, 0)
 
@@ -39,8 +41,8 @@ def test_a_long_line_is_one_bad_row(write_data, chunk_bytes, last):
     text = f"userId,movieId,rating,timestamp\n{good}7,2,3.5,{'9' * 3_000_000}\n{end}"
     data = write_data(text, "movieId,title,genres\n1,A,Drama\n2,B,Drama\n")
     table = source.find_sources(str(data), "")[source.RATINGS]
-    header = ratings.read_header(table)
-    chunks = source.chunks(table, header.length, chunk_bytes)
+    header = read_header(table)
+    chunks = even_chunks(table, header.length, chunk_bytes)
     parts = [ratings.read_chunk(chunk, header, np.array([1, 2]), max_line_bytes=1 << 20) for chunk in chunks]
     report = checks.merge_reports(part for _, part in parts)
     assert sum(frame.height for frame, _ in parts) == (300 if last else 600)

@@ -6,6 +6,8 @@ import pytest
 
 from components.polars_example_gen import checks, ratings, source
 from components.polars_example_gen.catalog import read_movies
+from components.polars_example_gen.chunks import even_chunks
+from components.polars_example_gen.header import SCHEMA, read_header
 from schemas import features as f
 from schemas.data_spec import movielens
 
@@ -16,8 +18,8 @@ MOVIES = np.arange(1, 9)
 def read(directory, chunk_bytes=64):
     """Read a ratings table chunk by chunk; return good rows and the merged report."""
     table = source.find_sources(str(directory), "")[source.RATINGS]
-    header = ratings.read_header(table)
-    parts = [ratings.read_chunk(c, header, MOVIES) for c in source.chunks(table, header.length, chunk_bytes)]
+    header = read_header(table)
+    parts = [ratings.read_chunk(c, header, MOVIES) for c in even_chunks(table, header.length, chunk_bytes)]
     return pl.concat([frame for frame, _ in parts]), checks.merge_reports(report for _, report in parts)
 
 
@@ -29,7 +31,7 @@ def test_good_rows_do_not_depend_on_the_chunks(write_data, chunk_bytes):
     frame, report = read(write_data(HEADER + GOOD), chunk_bytes)
     assert report == checks.Report(25)
     assert frame.sort(f.USER_ID, f.MOVIE_ID)[f.MOVIE_ID].to_list() == [1, 2, 3, 4, 5] * 5
-    assert dict(frame.schema) == ratings.SCHEMA
+    assert dict(frame.schema) == SCHEMA
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_duplicates_keep_the_latest_and_are_located(write_data):
     assert kept.height == 25
     assert dropped.rows() == [(2, 3, 3.5, 100000003)]
     table = source.find_sources(str(directory), "")[source.RATINGS]
-    header = ratings.read_header(table)
+    header = read_header(table)
     for chunk_bytes in (40, 10_000):
         row = ratings.locate_duplicate({table: header}, 2, 3, chunk_bytes)
         assert str(row) == (

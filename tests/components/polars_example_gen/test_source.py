@@ -5,6 +5,7 @@ import fsspec
 import pytest
 
 from components.polars_example_gen import source
+from components.polars_example_gen.chunks import count_lines, even_chunks, read_bytes
 
 
 def zipped(directory, path):
@@ -29,7 +30,7 @@ def test_a_uri_is_read_in_ranges(sample):
     table = source.find_sources("memory://lens", "")[source.RATINGS]
     assert table.path == "memory:///lens/ratings.csv"
     header = len(b"userId,movieId,rating,timestamp\n")
-    data = b"".join(source.read_bytes(chunk, 1000)[0] for chunk in source.chunks(table, header, 1000))
+    data = b"".join(read_bytes(chunk, 1000)[0] for chunk in even_chunks(table, header, 1000))
     assert data == (sample / "ratings.csv").read_bytes()[header:]
 
 
@@ -68,4 +69,4 @@ def test_the_fingerprint_is_of_the_content(write_data, tmp_path):
 def test_lines_are_counted_up_to_an_offset(write_data):
     directory = write_data("userId,movieId,rating,timestamp\n1,1,3.0,5\n1,2,3.0,5\n")
     table = source.find_sources(str(directory), "")[source.RATINGS]
-    assert [source.count_lines(table, offset) for offset in (0, 31, 32, 42, 52)] == [0, 0, 1, 2, 3]
+    assert [count_lines(table, offset) for offset in (0, 31, 32, 42, 52)] == [0, 0, 1, 2, 3]

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from components.polars_example_gen import checks, ratings, source
 from components.polars_example_gen.catalog import read_movies
+from components.polars_example_gen.chunks import cut
 from components.polars_example_gen.config import ExampleGenConfig
+from components.polars_example_gen.header import read_headers, schema_of
 from components.polars_example_gen.inspection import inspect
 from components.polars_example_gen.split import split_by_time
 from pipeline.data_sample import SampleConfig, write_sample
@@ -39,8 +41,8 @@ def read(data, spec, extracted, chunk_bytes=1 << 20):
     ids = catalogue.movies[f.MOVIE_ID].to_numpy()
     parts = [
         ratings.read_chunk(chunk, header, ids)
-        for file, header in ratings.read_headers(tables[source.RATINGS], 1 << 20, spec).items()
-        for chunk in ratings.cut(file, header, chunk_bytes, 1 << 20)
+        for file, header in read_headers(tables[source.RATINGS], 1 << 20, spec).items()
+        for chunk in cut(file, header, chunk_bytes, 1 << 20)
     ]
     report = checks.merge_reports(part for _, part in parts)
     return pl.concat([frame for frame, _ in parts]), catalogue, report
@@ -65,7 +67,7 @@ def test_the_sample_in_every_form_is_the_sample(samples, tmp_path, name, chunk_b
     titles = pl.read_csv(samples / "plain" / "movies.csv")
     assert report.counts == of_ratings.counts == {}
     assert found.height == plain.height
-    assert dict(found.schema) == ratings.schema_of(spec)
+    assert dict(found.schema) == schema_of(spec)
     text_users, text_items = domain.text_user_ids, domain.text_item_ids
     users = found[USER_KEY].str.strip_prefix("user-").cast(pl.Int64) if text_users else found[f.USER_ID]
     assert users.to_list() == plain["userId"].to_list()
