@@ -42,8 +42,21 @@ def build(cls: type[_Config], values: Any, where: str = "the options") -> _Confi
     try:
         return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{where}: {problems}") from None
+        problems = dict.fromkeys(_worded(each) for each in error.errors())
+        raise ValueError(f"{where}: {'; '.join(problems)}") from None
+
+
+def _worded(error: Any) -> str:
+    """Word one of pydantic's errors for who writes YAML, who knows neither its types nor Python's."""
+    place = ".".join(str(part) for part in error["loc"] if part not in ("str", "int") and "[" not in str(part))
+    if error["type"] == "missing":
+        return f"{place} is missing"
+    message = error["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    if error["type"] == "dataclass_type":
+        message = "expected a section"
+    # What holds other values is no value to show.
+    value = "" if isinstance(error["input"], Mapping | list | tuple) else f" = {error['input']!r}"
+    return f"{place}{value}: {message}"
 
 
 def replace(config: _Config, values: Mapping[str, Any], where: str = "the options") -> _Config:

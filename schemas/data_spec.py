@@ -11,7 +11,7 @@ import pathlib
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from schemas.configuration import FROZEN, build
@@ -30,7 +30,7 @@ ISO = "iso"
 class TableSpec:
     """How one table is written."""
 
-    files: tuple[str, ...]
+    files: Annotated[tuple[str, ...], BeforeValidator(lambda files: (files,) if isinstance(files, str) else files)]
     """Names of the file or directory, or patterns of it, the first that is there; a name without an ending stands for
     .csv, .parquet and their compressed forms."""
     format: Literal["csv", "parquet"] | None = None

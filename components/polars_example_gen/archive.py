@@ -81,7 +81,9 @@ class _Archive:
         try:
             self._tar = tarfile.open(fileobj=file, mode="r:*")  # noqa: SIM115  The file is the caller's.
         except tarfile.ReadError:
-            raise ValueError(f"{data} is neither a directory nor an archive (zip or tar)") from None
+            raise ValueError(
+                f"{data} is neither a directory nor an archive (zip or tar); pass what holds the tables"
+            ) from None
         self._members = {}
         for member in self._tar:  # Which unpacks what it passes over.
             if member.offset_data + member.size > room:

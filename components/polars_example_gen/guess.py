@@ -66,6 +66,10 @@ class _Table:
     columns: pl.DataFrame
     """Text, by the columns' names."""
 
+    def numbers(self, name: str) -> pl.Series:
+        """What stands in a column as numbers; null where it is none."""
+        return self.values(name).str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+
     def values(self, name: str) -> pl.Series:
         """What stands in a column, without empty cells and spaces around."""
         values = self.columns[name].str.strip_chars()
@@ -135,7 +139,7 @@ def _fits(table: _Table, spec: DataSpec) -> bool:
     """Whether ratings and times of a table are what a specification says."""
     columns, scale = spec.ratings, spec.scale
     if columns.rating:
-        given = table.values(columns.rating).cast(pl.Float64, strict=False)
+        given = table.numbers(columns.rating)
         steps = (given - scale.min) / scale.step
         good = given.is_between(scale.min, scale.max) & ((steps - steps.round()).abs() < 1e-6)
         high = given > (scale.min + scale.max) / 2  # Of a scale that ends lower nothing is.
@@ -296,7 +300,7 @@ def _spec_of(of_ratings: _Table, item_column: str, of_items: _Table, item: str) 
     left = [name for name in of_ratings.columns.columns if name != item_column]
     time = _best(left, _TIME, lambda name: _time_format(of_ratings.values(name)) is not None)
     left = [name for name in left if name != time]
-    rating = _best(left, _RATING, lambda name: _are_ratings(of_ratings.values(name)))
+    rating = _best(left, _RATING, lambda name: _are_ratings(of_ratings.numbers(name)))
     left = [name for name in left if name != rating]
     user = next((name for name in left if _USER.search(name)), None) or next(
         (name for name in left if of_ratings.values(name).n_unique() < len(of_ratings.values(name))),
@@ -304,7 +308,7 @@ def _spec_of(of_ratings: _Table, item_column: str, of_items: _Table, item: str) 
     )
     if user is None or (rating is None and not _USER.search(user)):
         return None
-    given = of_ratings.values(rating).cast(pl.Float64, strict=False).drop_nulls() if rating else None
+    given = of_ratings.numbers(rating).drop_nulls() if rating else None
     text_items = not (_are_numbers(of_items.values(item)) and _are_numbers(of_ratings.values(item_column)))
     title = _title(of_items, item) or item
     others = [name for name in of_items.columns.columns if name not in (item, title)]
@@ -356,7 +360,7 @@ def _are_numbers(values: pl.Series) -> bool:
 
 
 def _are_ratings(values: pl.Series) -> bool:
-    numbers = values.cast(pl.Float64, strict=False).drop_nulls()
+    numbers = values.drop_nulls()
     return len(numbers) >= _MOSTLY * max(len(values), 1) and 1 < numbers.n_unique() <= _MOST_RATINGS
 
 

@@ -121,6 +121,8 @@ def _typed(raw: pl.DataFrame, spec: DataSpec) -> pl.DataFrame:
 def _stars(dtype: pl.DataType, scale: Scale) -> pl.Expr:
     """Read ratings as stars; those of the scale exactly, so that they can be told from others."""
     written = without_spaces(f.RATING, dtype)
+    if dtype == pl.String:
+        written = written.str.replace(",", ".", literal=True)  # The decimal mark of most of Europe.
     if scale.is_stars:
         return written.cast(pl.Float32, strict=False)
     steps = (written.cast(pl.Float64, strict=False) - scale.min) / scale.step

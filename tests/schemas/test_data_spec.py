@@ -38,7 +38,9 @@ def test_a_file_and_a_name(tmp_path):
     ("text", "message"),
     [
         ("ratings: {files: [r], users: wer}\nitems: {files: [i]}", r"here: ratings.users = 'wer'"),
-        ("ratings: {files: [r]}", "here: items"),
+        ("ratings: {files: [r]}", "here: items is missing$"),
+        ("ratings: 5\nitems: {files: [i]}", "here: ratings = 5: expected a section$"),
+        ("ratings: {files: r}\nitems: {files: [i], categories: 5}", "here: items.categories = 5: .* a list$"),
         ("- a", "here holds no sections"),
         ("a: [", "here is no YAML"),
         ("ratings: {files: [r], encoding: klingon}\nitems: {files: [i]}", "there is no encoding 'klingon'"),

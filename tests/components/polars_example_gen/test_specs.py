@@ -167,6 +167,17 @@ def test_what_is_not_as_movielens_has_it_is_found_out(samples, tmp_path, change,
     assert getattr(found.spec, wanted, None) == value or getattr(found.spec.ratings, wanted, None) == value
 
 
+def test_semicolons_and_decimal_commas(samples, tmp_path):
+    plain = pl.read_csv(samples / "plain" / "ratings.csv")
+    written = plain.with_columns(pl.col("rating").cast(pl.String).str.replace(".", ",", literal=True))
+    written.write_csv(tmp_path / "ratings.csv", separator=";")
+    pl.read_csv(samples / "plain" / "movies.csv").write_csv(tmp_path / "movies.csv", separator=";")
+    found = inspect(str(tmp_path))
+    assert found.report.counts == {}
+    frame, *_ = read(tmp_path, found.spec, tmp_path / "out")
+    assert frame[f.RATING].to_list() == plain["rating"].to_list()
+
+
 def test_no_tables_are_found(tmp_path):
     with pytest.raises(ValueError, match="no data at"):
         inspect(str(tmp_path / "nowhere"))
