@@ -200,8 +200,9 @@ def parse(text: str, where: str) -> DataSpec:
 
 
 def to_yaml(spec: DataSpec) -> str:
-    """Serialise a specification, without what is as it is by default."""
+    """Serialise a specification, but for the scale without what is as it is by default."""
     values = TypeAdapter(DataSpec).dump_python(spec, mode="json", exclude_defaults=True)
+    values["scale"] = TypeAdapter(Scale).dump_python(spec.scale)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
 
 

@@ -280,7 +280,7 @@ def _pair(tables: list[_Table]) -> tuple[_Table, str, _Table, str] | None:
             if not len(ids) or ids.n_unique() < _MOSTLY * len(ids):
                 continue
             known = ids.unique().implode()
-            for column in of_ratings.columns.columns:
+            for place, column in enumerate(of_ratings.columns.columns):
                 given = of_ratings.values(column)
                 if not len(given):
                     continue
@@ -289,7 +289,8 @@ def _pair(tables: list[_Table]) -> tuple[_Table, str, _Table, str] | None:
                 # Small whole numbers are ids of everything: users and ratings are named otherwise.
                 foreign = bool(_USER.search(column) or _RATING.search(column) or _TIME.search(column))
                 named_so = sum(bool(p.search(c)) for p in (_USER, _RATING) for c in of_ratings.columns.columns)
-                rank = share + 2 * same - 2 * foreign + named_so / 10
+                # The user comes first, where nothing else tells them apart.
+                rank = share + 2 * same - 2 * foreign + named_so / 10 + (place > 0) / 100
                 if share > 0.2 and (best is None or rank > best[0]):
                     best = rank, (of_ratings, column, of_items, item)
     return None if best is None else best[1]
@@ -300,7 +301,9 @@ def _spec_of(of_ratings: _Table, item_column: str, of_items: _Table, item: str) 
     left = [name for name in of_ratings.columns.columns if name != item_column]
     time = _best(left, _TIME, lambda name: _time_format(of_ratings.values(name)) is not None)
     left = [name for name in left if name != time]
-    rating = _best(left, _RATING, lambda name: _are_ratings(of_ratings.numbers(name)))
+    # Of columns whose names say nothing the one with the fewest different numbers.
+    fewest = sorted(left, key=lambda name: of_ratings.values(name).n_unique())
+    rating = _best(fewest, _RATING, lambda name: _are_ratings(of_ratings.numbers(name)))
     left = [name for name in left if name != rating]
     user = next((name for name in left if _USER.search(name)), None) or next(
         (name for name in left if of_ratings.values(name).n_unique() < len(of_ratings.values(name))),

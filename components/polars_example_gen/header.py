@@ -133,6 +133,10 @@ def check_columns(source: Source, found: tuple[str, ...], expected: tuple[str, .
     """Raise `BadInputError` if a table is empty or lacks a column."""
     if not any(found):
         raise checks.BadInputError(f"{source.name} is empty; expected a header with {', '.join(expected)}")
+    if "\0" in "".join(found):
+        raise checks.BadInputError(
+            f"{source.name} is no UTF-8, the encoding that is expected; matinee data inspect finds out which it is"
+        )
     if missing := [name for name in expected if name not in found]:
         raise checks.BadInputError(
             f"{source.name}, line 1: the column {', '.join(missing)} is missing (found: "

@@ -167,6 +167,26 @@ def test_what_is_not_as_movielens_has_it_is_found_out(samples, tmp_path, change,
     assert getattr(found.spec, wanted, None) == value or getattr(found.spec.ratings, wanted, None) == value
 
 
+def test_a_table_without_names_begins_with_the_user(samples, tmp_path):
+    """As ml-10m is: dots and half stars, and no header."""
+    for name in ("ratings", "movies"):
+        rows = pl.read_csv(samples / "plain" / f"{name}.csv").rows()
+        (tmp_path / f"{name}.dat").write_text("".join("::".join(map(str, row)) + "\n" for row in rows))
+    found = inspect(str(tmp_path))
+    assert found.report.counts == {}
+    frame, *_ = read(tmp_path, found.spec, tmp_path / "out")
+    assert frame.equals(read(samples / "plain", named(), tmp_path / "out")[0])
+
+
+def test_another_encoding_than_expected_is_named(samples, tmp_path):
+    for name in ("ratings", "movies"):
+        text = (samples / "plain" / f"{name}.csv").read_text(encoding="utf-8")
+        (tmp_path / f"{name}.csv").write_text(text, encoding="utf-16")
+    with pytest.raises(checks.BadInputError, match=r"movies.csv is no UTF-8, .* matinee data inspect finds out"):
+        read(tmp_path, named(), tmp_path / "out")
+    assert inspect(str(tmp_path)).spec.ratings.encoding == "utf-16"
+
+
 def test_semicolons_and_decimal_commas(samples, tmp_path):
     plain = pl.read_csv(samples / "plain" / "ratings.csv")
     written = plain.with_columns(pl.col("rating").cast(pl.String).str.replace(".", ",", literal=True))
