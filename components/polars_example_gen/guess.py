@@ -286,6 +286,7 @@ def _pair(tables: list[_Table]) -> tuple[_Table, str, _Table, str] | None:
                     continue
                 share = _share(given.is_in(known))
                 same = column.casefold().replace("_", "") == item.casefold().replace("_", "")
+                same = same and not of_ratings.spec.header  # Names that were made up here are no names.
                 # Small whole numbers are ids of everything: users and ratings are named otherwise.
                 foreign = bool(_USER.search(column) or _RATING.search(column) or _TIME.search(column))
                 named_so = sum(bool(p.search(c)) for p in (_USER, _RATING) for c in of_ratings.columns.columns)
