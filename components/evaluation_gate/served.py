@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 
 import numpy as np
@@ -16,12 +17,14 @@ from schemas.vectors import Vectors
 from serving import store
 from serving.verification import newest_whole
 
+_LOG = logging.getLogger(__name__)
+
 
 def load(serving_dir: str, data: Dataset) -> tuple[int, Embeddings] | None:
     """Embed the data set's users and movies with the served version, as it was before it learned its eval ratings.
 
-    A version that is damaged, or of another format, counts as not served: to refuse every other one because of it would
-    leave it for ever.
+    A version that is damaged, of another format or of other categories counts as not served: to refuse every other one
+    because of it would leave it for ever.
 
     Args:
       serving_dir: Path or URI of the served versions.
@@ -35,6 +38,9 @@ def load(serving_dir: str, data: Dataset) -> tuple[int, Embeddings] | None:
     if found is None:
         return None
     version, served = found
+    if served.manifest.domain.categories != data.constants.domain.categories:
+        _LOG.warning("version %d is of other categories, which its towers take, and is not compared with", version)
+        return None
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
         model = tf.saved_model.load(serving.local_copy(EMBEDDING_INDEX, version, directory, EVALUATED))
         vectors = embed_movies(model, served.movies)

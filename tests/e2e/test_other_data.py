@@ -147,10 +147,13 @@ def test_a_changed_specification_runs_again(run, tmp_path):
     """It is part of what ExampleGen is told, and so of the cache's key."""
     workspace, _ = run
     path = tmp_path / "spec.yaml"
-    path.write_text(to_yaml(dataclasses.replace(load("letterboxd"), years=(1900, 2100))))
-    assert yaml.safe_load(path.read_text())["years"] == [1900, 2100]
+    few = dataclasses.replace(load("letterboxd").categories, most=5)
+    path.write_text(to_yaml(dataclasses.replace(load("letterboxd"), categories=few)))
+    assert yaml.safe_load(path.read_text())["categories"]["most"] == 5
     again = workspace.run("--data-spec", "letterboxd")
     assert set(workspace.states(again.stdout).values()) == {"cached"}
-    changed = workspace.run("--data-spec", str(path), "--max-rmse-increase", "5", "--max-recall-decrease", "1")
+    changed = workspace.run("--data-spec", str(path))
     assert workspace.states(changed.stdout)["PolarsExampleGen"] == "done"
     assert changed.returncode == 0, changed.stdout
+    assert "nothing served yet" in changed.stdout, "the served towers take other categories"
+    assert Recommender.load(str(workspace.serving)).domain.num_categories == 7
