@@ -119,7 +119,7 @@ def test_nothing_held_out_is_told_before_transform(workspace, sample):
     assert done.returncode == 2, done.stdout
     assert "error none of the 120 users has more than 1 rating; to hold one out" in done.stdout
     assert workspace.states(done.stdout) == {}
-    late = workspace.run("--eval-after-s", "2000000000")
+    late = workspace.run("--eval-after-s", "2000000000", "--batch-size", "64")
     assert late.returncode == 2, late.stdout
     assert "error no rating is held out for the evaluation. Every rating is older than --eval-after-s" in late.stdout
     assert "Transform" not in workspace.states(late.stdout)

@@ -55,7 +55,7 @@ def test_a_version_that_is_not_loaded(published, tf_serving, protocol):
 def test_the_rest_row_format_and_serialized_examples(published, tf_serving):
     """What other clients of TensorFlow Serving would send, such as the README's curl."""
     version = Recommender.load(str(published)).model_version
-    rows = [{name: [1.0] * length for name, length in f.USER_FEATURES.items()}]
+    rows = [{name: [1.0] * length for name, length in f.lengths(f.USER_FEATURES, 20).items()}]
     rows[0] |= {f.USER_HISTORY_MOVIES: [1, 260], f.USER_HISTORY_RATINGS: [5.0, 4.5], f.TIMESTAMP: [1_500_000_000]}
     url = f"{tf_serving.rest_url}/v1/models/user_tower/versions/{version}:predict"
     answer = httpx.post(url, json={"signature_name": "embed_user", "instances": rows}, timeout=10).json()
