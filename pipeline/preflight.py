@@ -21,7 +21,7 @@ from schemas.ingest import HISTORIES_PREFIX, USER_KEY, USERS_PREFIX
 from serving.index import EXACT, build_faiss
 
 _SOME_CATEGORIES = 20
-_SMALL_BYTES = 64 << 20
+_SMALL_BYTES, _SMALL_PACKED_BYTES = 64 << 20, 16 << 20
 _LEAST_MOVIES, _LEAST_RATINGS = 2, 2
 _MOST_TRAINED = 50_000
 """Movies up to which an index is tried on random vectors; what trains on these trains on more."""
@@ -57,14 +57,18 @@ def check_input(config: RunConfig, data: str, user_id: str | None) -> None:
     path, spec, policy = pathlib.Path(data), config.data.data_spec, (config.data.on_bad_rows, config.data.max_bad_rows)
     if not path.exists():
         raise ValueError(f"no data at {data!r}; pass a directory, an archive or a URI that holds ratings and movies")
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    if sum(file.stat().st_size for file in files) > _SMALL_BYTES:
+    files = [path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")]
+    packed = path.is_file() or any(source.packed_as(file.name) for file in files)
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    if size > (_SMALL_PACKED_BYTES if packed else _SMALL_BYTES):
         return
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
         tables = source.find_sources(data, directory, config.data.max_unpacked_ratio, spec)
         catalogue = read_movies(tables[source.MOVIES], config.data.max_movies_bytes, spec)
-        ratings, report, _ = inspection.look(tables[source.RATINGS], spec, catalogue)
-    checks.enforce([catalogue.report, report], *policy)
+        ratings, report, whole = inspection.look(tables[source.RATINGS], spec, catalogue)
+    checks.enforce([catalogue.report, *([report] if whole else [])], *policy)
+    if not whole:  # What was packed may be large.
+        return
     _check_size(config, ratings, catalogue.movies.height)
     _check_index(config, catalogue.movies.height, catalogue.domain.num_categories)
     if user_id is not None:

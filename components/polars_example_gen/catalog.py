@@ -26,6 +26,7 @@ from schemas.ingest import GENRE_NAMES, MOVIE_KEY, TITLE, YEAR
 _YEAR_PATTERN = r"\((\d{4})(?:[-–]\d{0,4})?\)\s*$"
 _FLAG_SEPARATOR = "\x1f"
 _CATEGORIES = "_categories"
+_LONGEST_LIST = 1 << 16
 _NO_YEAR, _MOST_YEAR = 2000.0, 1e6
 _ON = ("1", "1.0", "true", "True")
 
@@ -122,6 +123,8 @@ def _from_json(text: str) -> list[str] | None:
     """Read a list of names, or of objects with a `name`, in JSON or as Python writes it; None where it is no such."""
     if not text.strip():
         return []
+    if len(text) > _LONGEST_LIST:
+        return None
     for parse in (json.loads, ast.literal_eval):
         with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
             found = parse(text)

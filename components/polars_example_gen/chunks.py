@@ -93,6 +93,12 @@ def even_chunks(source: Source, header_bytes: int, chunk_bytes: int) -> Iterator
         yield from (Chunk(source, start, end) for start, end in zip(starts, [*starts[1:], size], strict=True))
 
 
+def rows_of(source: Source) -> int:
+    """Return the number of rows of a Parquet file."""
+    with source.open() as file:
+        return int(pq.ParquetFile(file).metadata.num_rows)
+
+
 def read_bytes(chunk: Chunk, max_line_bytes: int) -> tuple[bytes, int]:
     """Read the lines that start in a CSV chunk.
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from components.polars_example_gen import archive, checks, guess, ratings, source
 from components.polars_example_gen.catalog import Catalogue, read_movies
-from components.polars_example_gen.chunks import even_chunks
+from components.polars_example_gen.chunks import even_chunks, rows_of
 from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.header import read_headers
 from schemas import features as f
@@ -63,7 +63,7 @@ def inspect(data: str, spec: DataSpec | None = None) -> Inspection:
         catalogue = read_movies(tables[source.MOVIES], spec=found)
         table = tables[source.RATINGS]
         frame, report, whole = look(table, found, catalogue)
-        rows = report.rows if whole else round(table.size() / _PIECES / _PIECE_BYTES * report.rows)
+        rows = report.rows if whole else _about(table, report)
         return Inspection(
             found,
             next((name for name in built_in() if named(name) == found), None),
@@ -79,6 +79,13 @@ def inspect(data: str, spec: DataSpec | None = None) -> Inspection:
             whole,
             checks.merge_reports([report, catalogue.report]),
         )
+
+
+def _about(table: source.Source, report: checks.Report) -> int:
+    """Return how many rows a table has: of Parquet what it says, of text about as many as the pieces let expect."""
+    if table.format == "parquet":
+        return sum(rows_of(file) for file in table.files)
+    return round(table.size() / _PIECES / _PIECE_BYTES * report.rows)
 
 
 def find_spec(data: str, directory: str) -> DataSpec:
