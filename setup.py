@@ -62,6 +62,8 @@ PIPELINE = [
     "isal",
     "tensorflow-transform",
     "pyarrow",
+    # Tables that are packed with it.
+    "zstandard",
     "tensorboard",
     # The report of an evaluation.
     "jinja2",
