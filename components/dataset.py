@@ -47,9 +47,8 @@ class Dataset:
 
     @property
     def ratings(self) -> np.ndarray:
-        """`[ratings]` float32 on the data set's scale."""
-        ratings: np.ndarray = self.constants.domain.scale.of_stars(self.stars)
-        return ratings
+        """`[ratings]` on the data set's scale."""
+        return self.constants.domain.scale.given(self.stars)
 
     def user_key(self, user: int) -> int | str:
         """Return a user's id as the data has it."""

@@ -17,7 +17,7 @@ from schemas import features as f
 from schemas.configuration import FROZEN
 
 _MOST_STEPS = 255
-_ROUNDING = 1e-4
+_ROUNDING, _DIGITS = 1e-4, 4
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -84,6 +84,13 @@ class Scale:
         if self.is_stars:
             return stars
         return (stars - f.RATING_MIN) * self.unit + self.min
+
+    def given(self, stars: np.ndarray) -> np.ndarray:
+        """Turn stars that somebody gave into ratings, without what single precision has added to them."""
+        if self.is_stars:
+            return stars
+        ratings: np.ndarray = np.round(self.of_stars(np.asarray(stars, np.float64)), _DIGITS)
+        return ratings
 
     def steps_of_stars(self, stars: Any) -> np.ndarray:
         """Turn stars into steps of the scale from 1 on, uint8."""

@@ -217,7 +217,7 @@ class Ranker:
         key = MOVIE_KEY if self._domain.text_item_ids else f.MOVIE_ID
         rated = self.movies.select(pl.col(key).alias(f.MOVIE_ID), TITLE)[rows]
         times = pl.Series(f.TIMESTAMP, timestamps if self._domain.timed else [None] * len(timestamps), pl.Int64)
-        return rated.with_columns(pl.Series(f.RATING, self._scale.of_stars(stars)), times)
+        return rated.with_columns(pl.Series(f.RATING, self._scale.given(stars)), times)
 
     def known(self, movie_ids: Sequence[Id]) -> tuple[list[Id], list[Id]]:
         """Part a list of movies into those that the version holds and those that it does not, in their order.
@@ -317,7 +317,7 @@ class Ranker:
     def _reasons(self, rows: np.ndarray, profile: Profile) -> list[RatedMovie | None]:
         """Return for each movie the most similar one that the user liked; None where none is similar."""
         liked = profile.stars >= self._scale.liked_stars
-        known, ratings = profile.rows[liked], self._scale.of_stars(profile.stars[liked])
+        known, ratings = profile.rows[liked], self._scale.given(profile.stars[liked])
         if not len(known) or not len(rows):
             return [None] * len(rows)
         similarity = self._similar.embeddings[rows] @ self._similar.embeddings[known].T

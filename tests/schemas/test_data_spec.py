@@ -80,6 +80,8 @@ def test_ratings_stars_and_steps_are_the_same_thing(scale):
     np.testing.assert_allclose(scale.stars_of_steps(steps.astype(np.float32)), stars, atol=1e-6)
     liked = ratings >= scale.liked - 1e-9
     np.testing.assert_array_equal(stars >= scale.liked_stars, liked)
+    np.testing.assert_array_equal(scale.given(stars) >= scale.liked, liked)
+    assert [f"{rating:g}" for rating in scale.given(stars)] == [f"{rating:g}" for rating in ratings]
     np.testing.assert_array_equal(steps >= scale.liked_step, liked)
 
 
