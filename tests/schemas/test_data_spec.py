@@ -65,6 +65,7 @@ def test_no_such_specification():
 SCALES = [data_spec.named(name).scale for name in data_spec.built_in()] + [
     Scale(-10, 10, 0.25, 5),
     Scale(0, 100, 1, 75),
+    Scale(0, 10, 0.1, 7.1),
 ]
 
 
