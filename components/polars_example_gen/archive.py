@@ -50,8 +50,8 @@ def unpack(data: str, to: str, most: float, tables_of: Chooser) -> None:
                             return
                 shown = ", ".join(sorted(inside)[:10]) or "nothing"
                 raise ValueError(
-                    f"{data} holds no folder with both ratings and movies (inside: {shown}); unpack it yourself, or see "
-                    "with matinee data inspect how its tables are written"
+                    f"{data} holds no folder with both ratings and movies (inside: {shown}); unpack it yourself, or "
+                    "see with matinee data inspect how its tables are written"
                 )
             _copy_all(archive, members, to, room, data, most)
     except (
