@@ -65,6 +65,8 @@ class RatingsSpec(TableSpec):
     """Column of what is rated."""
     rating: str | None = "rating"
     """Column of the rating; null where each row is something liked."""
+    unrated: float | None = None
+    """What stands in the column of the rating where there is none; such rows are left out and are no bad ones."""
     time: str | None = "timestamp"
     """Column of the time; null where there is none."""
     time_format: str = "s"

@@ -46,6 +46,7 @@ _SCALES = (
 )
 """Scales that are common, and from where on something is liked: the first that holds all ratings is taken."""
 _LIKED_PART = 0.75
+_UNRATED = -1.0
 _DATES = ("%Y/%m/%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y")
 _USER = re.compile(r"user|member|reviewer|customer|person|client|viewer|reader|account", re.I)
 _RATING = re.compile(r"rating|score|stars|points|grade|vote|mark", re.I)
@@ -313,6 +314,10 @@ def _spec_of(of_ratings: _Table, item_column: str, of_items: _Table, item: str) 
     if user is None or (rating is None and not _USER.search(user)):
         return None
     given = of_ratings.numbers(rating).drop_nulls() if rating else None
+    # -1 below a scale that begins at 0 or above it says that there is no rating.
+    unrated = _UNRATED if given is not None and (given == _UNRATED).any() and (given >= 0).any() else None
+    if given is not None and unrated is not None:
+        given = given.filter(given != unrated)
     text_items = not (_are_numbers(of_items.values(item)) and _are_numbers(of_ratings.values(item_column)))
     title = _title(of_items, item) or item
     others = [name for name in of_items.columns.columns if name not in (item, title)]
@@ -325,6 +330,7 @@ def _spec_of(of_ratings: _Table, item_column: str, of_items: _Table, item: str) 
             user=user,
             item=item_column,
             rating=rating,
+            unrated=unrated,
             time=time,
             time_format=(_time_format(of_ratings.values(time)) or "s") if time else "s",
             user_ids="number" if _are_numbers(of_ratings.values(user)) else "text",

@@ -52,8 +52,12 @@ def read_chunk(
     frame = _parse(data, header, SCHEMA) if _is_plain(header.spec) else None
     if frame is None:
         frame = _parse(data, header, None)
-    if frame is not None and not _problems(frame, movie_ids, header.spec.scale).is_not_null().any():
-        return frame, checks.Report(frame.height)
+    if frame is not None:
+        problem = _problems(frame, movie_ids, header.spec)
+        if not problem.is_not_null().any():
+            return frame, checks.Report(frame.height)
+        if not _is_bad(problem).any():
+            return frame.filter(problem.is_null()), checks.Report(frame.height)
     return _read_records(data, begin, chunk.source, header, movie_ids)
 
 
@@ -143,7 +147,7 @@ def _read_records(
     raw = _records(data, header)
     values = _typed(raw.select(*header.features.values()), header.spec)
     typed = pl.concat([values, raw.select(pl.col("line").alias(_INDEX))], how="horizontal")
-    problem = _problems(typed, movie_ids, header.spec.scale).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
+    problem = _problems(typed, movie_ids, header.spec).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
     if not data.endswith(b"\n") and typed.height:
         last, before = typed.height - 1, typed[f.TIMESTAMP][:-1].min()
         stamp = typed[f.TIMESTAMP][last]
@@ -214,7 +218,7 @@ def _check_batch(
     raw: pl.DataFrame, first: int, source: Source, header: Header, movie_ids: np.ndarray
 ) -> tuple[pl.DataFrame, checks.Report]:
     typed = _typed(raw, header.spec).with_row_index(_INDEX)
-    problem = _problems(typed, movie_ids, header.spec.scale).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
+    problem = _problems(typed, movie_ids, header.spec).zip_with(~_any_null(typed), pl.Series([checks.UNREADABLE]))
 
     def text(bad: pl.Series) -> pl.Series:
         return as_text(raw.filter(bad).head(5))
@@ -226,16 +230,24 @@ def _any_null(frame: pl.DataFrame) -> pl.Series:
     return frame.select(pl.any_horizontal(pl.col(*SCHEMA).is_null())).to_series()
 
 
-def _problems(frame: pl.DataFrame, movie_ids: np.ndarray, scale: Scale) -> pl.Series:
+def _is_bad(problem: pl.Series) -> pl.Series:
+    return problem.is_not_null() & (problem.fill_null(checks.UNRATED) != checks.UNRATED)
+
+
+def _problems(frame: pl.DataFrame, movie_ids: np.ndarray, spec: DataSpec) -> pl.Series:
     """Name the first problem of each row's values, null for a good row."""
+    scale, unrated = spec.scale, spec.ratings.unrated
     ids = frame[f.MOVIE_ID].fill_null(-1).to_numpy()
     place = np.minimum(np.searchsorted(movie_ids, ids), len(movie_ids) - 1)
     known = pl.Series(movie_ids[place] == ids)
     steps = (pl.col(f.RATING) - f.RATING_MIN) / scale.star_step
     on_scale = pl.col(f.RATING).is_between(f.RATING_MIN, f.RATING_MAX)
     on_scale &= (steps == steps.round()) if scale.is_stars else ((steps - steps.round()).abs() < _NEAR)
+    left_out = pl.lit(False) if unrated is None else (pl.col(f.RATING) - scale.to_stars(unrated)).abs() < _NEAR
     return frame.select(
-        pl.when(pl.min_horizontal(f.USER_ID, f.MOVIE_ID, f.TIMESTAMP) < 0)
+        pl.when(left_out)
+        .then(pl.lit(checks.UNRATED))
+        .when(pl.min_horizontal(f.USER_ID, f.MOVIE_ID, f.TIMESTAMP) < 0)
         .then(pl.lit(checks.NEGATIVE_ID))
         .when(pl.col(f.TIMESTAMP) >= checks.TIME_LIMIT_S)
         .then(pl.lit(checks.NO_TIME))
@@ -260,10 +272,11 @@ class _Rows:
 
 
 def _keep_good(rows: _Rows, header: Header) -> tuple[pl.DataFrame, checks.Report]:
-    typed, bad, columns = rows.typed, rows.problem.is_not_null(), list(header.schema)
+    typed, bad, columns = rows.typed, _is_bad(rows.problem), list(header.schema)
+    good = typed.filter(rows.problem.is_null()).select(columns)
     if not bad.any():
-        return typed.select(columns), checks.Report(typed.height)
-    counts = dict(rows.problem.drop_nulls().value_counts(name="n").iter_rows())
+        return good, checks.Report(typed.height)
+    counts = dict(rows.problem.filter(bad).value_counts(name="n").iter_rows())
     first_line = rows.lines_before(rows.source, rows.offset) + 1
     found = zip(rows.problem.filter(bad).head(5), typed[_INDEX].filter(bad).head(5), rows.text(bad), strict=True)
     columns_of = _wrong_columns(typed.filter(bad).head(5), header)
@@ -271,7 +284,7 @@ def _keep_good(rows: _Rows, header: Header) -> tuple[pl.DataFrame, checks.Report
         checks.BadRow(p, rows.source.name, first_line + i, checks.shown(v), _expected(p, header.spec), column)
         for (p, i, v), column in zip(found, columns_of, strict=True)
     )
-    return typed.filter(~bad).select(columns), checks.Report(typed.height, counts, samples)
+    return good, checks.Report(typed.height, counts, samples)
 
 
 def _wrong_columns(typed: pl.DataFrame, header: Header) -> list[str]:

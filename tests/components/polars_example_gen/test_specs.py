@@ -187,6 +187,26 @@ def test_another_encoding_than_expected_is_named(samples, tmp_path):
     assert inspect(str(tmp_path)).spec.ratings.encoding == "utf-16"
 
 
+@pytest.mark.parametrize("quoted", [False, True])
+def test_rows_without_a_rating_are_left_out(samples, tmp_path, quoted):
+    plain = pl.read_csv(samples / "plain" / "ratings.csv")
+    rated = pl.int_range(pl.len()) % 7 > 0
+    scores = pl.when(rated).then((pl.col("rating") * 2).cast(pl.Int64)).otherwise(-1).alias("score")
+    style = "always" if quoted else "necessary"
+    plain.select("userId", "movieId", scores).write_csv(tmp_path / "scores.csv", quote_style=style)
+    (tmp_path / "movies.csv").write_bytes((samples / "plain" / "movies.csv").read_bytes())
+    found = inspect(str(tmp_path))
+    assert (found.spec.ratings.unrated, found.spec.scale, found.report.counts) == (-1, Scale(1, 10, 1, 8), {})
+    frame, _, report = read(tmp_path, found.spec, tmp_path / "out", 2000)
+    assert report == checks.Report(plain.height)
+    assert frame[f.MOVIE_ID].to_list() == plain.filter(rated)["movieId"].to_list()
+    with open(tmp_path / "scores.csv", "a") as file:
+        file.write("1,1,-2\n")
+    frame, _, report = read(tmp_path, found.spec, tmp_path / "out", 2000)
+    assert report.counts == {checks.OFF_SCALE: 1}
+    assert frame.height == plain.filter(rated).height
+
+
 def test_semicolons_and_decimal_commas(samples, tmp_path):
     plain = pl.read_csv(samples / "plain" / "ratings.csv")
     written = plain.with_columns(pl.col("rating").cast(pl.String).str.replace(".", ",", literal=True))
