@@ -17,7 +17,7 @@ from components.polars_example_gen import checks, movie_features
 from components.polars_example_gen.catalog import read_movies
 from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.header import SCHEMA
-from components.polars_example_gen.source import Source, check_is_file
+from components.polars_example_gen.source import table_at
 from components.pusher.config import PusherConfig
 from components.pusher.publish import weights_digest
 from components.similarity import similarity_vectors
@@ -116,16 +116,16 @@ def _add(
 
 
 def _read(path: str, old: index.EmbeddingIndex, spec: DataSpec) -> tuple[pl.DataFrame, checks.Report]:
-    source = Source(path, spec.items.format or ("parquet" if path.endswith(".parquet") else "csv"))
     fs, name = fsspec.core.url_to_fs(path)
     if not fs.exists(name):
         raise ValueError(f"no movies table at {path!r}; pass a CSV or Parquet file ({', '.join(spec.items.columns)})")
-    check_is_file(fs, name)
     domain = old.manifest.domain
     if (spec.items.item_ids == "text") != domain.text_item_ids:
         kind = "text" if domain.text_item_ids else "numbers"
         raise ValueError(f"the movies of version {old.manifest.version} have {kind} for ids; pass its --data-spec")
-    movies, report, _ = read_movies(source, spec=spec, domain=domain)
+    with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
+        source = table_at(path, spec.items, directory)
+        movies, report, _ = read_movies(source, spec=spec, domain=domain)
     known = movies.filter(pl.col(f.MOVIE_ID).is_in(old.movies[f.MOVIE_ID].implode()))
     if known.height:
         first = ", ".join(map(str, known[f.MOVIE_ID].head(5)))

@@ -199,8 +199,20 @@ def _packed(name: str) -> str | None:
     return packed[0] if packed else None
 
 
-def _format(name: str, spec: TableSpec) -> str:
-    return spec.format or ("parquet" if name.endswith(".parquet") else "csv")
+def _source(path: str, name: str, spec: TableSpec) -> Source:
+    return Source(path, spec.format or ("parquet" if name.endswith(".parquet") else "csv"))
+
+
+def table_at(path: str, spec: TableSpec, extract_to: str) -> Source:
+    """Return a table that lies at a path or URI, as `find_sources` does those of a data set.
+
+    Raises:
+      ValueError: There is no file, or it cannot be unpacked.
+    """
+    fs, name = fsspec.core.url_to_fs(path)
+    check_is_file(fs, name)
+    table = dataclasses.replace(_source(path, name, spec), packed=_packed(name))
+    return _readable(table, spec, extract_to, ExampleGenConfig.max_unpacked_ratio)
 
 
 def _table(fs: fsspec.AbstractFileSystem, names: dict[str, str], spec: TableSpec, data: str) -> Source:
@@ -212,7 +224,7 @@ def _table(fs: fsspec.AbstractFileSystem, names: dict[str, str], spec: TableSpec
         raise ValueError(f"{data} holds {' and '.join(found)} for one table; leave one of them there")
     (name,) = found
     path = names[name]
-    whole = Source(fs.unstrip_protocol(path).removeprefix("file://"), _format(name, spec))
+    whole = _source(fs.unstrip_protocol(path).removeprefix("file://"), name, spec)
     if fs.isdir(path):
         return dataclasses.replace(whole, parts=_parts(fs, path, whole))
     check_is_file(fs, path)

@@ -1,5 +1,7 @@
 """New movies in the index of a served version, without training."""
 
+import dataclasses
+import gzip
 import shutil
 
 import numpy as np
@@ -9,6 +11,7 @@ from pipeline.add_movies import add_movies
 from schemas import features as f
 from schemas import manifest as m
 from schemas import signatures as s
+from schemas.data_spec import named
 from serving import Recommender
 from serving.store import ServingStore
 
@@ -122,3 +125,14 @@ def test_dropping_bad_rows(root, tmp_path):
     added = add_movies(str(root), str(path), 2, on_bad_rows="drop", max_bad_rows=0.5)
     ids = Recommender.load(str(root)).movies[f.MOVIE_ID]
     assert (added.movies, ids.filter(ids > 900_000).to_list(), ids.min()) == (2, [900001, 900002], 1)
+
+
+def test_a_table_is_read_as_its_specification_says(root, tmp_path):
+    """Two dots between fields, another encoding, no header, packed: as a data set's tables are."""
+    items = dataclasses.replace(named("ml-1m").items, encoding="utf-16")
+    spec = dataclasses.replace(named("ml-1m"), items=items)
+    path = tmp_path / "new.dat.gz"
+    path.write_bytes(gzip.compress("900001::Été, L' (2024)::Drama|War\n".encode("utf-16")))
+    assert add_movies(str(root), str(path), spec=spec).movies == 1
+    movie = Recommender.load(str(root)).movie(900001)
+    assert (movie.title, movie.genres, movie.year) == ("Été, L' (2024)", ("Drama", "War"), 2024)
