@@ -116,6 +116,8 @@ async def recommend_to_ratings(version: Served, body: api.RecommendationRequest)
     _check_ratings(version, body.ratings)
     rated, unknown = version.ranker.known([rating.movie_id for rating in body.ratings])
     excluded, unknown_excluded = version.ranker.known(body.exclude_movie_ids)
+    if len(set(version.ranker.rows(rated).tolist())) < len(rated):  # 1 and "1" are the same movie of MovieLens'.
+        raise RequestError("body.ratings", "a movie is rated twice; pass each movie once")
     stars = {rating.movie_id: rating.rating for rating in body.ratings}
     profile = version.ranker.profile(ratings=[(movie_id, stars[movie_id]) for movie_id in rated])
     request = dataclasses.replace(body.request(), exclude_movie_ids=tuple(excluded))

@@ -121,6 +121,7 @@ def test_the_model(service, recommender):
         ({"ratings": [{"movie_id": 1}]}, "body.ratings.0.rating"),
         ({"ratings": [{"movie_id": -1, "rating": 5}]}, "body.ratings.0.movie_id"),
         ({"ratings": [{"movie_id": 1, "rating": 5}] * 2}, "body.ratings"),
+        ({"ratings": [{"movie_id": 1, "rating": 5}, {"movie_id": "1", "rating": 4}]}, "body.ratings"),
         ({"ratings": [{"movie_id": i, "rating": 5} for i in range(1001)]}, "body.ratings"),
         ({"n": 0}, "body.n"),
         ({"n": 101}, "body.n"),
