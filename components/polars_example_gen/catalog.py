@@ -136,10 +136,8 @@ def _from_json(text: str) -> list[str] | None:
 
 def _learned(categories: pl.Series, spec: DataSpec) -> tuple[str, ...]:
     """Return the commonest categories, by name, and the one of the rest where there is a rest."""
-    names = categories.explode().drop_nulls().str.strip_chars()
-    counts = (
-        names.filter(~names.is_in(["", spec.categories.none])).value_counts(name="count").rename({names.name: "name"})
-    )
+    names = categories.explode().drop_nulls().str.strip_chars().alias("name")
+    counts = names.filter(~names.is_in(["", spec.categories.none])).value_counts(name="count")
     ordered = counts.sort("count", "name", descending=[True, False])["name"].to_list()
     most = spec.categories.most
     rest = (spec.categories.other,) if len(ordered) > most and spec.categories.other not in ordered[:most] else ()
@@ -165,7 +163,7 @@ def _catalogue(movies: pl.DataFrame, items: ItemsSpec, domain: Domain) -> pl.Dat
         number = text.cast(pl.Float64, strict=False)
         dated = text.str.extract(r"(?:^|\D)(\d{4})(?:\D|$)").cast(pl.Int32)
         year = pl.coalesce(
-            pl.when(number.is_finite() & (number.abs() < 1e6)).then(number.cast(pl.Int32, strict=False)), dated
+            pl.when(number.is_finite() & (number.abs() < _MOST_YEAR)).then(number.cast(pl.Int32, strict=False)), dated
         )
     plausible = pl.when(year.is_between(*domain.years)).then(year)
     keys = [MOVIE_KEY] if domain.text_item_ids else []

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from components.polars_example_gen import checks
 from components.polars_example_gen.cells import seconds
-from components.polars_example_gen.csv_records import Dialect, records
+from components.polars_example_gen.csv_records import records
 from components.polars_example_gen.source import dialect_of, packed_as, table_matches
 from schemas.data_spec import ISO, CategoriesSpec, DataSpec, ItemsSpec, RatingsSpec, TableSpec, built_in, named
 from schemas.domain import Scale
@@ -104,7 +104,7 @@ def guess(fs: fsspec.AbstractFileSystem, root: str, data: str) -> DataSpec:
     paths = {path.rstrip("/").rsplit("/", 1)[-1]: path for path in fs.ls(root, detail=False)}
     for name in built_in():
         spec = named(name)
-        if all(_is_written_so(fs, paths, table) for table in (spec.ratings, spec.items)):
+        if _is_written_so(fs, paths, spec):
             return spec
     tables = [_sniffed(fs, path, name) for name, path in sorted(paths.items()) if _is_table(name)]
     found = _pair([table for table in tables if table is not None])
@@ -124,16 +124,17 @@ def _is_table(name: str) -> bool:
     return not name.startswith((".", "_")) and name.removesuffix(packed[1] if packed else "").lower().endswith(_ENDINGS)
 
 
-def _is_written_so(fs: fsspec.AbstractFileSystem, paths: dict[str, str], spec: RatingsSpec | ItemsSpec) -> bool:
-    """Whether there is a file of a table as a specification describes it."""
-    found = table_matches(paths, spec)
-    if len(found) != 1:
-        return False
-    table = _read(fs, paths[found[0]], found[0], spec)
-    if table is None or not set(spec.columns).issubset(table.columns.columns):
-        return False
-    whole = next(each for each in map(named, built_in()) if spec in (each.ratings, each.items))
-    return _fits(table, whole) if isinstance(spec, RatingsSpec) else _names_known(table, whole)
+def _is_written_so(fs: fsspec.AbstractFileSystem, paths: dict[str, str], spec: DataSpec) -> bool:
+    """Whether there are files of both tables as a specification describes them."""
+    tables = []
+    for wanted in (spec.ratings, spec.items):
+        found = table_matches(paths, wanted)
+        table = _read(fs, paths[found[0]], found[0], wanted) if len(found) == 1 else None
+        if table is None or not set(wanted.columns).issubset(table.columns.columns):
+            return False
+        tables.append(table)
+    of_ratings, of_items = tables
+    return _fits(of_ratings, spec) and _names_known(of_items, spec)
 
 
 def _fits(table: _Table, spec: DataSpec) -> bool:
@@ -172,15 +173,15 @@ def _sniffed(fs: fsspec.AbstractFileSystem, path: str, name: str) -> _Table | No
     text, encoding = _decoded(_head(fs, path, name))
     best: tuple[float, int, TableSpec] | None = None
     for separator, quote in itertools.product(_SEPARATORS, ('"', "")):
-        one = text[: 1 << 16].replace(separator, "\x1f") if len(separator) > 1 else text[: 1 << 16]
-        dialect = Dialect("\x1f" if len(separator) > 1 else separator, quote)
-        lengths = [len(record.fields or ()) for record in records(io.StringIO(one, newline="\n"), dialect)][:-1]
+        tried = dataclasses.replace(spec, separator=separator, quote=quote, encoding=encoding)
+        lines = io.StringIO(_joined(text[: 1 << 16], tried), newline="\n")
+        lengths = [len(record.fields or ()) for record in records(lines, dialect_of(tried))][:-1]
         if not lengths:
             continue
         length, count = collections.Counter(lengths).most_common(1)[0]
         rank = round(count / len(lengths), 2), length
         if length > 1 and rank[0] >= _CONSISTENT and (best is None or rank > best[:2]):
-            best = *rank, dataclasses.replace(spec, separator=separator, quote=quote, encoding=encoding)
+            best = *rank, tried
     if best is None:
         return None
     spec = best[2]

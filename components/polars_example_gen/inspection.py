@@ -58,8 +58,8 @@ def inspect(data: str, spec: DataSpec | None = None) -> Inspection:
       ValueError: There is no data, or no tables of ratings and items are found in it; the message says what there is.
     """
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
-        found = spec or find_spec(data, directory)
-        tables = source.find_sources(data, f"{directory}/unpacked", spec=found)
+        found, place = (spec, data) if spec else find_spec(data, directory)
+        tables = source.find_sources(place, f"{directory}/unpacked", spec=found)
         catalogue = read_movies(tables[source.MOVIES], spec=found)
         table = tables[source.RATINGS]
         frame, report, whole = look(table, found, catalogue)
@@ -88,8 +88,11 @@ def _about(table: source.Source, report: checks.Report) -> int:
     return round(table.size() / _PIECES / _PIECE_BYTES * report.rows)
 
 
-def find_spec(data: str, directory: str) -> DataSpec:
+def find_spec(data: str, directory: str) -> tuple[DataSpec, str]:
     """Find out how a data set is written; `directory`: an empty one to unpack into.
+
+    Returns:
+      The specification, and where the tables lie: `data`, or what an archive was unpacked to.
 
     Raises:
       ValueError: See `inspect`.
@@ -100,8 +103,9 @@ def find_spec(data: str, directory: str) -> DataSpec:
     if fs.isfile(root):
         most = ExampleGenConfig.max_unpacked_ratio * fs.size(root)
         archive.unpack(data, f"{directory}/all", most, guess.tables_among)
-        root, fs = f"{directory}/all", fsspec.filesystem("file")
-    return guess.guess(fs, root, data)
+        place = f"{directory}/all"
+        return guess.guess(fsspec.filesystem("file"), place, data), place
+    return guess.guess(fs, root, data), data
 
 
 def look(table: source.Source, spec: DataSpec, catalogue: Catalogue) -> tuple[pl.DataFrame, checks.Report, bool]:
