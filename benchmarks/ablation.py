@@ -14,6 +14,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
+import typing
 import unittest.mock
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -33,6 +34,7 @@ from components.embedding import movie_inputs
 from components.evaluation_gate.evaluate import Embeddings, evaluate
 from components.trainer.config import TrainerConfig
 from components.trainer.losses import Negatives
+from components.trainer.tower_inputs import TowerInputs
 from components.trainer.towers import Tower
 from components.trainer.train_data import TrainData
 from components.trainer.training import train
@@ -126,7 +128,8 @@ def without(data: TrainData, zeroed: Sequence[str]) -> TrainData:
     tables = {name: getattr(data, name) for name in ("histories", "all_histories")}
     if f.USER_HISTORY_RATINGS in zeroed:
         tables = {name: dataclasses.replace(table, steps=np.zeros_like(table.steps)) for name, table in tables.items()}
-    return dataclasses.replace(data, transform=zero(data.transform), inputs=zero(data.inputs), **tables)
+    inputs = typing.cast(TowerInputs, zero(data.inputs))  # What an export would need is not asked for.
+    return dataclasses.replace(data, transform=zero(data.transform), inputs=inputs, **tables)
 
 
 def without_log_q() -> contextlib.AbstractContextManager:

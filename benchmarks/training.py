@@ -1,4 +1,4 @@
-"""How fast the towers train, streamed from a run's examples and from memory.
+"""How fast the towers train, streamed from a run's examples and from the device's memory.
 
     python -m benchmarks.training --output OUTPUT [--rounds 7]
 
@@ -23,12 +23,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from components.trainer import co_ratings
+from components.trainer import co_ratings, devices
 from components.trainer.config import TrainerConfig
 from components.trainer.movie_averages import MovieAverages
 from components.trainer.multi_worker import Worker
+from components.trainer.source import model_class, training_source
 from components.trainer.train_data import TrainData, load_data
-from components.trainer.training import compiled_model, train_batches
+from components.trainer.training import compiled_model
 from pipeline.artifacts import newest
 from schemas import keys
 from schemas.ingest import EVAL, IS_TRAIN, TRAIN
@@ -37,18 +38,20 @@ _WARM_UP_STEPS = 10
 
 
 class Stopwatch(keras.callbacks.Callback):
-    """Times the steps after the first ones."""
+    """Times the steps after the first call."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps_per_call: int) -> None:
         super().__init__()
+        self._steps_per_call = steps_per_call
         self.steps, self.wall_s, self.cpu_s = 0, 0.0, 0.0
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Start, or look at the clocks."""
-        if batch + 1 == _WARM_UP_STEPS:
-            self._wall, self._cpu = time.perf_counter(), time.process_time()
-        if batch >= _WARM_UP_STEPS:
-            self.steps = batch + 1 - _WARM_UP_STEPS
+        done = (batch + 1) * self._steps_per_call
+        if done <= max(_WARM_UP_STEPS, self._steps_per_call):
+            self._wall, self._cpu, self._done = time.perf_counter(), time.process_time(), done
+        else:
+            self.steps = done - self._done
             self.wall_s, self.cpu_s = time.perf_counter() - self._wall, time.process_time() - self._cpu
 
 
@@ -69,41 +72,41 @@ def main(
     rounds: Annotated[int, typer.Option(help="Rounds of each.")] = 7,
     steps: Annotated[int, typer.Option(help="Steps of a round.")] = 100,
     batch_size: Annotated[int | None, typer.Option(help="Rows of a step; the default's without.")] = None,
+    resident_gib: Annotated[float, typer.Option(help="Memory that rows may take.")] = 16,
 ) -> None:
     """Print rows per second of both as Markdown."""
     data = train_data_of(output)
-    config = TrainerConfig(batch_size=batch_size)
-    batch_size = config.batch_size_of(data.train_rows)
-    steps += _WARM_UP_STEPS
-    factors = co_ratings.fit(data.histories, config.co_rating_dim)
-    averages = MovieAverages.fit(data.histories)
-    streamed, _ = train_batches(config, data, Worker(), averages, factors)
-    in_memory = streamed.take(steps).cache()
-    for _ in in_memory:
-        pass
-    model = compiled_model(config, data)
-    found: dict[str, list[Stopwatch]] = {"streamed": [], "from memory": []}
-    model.fit(in_memory.take(_WARM_UP_STEPS), verbose=0)  # Traces.
-    for _, (name, batches) in itertools.product(
-        range(rounds), (("streamed", streamed.repeat()), ("from memory", in_memory.repeat()))
-    ):
-        watch = Stopwatch()
-        model.fit(batches, steps_per_epoch=steps, callbacks=[watch], verbose=0)
-        found[name].append(watch)
+    watches: dict[str, list[Stopwatch]] = {"streamed": [], "resident": []}
+    fitted = {}
+    for name, gib in (("streamed", 0.0), ("resident", resident_gib)):
+        config = TrainerConfig(batch_size=batch_size, resident_gib=gib)
+        device, averages = devices.of(config), MovieAverages.fit(data.histories)
+        factors = co_ratings.fit(data.histories, config.co_rating_dim)
+        source = training_source(config, data, Worker(), device, averages, factors)
+        model = compiled_model(config, data, device, model_class(config, data, Worker(), device))
+        source.give(model)
+        model.fit(source.batches, steps_per_epoch=1, verbose=0)  # Traces.
+        fitted[name] = model, source
+    rows = config.batch_size_of(data.train_rows)
+    for _, (name, (model, source)) in itertools.product(range(rounds), fitted.items()):
+        watch = Stopwatch(source.steps_per_call)
+        calls = -(-(steps + _WARM_UP_STEPS) // source.steps_per_call) + 1
+        model.fit(source.batches, steps_per_epoch=calls, callbacks=[watch], verbose=0)
+        watches[name].append(watch)
     table = Table(box=rich.box.MARKDOWN)
     for column in ("", "rows/s", "ms a step", "cores busy"):
         table.add_column(column)
     speeds = {}
-    for name, watches in found.items():
-        step_s = statistics.median(watch.wall_s / watch.steps for watch in watches)
-        speeds[name] = batch_size / step_s
-        cores = statistics.median(watch.cpu_s / watch.wall_s for watch in watches)
+    for name, found in watches.items():
+        step_s = statistics.median(watch.wall_s / watch.steps for watch in found)
+        speeds[name] = rows / step_s
+        cores = statistics.median(watch.cpu_s / watch.wall_s for watch in found)
         table.add_row(name, f"{speeds[name]:,.0f}", f"{step_s * 1e3:.1f}", f"{cores:.2f} of {os.cpu_count()}")
     console = Console(width=200)
     console.print(table)
     console.print(
-        f"streamed / from memory {speeds['streamed'] / speeds['from memory']:.2f}; median of {rounds} rounds of "
-        f"{steps - _WARM_UP_STEPS} steps of {batch_size:,} rows, {len(data.vocabulary):,} movies"
+        f"streamed / resident {speeds['streamed'] / speeds['resident']:.2f}; median of {rounds} rounds of "
+        f"{steps} steps of {rows:,} rows, {len(data.vocabulary):,} movies"
     )
 
 

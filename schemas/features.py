@@ -142,7 +142,7 @@ SERVED_HISTORY_LENGTH = 500
 USER_TOWER_INPUTS = (*USER_FEATURES, USER_HISTORY_MOVIES, USER_HISTORY_RATINGS, TIMESTAMP)
 """What the exported user tower takes. Histories are no part of the examples: training looks them up by user."""
 
-# Outputs of the preprocessing function that no tower reads as they are.
+# What training makes of an example beside the features of the towers.
 LABEL = "label"
 """Rating scaled to [-1, 1], float32[1]."""
 MOVIE_LOG_COUNT = "movie_log_count"
@@ -150,11 +150,9 @@ MOVIE_LOG_COUNT = "movie_log_count"
 MOVIE_SCALED_AVERAGE = "movie_scaled_average"
 """movie_average_rating scaled to [-1, 1], float32[1]: where the predicted rating starts."""
 MOVIE_TOKEN = "movie_token"
-"""Place of the movie in the vocabulary of train movies, from 1; 0 for any other. int64[1]."""
+"""Place of the movie in the vocabulary of rated movies, from 1; 0 for any other. int32[1]."""
 USER_HISTORY_TOKENS = "user_history_tokens"
-"""The same of the movies of a history, int64 `[length]`."""
-MOVIE_IDS_VOCABULARY = "movie_ids"
-"""Name of the vocabulary that Transform learns."""
+"""The same of the movies of a history, int32 `[length]`."""
 
 
 def to_label(stars: Any) -> Any:

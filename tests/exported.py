@@ -25,6 +25,8 @@ from components.pusher.publish import Publication, publish, weights_digest
 from components.similarity import similarity_vectors
 from components.trainer import export
 from components.trainer.config import TrainerConfig
+from components.trainer.tower_inputs import TowerInputs
+from components.trainer.train_data import vocabulary
 from components.trainer.two_tower import TwoTower
 from components.transform.preprocessing import preprocessing_fn
 from schemas import features as f
@@ -79,12 +81,13 @@ def publish_untrained(sample: pathlib.Path, serving_dir: pathlib.Path, work: pat
     transform = analyse(rows, work / "transform")
 
     keras.utils.set_random_seed(7)
-    vocabulary = len(transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY))
-    model, root = TwoTower(TrainerConfig(hidden_units=(32,)), vocabulary, movielens()), work / "model"
+    movie_ids = vocabulary(catalog)
+    inputs = TowerInputs(transform, movie_ids)
+    model, root = TwoTower(TrainerConfig(hidden_units=(32,)), len(movie_ids), movielens()), work / "model"
     for folder in (s.PUBLISHED_DIR, s.EVALUATED_DIR):
-        export.export_model(model, transform, str(root / folder))
-    export.export_user_tower(model, transform, str(root / s.USER_TOWER_DIR))
-    export.export_movie_tower(model, transform, str(root / s.MOVIE_TOWER_DIR))
+        export.export_model(model, inputs, str(root / folder))
+    export.export_user_tower(model, inputs, str(root / s.USER_TOWER_DIR))
+    export.export_movie_tower(model, inputs, str(root / s.MOVIE_TOWER_DIR))
     towers = Towers(str(root))
 
     user_ids, movie = split[f.USER_ID].to_numpy(), np.searchsorted(catalog[f.MOVIE_ID], split[f.MOVIE_ID])

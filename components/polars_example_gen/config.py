@@ -38,8 +38,8 @@ class ExampleGenConfig:
     """Largest movies table in bytes, which is read at once."""
     max_unpacked_ratio: Annotated[float, Field(ge=1)] = 100.0
     """How many times its own size a zip may unpack to, where that is more than 64 MiB."""
-    sample_rows: Annotated[int, Field(ge=1)] = 1_000_000
-    """Train ratings, about, from which statistics, the constants of Transform and its vocabulary of movies are taken:
-    a random sample where there are more."""
+    sample_rows: Annotated[int, Field(ge=1)] = 200_000
+    """Train ratings, about, from which statistics and the constants of Transform are taken: a random sample where there
+    are more."""
     shuffle_seed: int = 0
     """Seed of the order of the examples and of the samples; the Trainer has its own."""

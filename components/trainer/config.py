@@ -49,6 +49,9 @@ class TrainerConfig:
     popularity_weight: float = -3.0
     """How much log(1 + likes of a movie), of that of the most liked one, counts for a user of whom much is known; a
     quarter of that with ten ratings. Below 0, movies that many liked give way to others."""
+    least_blend_gain: Annotated[float, Field(ge=0)] = 0.1
+    """Share by which NDCG@10 of eval users must rise with other weights of these three, for training to take them: the
+    given ones also serve what held-out ratings do not show, that niches get niches and lists are not all famous."""
     softmax_rows: Annotated[int, Field(ge=1)] = 1024
     """Rows a step that the softmax looks at, at most. A batch of 1,024 has some 350 that were liked."""
     thinned_share: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -63,21 +66,37 @@ class TrainerConfig:
     two million about a thousandth up to 8,192: what a step costs beside its rows is then spread over more of them."""
     epochs: Annotated[int, Field(ge=1)] = 40
     """Passes over the train ratings at most."""
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes after which training ends, refit included, with the best model so far; without limit by default."""
+    eval_steps: Annotated[int, Field(ge=1)] = 250
+    """Steps after which the model is evaluated, each time; of small data after every epoch."""
     patience: Annotated[int, Field(ge=1)] = 6
-    """Epochs in which neither NDCG@10 of eval users rises by 0.5 % of itself nor the RMSE of their ratings falls by 1 %
-    (retrieval_weight 0: without a smaller eval loss), before training stops; of ranking and rating each the best epoch
-    is kept."""
+    """Evaluations in which neither NDCG@10 of eval users rises by 0.5 % of itself nor the RMSE of their ratings falls
+    by 1 % (retrieval_weight 0: without a smaller eval loss), before training stops; of ranking and rating each the best
+    state is kept."""
     refit_epochs: Annotated[int, Field(ge=0)] = 10
-    """Passes over train and eval ratings with which the best model goes on before it is published, so that the latest
-    ratings count; it is the model without them that is evaluated. 0 publishes that one."""
-    ranking_refit_epochs: Annotated[int, Field(ge=0)] = 5
-    """After so many of these passes the ranking is kept as it is then; the ratings want more of them than it does."""
+    """Passes over train and eval ratings, at most, with which the best model goes on before it is published, so that
+    the latest ratings count; it is the model without them that is evaluated. 0 publishes that one."""
+    refit_steps: Annotated[int, Field(ge=1)] = 1000
+    """Steps of it, at most."""
+    ranking_refit_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """After this share of the refit the ranking is kept as it is then; the ratings want more of it than it does."""
     seed: int = 0
     """Seed of weights, shuffling and dropout."""
     shuffle_rows: Annotated[int, Field(ge=1)] = 100_000
     """Rows of the training input that are shuffled at a time."""
     strategy: Literal["none", "mirrored", "multi_worker"] = "none"
     """tf.distribute strategy: one device, all GPUs of one machine, or the workers of TF_CONFIG."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """What trains: a GPU if there is one, or the CPU though there is one. On a GPU steps are compiled by XLA."""
+    resident_gib: Annotated[float, Field(ge=0)] | None = None
+    """Rows of up to so many GiB are read once and trained on from the device's memory, others streamed from their
+    shards at every pass; by default half of a GPU's memory, 1 without a GPU. Of one million rows there are 0.3."""
+
+    @property
+    def blend(self) -> tuple[float, ...]:
+        """The weights of the embedding's parts, in the order of `components.trainer.blend.PARTS`."""
+        return self.co_rating_weight, self.genre_weight, self.popularity_weight
 
     def joined_dim(self, categories: int) -> int:
         """Length of what movies are ranked by: learned embedding, co-ratings, genres, popularity and what fills up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
 from tfx import types
 from tfx.components.trainer import executor as tfx_executor
 from tfx.types import artifact_utils, standard_component_specs
@@ -61,5 +62,9 @@ class Executor(tfx_executor.GenericExecutor):
         exec_properties = custom_config(input_dict, exec_properties, exec_properties[configuration.CONFIG])
         if is_chief():
             super().Do(input_dict, output_dict, exec_properties)
+            run = artifact_utils.get_single_uri(output_dict[standard_component_specs.MODEL_RUN_KEY])
+            model = artifact_utils.get_single_instance(output_dict[standard_component_specs.MODEL_KEY])
+            with tf.io.gfile.GFile(f"{run}/{keys.TRAINING_FILE}") as file:
+                model.set_string_custom_property(keys.REASON, file.read())
         else:  # TFX's looks for the model afterwards, which another one exports.
             run_fn(self._GetFnArgs(input_dict, output_dict, exec_properties))

@@ -12,7 +12,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import tensorflow_transform as tft
 
 from components.trainer.tower_inputs import TowerInputs
 from components.trainer.towers import Tower
@@ -40,9 +39,8 @@ def _movie_specs(domain: Domain) -> dict[str, tf.TensorSpec]:
     }
 
 
-def export_model(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
+def export_model(model: TwoTower, inputs: TowerInputs, directory: str) -> None:
     """Write the model with its four signatures; see `schemas.signatures`."""
-    inputs = TowerInputs(transform)
     of_user, of_movie = _user_specs(model.domain), _movie_specs(model.domain)
     both = of_user | of_movie
 
@@ -59,16 +57,14 @@ def export_model(model: TwoTower, transform: tft.TFTransformOutput, directory: s
     _save(model, inputs, directory, signatures)
 
 
-def export_movie_tower(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
+def export_movie_tower(model: TwoTower, inputs: TowerInputs, directory: str) -> None:
     """Write the movie tower for the index: `embed_movie` over tensors."""
-    inputs = TowerInputs(transform)
     signatures = {s.EMBED_MOVIE: _of_tensors(_embed(model.movie_tower, inputs), _movie_specs(model.domain))}
     _save(model.movie_tower, inputs, directory, signatures)
 
 
-def export_user_tower(model: TwoTower, transform: tft.TFTransformOutput, directory: str) -> None:
+def export_user_tower(model: TwoTower, inputs: TowerInputs, directory: str) -> None:
     """Write the user tower for TensorFlow Serving: `serving_default` over examples and `embed_user` over tensors."""
-    inputs = TowerInputs(transform)
     embed, specs = _embed(model.user_tower, inputs), _user_specs(model.domain)
     signatures = {
         s.SERVING_DEFAULT: _of_examples(embed, specs),

@@ -18,6 +18,11 @@ from schemas.data_spec import movielens
 from schemas.domain import Domain
 from schemas.ingest import IS_TRAIN
 
+USER_ROW = "user_row"
+"""A row's user, by their place in the table."""
+BEHIND = "behind"
+"""The rating in the table behind the last one that the user had given by the time of the row."""
+
 
 @dataclasses.dataclass(frozen=True)
 class HistoryTable:
@@ -68,30 +73,41 @@ class HistoryTable:
             domain,
         )
 
-    def users(self, user_id: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the rows of users, `[batch]` int32, and whether they are in the table, `[batch]` bool.
-
-        Args:
-          user_id: `[batch, 1]` int64.
-        """
-        ids = self._tensors["user_ids"]
-        row = tf.minimum(tf.searchsorted(ids, user_id[:, 0]), len(self.user_ids) - 1)
-        return row, tf.gather(ids, row) == user_id[:, 0]
-
-    def lookup(
-        self,
-        user_id: tf.Tensor,
-        movie_id: tf.Tensor,
-        timestamp: tf.Tensor,
-        first: tf.Tensor | None = None,
-        part: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
-        """Return the histories of a batch of rows: what their users had rated by then, but for the rows' own movies.
+    def find(self, user_id: tf.Tensor, movie_id: tf.Tensor, timestamp: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Find the users and movies of a batch of rows, and where in the table what was rated by then ends.
 
         Args:
           user_id: `[batch, 1]` int64.
           movie_id: `[batch, 1]` int64, the row's movie.
           timestamp: `[batch, 1]` int64, when it was rated, Unix seconds.
+
+        Returns:
+          `[batch, 1]` int64 each: `USER_ROW`, `BEHIND` and `movie_token`, the movie's place in the vocabulary from 1,
+          or 0 for one that it lacks. Of a user whom the table lacks there is nothing in front of `BEHIND`.
+        """
+        tables = self._tensors
+        row = tf.minimum(tf.searchsorted(tables["user_ids"], user_id[:, 0]), len(self.user_ids) - 1)
+        since = tf.clip_by_value(timestamp[:, 0] - self._first_s, 0, self._span_s - 1)
+        key = tf.cast(row, tf.int64) * self._span_s + since
+        behind = tf.searchsorted(tables["keys"], key, side="right", out_type=tf.int64)
+        known = tf.gather(tables["user_ids"], row) == user_id[:, 0]
+        place = tf.minimum(tf.searchsorted(tables["movie_ids"], movie_id[:, 0]), len(self.vocabulary) - 1)
+        token = tf.where(tf.gather(tables["movie_ids"], place) == movie_id[:, 0], tf.gather(tables["tokens"], place), 0)
+        found = {
+            USER_ROW: row,
+            BEHIND: tf.where(known, behind, tf.gather(tables["offsets"], row)),
+            f.MOVIE_TOKEN: token,
+        }
+        # Not int32, of which tensors stay in the host's memory.
+        return {name: tf.cast(values, tf.int64)[:, None] for name, values in found.items()}
+
+    def latest(
+        self, found: dict[str, tf.Tensor], first: tf.Tensor | None = None, part: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Return the histories of a batch of rows: what their users had rated by then, but for the rows' own movies.
+
+        Args:
+          found: What `find` returned.
           first: `[batch, 1]` int64, so many of the first ratings at most that the user ever gave; all by default.
           part: `[batch, 1]` float32 in (0, 1], the part of them that is looked at, from the first on; all by default.
 
@@ -100,35 +116,23 @@ class HistoryTable:
           the latest first; 0 where there is none.
         """
         tables = self._tensors
-        row, known = self.users(user_id)
-        since = tf.clip_by_value(timestamp[:, 0] - self._first_s, 0, self._span_s - 1)
-        key = tf.cast(row, tf.int64) * self._span_s + since
-        behind = tf.searchsorted(tables["keys"], key, side="right", out_type=tf.int64)
-        begin = tf.gather(tables["offsets"], row)
+        behind = found[BEHIND][:, 0]
+        begin = tf.gather(tables["offsets"], found[USER_ROW][:, 0])
         if part is not None:
             looked_at = tf.math.ceil(tf.cast(behind - begin, tf.float32) * part[:, 0])
             behind = begin + tf.cast(looked_at, tf.int64)
         if first is not None:
             behind = tf.minimum(behind, begin + first[:, 0])
         places = behind[:, None] - 1 - tf.range(f.HISTORY_LENGTH + 1, dtype=tf.int64)
-        there = known[:, None] & (places >= begin[:, None])
+        there = places >= begin[:, None]
         places = tf.maximum(places, 0)
         tokens = tf.where(there, tf.gather(tables["movies"], places), 0)
+        own = tf.cast(found[f.MOVIE_TOKEN], tokens.dtype)
         rating = self.domain.scale.stars_of_steps(tf.cast(tf.gather(tables["steps"], places), tf.float32))
         return {
             f.USER_HISTORY_TOKENS: tokens,
-            f.USER_HISTORY_RATINGS: tf.where(there & (tokens != self.tokens(movie_id)), rating, 0.0),
+            f.USER_HISTORY_RATINGS: tf.where(there & (tokens != own), rating, 0.0),
         }
-
-    def tokens(self, movie_id: tf.Tensor) -> tf.Tensor:
-        """Return places in the vocabulary from 1, `[batch, 1]` int32; 0 for a movie that it lacks.
-
-        Args:
-          movie_id: `[batch, 1]` int64.
-        """
-        ids, tokens = (self._tensors[name] for name in ("movie_ids", "tokens"))
-        place = tf.minimum(tf.searchsorted(ids, movie_id[:, 0]), len(self.vocabulary) - 1)
-        return tf.where(tf.gather(ids, place) == movie_id[:, 0], tf.gather(tokens, place), 0)[:, None]
 
     @property
     def users_of_ratings(self) -> np.ndarray:

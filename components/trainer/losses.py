@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import keras
@@ -27,7 +28,11 @@ class Candidates(NamedTuple):
 
 
 def sampled_softmax(
-    user_embedding: keras.KerasTensor, own: Candidates, negatives: Candidates, temperature: float
+    user_embedding: keras.KerasTensor,
+    own: Candidates,
+    negatives: Candidates,
+    temperature: float,
+    weight: keras.KerasTensor | None = None,
 ) -> keras.KerasTensor:
     """Compute the softmax of each row's movie against the negatives.
 
@@ -40,16 +45,19 @@ def sampled_softmax(
       own: The rows' own movies, in the order of the rows.
       negatives: What all rows are compared with.
       temperature: Divides the cosines, > 0.
+      weight: `[rows]` float32, what each row counts; 1 each by default.
 
     Returns:
-      Scalar float32: the mean of the rows' cross entropies in nats, 0 if there is no row.
+      Scalar float32: the mean of the rows' cross entropies in nats, 0 if no row counts.
     """
     positive = ops.sum(user_embedding * own.embedding, axis=1) / temperature - own.log_q
     negative = ops.matmul(user_embedding, ops.transpose(negatives.embedding)) / temperature - negatives.log_q
     hit = own.movie_id[:, None] == negatives.movie_id
     logits = ops.concatenate([positive[:, None], ops.where(hit, ACCIDENTAL_HIT_LOGIT, negative)], axis=1)
     cross_entropy = ops.logsumexp(logits, axis=1) - positive
-    return ops.sum(cross_entropy) / ops.cast(ops.maximum(ops.shape(positive)[0], 1), cross_entropy.dtype)
+    if weight is None:
+        weight = ops.ones_like(cross_entropy)
+    return ops.sum(cross_entropy * weight) / ops.maximum(ops.sum(weight), 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,15 +74,17 @@ class Negatives:
     uniform_share: float
     """Share of them that are drawn each as often, in [0, 1]."""
 
-    def draw(self) -> dict[str, tf.Tensor]:
-        """Draw movies, with repetition: `[number, n]` each."""
-        rows = tf.concat(
-            [
-                tf.random.uniform([self._uniform], 0, self._movies, tf.int32),
-                tf.random.categorical(tf.math.log(self._counts())[None], self.number - self._uniform, tf.int32)[0],
-            ],
-            axis=0,
-        )
+    def draw(self, seed: keras.random.SeedGenerator) -> dict[str, tf.Tensor]:
+        """Draw movies, with repetition: `[number, n]` each.
+
+        Args:
+          seed: Of what is drawn.
+        """
+        uniform = keras.random.randint([self._uniform], 0, self._movies, seed=seed)
+        # By bisection: `tf.random.categorical` takes a logarithm of every movie's share, four times as long on a GPU.
+        place = keras.random.uniform([self.number - self._uniform], dtype="float64", seed=seed)
+        popular = tf.searchsorted(self._cumulated, place * self._cumulated[-1], side="right")
+        rows = tf.concat([uniform, tf.minimum(popular, self._movies - 1)], axis=0)
         return {name: tf.gather(values, rows) for name, values in self.catalog.items()}
 
     def log_q(self, count: tf.Tensor) -> tf.Tensor:
@@ -83,7 +93,7 @@ class Negatives:
         Args:
           count: `[n]` float32.
         """
-        popular = (self.number - self._uniform) * count / tf.reduce_sum(self._counts())
+        popular = (self.number - self._uniform) * count / tf.cast(self._cumulated[-1], tf.float32)
         return tf.math.log(popular + self._uniform / self._movies)
 
     @property
@@ -94,5 +104,8 @@ class Negatives:
     def _movies(self) -> int:
         return self.catalog[f.MOVIE_ID].shape[0]
 
-    def _counts(self) -> tf.Tensor:
-        return tf.math.expm1(self.catalog[f.MOVIE_LOG_COUNT][:, 0])
+    @functools.cached_property
+    def _cumulated(self) -> tf.Tensor:
+        """`[movies]` float64: the ratings of all movies up to each."""
+        with tf.init_scope():
+            return tf.cumsum(tf.math.expm1(tf.cast(self.catalog[f.MOVIE_LOG_COUNT][:, 0], tf.float64)))

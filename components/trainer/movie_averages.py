@@ -48,8 +48,8 @@ class MovieAverages:
         """Return the averages of rows' movies without the rows' own ratings, `[batch, 1]` float32 in stars.
 
         Args:
-          user: `[batch]` int32, the rows' users by their places in the table.
-          token: `[batch, 1]` int32, the rows' movies by their places in the vocabulary; 0 for one that it lacks.
+          user: `[batch]` int64, the rows' users by their places in the table.
+          token: `[batch, 1]` int64, the rows' movies by their places in the vocabulary; 0 for one that it lacks.
           stars: `[batch, 1]` float32, the rows' ratings.
         """
         tables = self._tensors

@@ -1,4 +1,4 @@
-"""How well a model ranks, after every epoch: what early stopping looks at.
+"""How well a model ranks, every few steps: what early stopping looks at, and what weighs the embedding's parts.
 
 The softmax's loss on eval rows is no substitute: it is lowest long before the ranking is best (docs/quality.md).
 """
@@ -12,25 +12,35 @@ import tensorflow as tf
 from components import ranking_metrics
 from components.dataset import Dataset
 from components.embedding import movie_inputs
-from components.trainer.input import Transform
+from components.trainer import blend
+from components.trainer.config import TrainerConfig
+from components.trainer.row_inputs import Transform
 from schemas import keys
 from schemas import signatures as s
+from schemas.evaluation import RankingQuality
 
+_SEARCH_ROUNDS = 4
+"""Of the later rounds every so many look for weights."""
 MAX_USERS = 2000
 """Users that are ranked for; more tell little more and take longer."""
 
 
 class RankingMetrics(keras.callbacks.Callback):
-    """Adds recall@10 and NDCG@10 over all unseen movies of the catalogue to an epoch's logs."""
+    """Adds recall@10 and NDCG@10 over all unseen movies of the catalogue to a round's logs, and weighs the parts.
 
-    def __init__(self, data: Dataset, inputs: Transform) -> None:
+    The weights of the embedding's parts are looked for after the first rounds, and then now and again.
+    """
+
+    def __init__(self, data: Dataset, inputs: Transform, config: TrainerConfig) -> None:
         """Prepare the inputs.
 
         Args:
           data: The users that are ranked for, with their train and eval ratings.
           inputs: Raw features -> the towers' inputs.
+          config: With the weights to begin with.
         """
         super().__init__()
+        self._config = config
         self._task = ranking_metrics.ranking_task(
             *(data.user, data.movie, data.stars, data.train, data.catalog.height, data.num_users),
             seed=0,
@@ -50,8 +60,18 @@ class RankingMetrics(keras.callbacks.Callback):
         """Rank for every user; the callbacks behind this one read what is added to the logs."""
         if logs is None:
             return
-        users = np.asarray(self.model.user_tower(self._users)[s.USER_EMBEDDING])
-        movies = np.asarray(self.model.movie_tower(self._movies)[s.MOVIE_EMBEDDING])
-        ranking = ranking_metrics.rank(self._task, lambda rows: users[self._task.users[rows]] @ movies.T)
-        summary = ranking.summary()
+        tower, rounds = self.model.user_tower, epoch + 1
+        learned, *others = (np.asarray(part) for part in tower.parts(self._users))
+        movies = np.asarray(self.model.movie_tower(self._movies)[s.MOVIE_EMBEDDING])[:, :-1]
+
+        def quality(weights: np.ndarray) -> RankingQuality:
+            weighted = [values * weight for values, weight in zip(others, weights, strict=True)]
+            users = np.concatenate([learned, *weighted], axis=1)
+            return ranking_metrics.rank(self._task, lambda rows: users[self._task.users[rows]] @ movies.T).summary()
+
+        if rounds < _SEARCH_ROUNDS or rounds % _SEARCH_ROUNDS == 0:
+            configured = np.array(self._config.blend, np.float32)
+            found, _ = blend.search(lambda weights: quality(weights).ndcg, configured, self._config.least_blend_gain)
+            tower.blend.assign(found)
+        summary = quality(np.asarray(tower.blend))
         logs |= {keys.VAL_NDCG: summary.ndcg, keys.VAL_RECALL: summary.recall}

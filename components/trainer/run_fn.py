@@ -63,17 +63,19 @@ def run_fn(fn_args: FnArgs) -> None:
     strategy = get_strategy(config.strategy)  # First: its collective operations are set up before any other operation.
     if fn_args.hyperparameters:
         config = with_hyperparameters(config, fn_args.hyperparameters)
-    trained = train(config, data_of(fn_args), fn_args.model_run_dir, strategy)
+    data = data_of(fn_args)
+    trained = train(config, data, fn_args.model_run_dir, strategy)
     if not this_worker(strategy).is_chief:
         return
-    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    export.export_model(trained.published, transform, fn_args.serving_model_dir)
+    export.export_model(trained.published, data.inputs, fn_args.serving_model_dir)
     root = fn_args.serving_model_dir.rsplit("/", 1)[0]
-    export.export_model(trained.evaluated, transform, f"{root}/{signatures.EVALUATED_DIR}")
-    export.export_user_tower(trained.published, transform, f"{root}/{signatures.USER_TOWER_DIR}")
-    export.export_movie_tower(trained.published, transform, f"{root}/{signatures.MOVIE_TOWER_DIR}")
+    export.export_model(trained.evaluated, data.inputs, f"{root}/{signatures.EVALUATED_DIR}")
+    export.export_user_tower(trained.published, data.inputs, f"{root}/{signatures.USER_TOWER_DIR}")
+    export.export_movie_tower(trained.published, data.inputs, f"{root}/{signatures.MOVIE_TOWER_DIR}")
     with tf.io.gfile.GFile(f"{fn_args.model_run_dir}/{keys.LEARNING_CURVES_FILE}", "w") as file:
         file.write(json.dumps(trained.history, indent=1))
+    with tf.io.gfile.GFile(f"{fn_args.model_run_dir}/{keys.TRAINING_FILE}", "w") as file:
+        file.write(trained.said)
 
 
 def with_hyperparameters(config: TrainerConfig, hyperparameters: dict[str, Any]) -> TrainerConfig:

@@ -9,11 +9,6 @@ import tensorflow_transform as tft
 from schemas import features as f
 
 
-def vocabulary(transform: tft.TFTransformOutput) -> np.ndarray:
-    """Return the movie ids in the order of Transform's vocabulary, `[movies]` int64."""
-    return np.array([int(name) for name in transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY)], np.int64)
-
-
 class _Transform(tf.Module):
     """Transform's graph, of which what can be computed, and no more, enters the graph of whoever calls it.
 
@@ -23,7 +18,6 @@ class _Transform(tf.Module):
 
     def __init__(self, transform: tft.TFTransformOutput) -> None:
         super().__init__()
-        # Tracked as a whole: its tables are saved with a model that looks things up in them.
         self._loaded = tf.saved_model.load(transform.transform_savedmodel_dir)
         self._function = self._loaded.transform_fn
 
@@ -48,7 +42,7 @@ class _Transform(tf.Module):
                 outputs[name] = tensor
                 kept |= {operation.name for operation in needed}
         definition = function.graph.as_graph_def()
-        nodes = [node for node in definition.node if node.name in kept]
+        nodes = [node for node in definition.node if node.name in kept - fed.keys()]
         for node in nodes:  # Outputs wait for what else the function does, which are lookups and nothing lasting.
             node.input[:] = [place for place in node.input if not place.startswith("^")]
         found = tf.graph_util.import_graph_def(
@@ -74,20 +68,30 @@ def _operations(tensor: tf.Tensor) -> set[tf.Operation]:
 
 
 class TowerInputs(tf.Module):
-    """Raw features -> the towers' inputs: the transform, and the vocabulary for histories, which it does not know."""
+    """Raw features -> the towers' inputs: the transform, and the places of movies in the vocabulary.
 
-    def __init__(self, transform: tft.TFTransformOutput) -> None:
+    Attributes:
+      transform: The transform alone, which is arithmetic and can be compiled.
+    """
+
+    def __init__(self, transform: tft.TFTransformOutput, vocabulary: np.ndarray) -> None:
+        """Load the transform.
+
+        Args:
+          transform: What Transform learned.
+          vocabulary: `[movies]` int64, the ids of the movies that have an embedding of their own.
+        """
         super().__init__()
-        self._transform = _Transform(transform)
-        movie_ids = vocabulary(transform)
-        # Not from the file: TensorFlow shares such a table by its path, also with a run before that had other movies.
-        entries = tf.lookup.KeyValueTensorInitializer(movie_ids, np.arange(1, len(movie_ids) + 1))
+        self.transform = _Transform(transform)
+        entries = tf.lookup.KeyValueTensorInitializer(vocabulary, np.arange(1, len(vocabulary) + 1, dtype=np.int32))
         self._places = tf.lookup.StaticHashTable(entries, 0)
 
     def __call__(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the inputs of one tower or of both, `[batch, n]` each, from its raw features and history."""
         history = {f.USER_HISTORY_MOVIES, f.USER_HISTORY_RATINGS}
-        inputs = self._transform({name: value for name, value in features.items() if name not in history})
+        inputs = self.transform({name: value for name, value in features.items() if name not in history})
+        if f.MOVIE_ID in features:
+            inputs[f.MOVIE_TOKEN] = self._places.lookup(features[f.MOVIE_ID])
         if not history <= features.keys():
             return inputs
         return inputs | {

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from components.trainer import tastes
+from components.trainer import blend, tastes
+from components.trainer.byte_dropout import ByteDropout
 from components.trainer.config import TrainerConfig
 from components.trainer.configured import PACKAGE, Configured
 from schemas import features as f
@@ -102,7 +103,7 @@ class Tower(Configured):
         for units in config.hidden_units:
             layers.append(keras.layers.Dense(units, "relu", kernel_regularizer=penalty))
             if config.dropout:
-                layers.append(keras.layers.Dropout(config.dropout))
+                layers.append(ByteDropout(config.dropout))
         layers.append(keras.layers.Dense(config.embedding_dim, None, True, last, kernel_regularizer=penalty))
         stack = keras.Sequential(layers, name=name)
         stack.build((None, width))  # At once: a saved model's weights are read before it is called.
@@ -161,6 +162,9 @@ class UserTower(Tower):
         super().__init__(config, vocabulary_size, domain, **kwargs)
         self.genres = self.add_weight((vocabulary_size + 1, self.domain.num_categories), "zeros", trainable=False)
         self.genre_shares = self.add_weight((self.domain.num_categories,), "zeros", trainable=False)
+        if self.retrieval:
+            self.blend = self.add_weight((len(blend.PARTS),), "zeros", trainable=False)
+            self.blend.assign(config.blend)
 
     def rating_vector(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give the rating vector alone, `[batch, embedding_dim + 4]`.
@@ -187,18 +191,23 @@ class UserTower(Tower):
 
     def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give what movies are ranked by, `[batch, joined_dim]`."""
-        config, tokens, stars = self.config, _places(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
+        learned, *others = self.parts(inputs, training)
+        weighted = [values * self.blend[place] for place, values in enumerate(others)]
+        # What fills the movies up to the same length must not count.
+        return ops.normalize(ops.pad(ops.concatenate([learned, *weighted], axis=1), ((0, 0), (0, 1))), axis=1)
+
+    def parts(self, inputs: _Tensors, training: bool | None = None) -> list[keras.KerasTensor]:
+        """Give what the embedding joins, `[batch, n]` each: what is learned, and `blend.PARTS` without their weights."""
+        tokens, stars = _places(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
         stars = ops.where(tokens > 0, stars, 0.0)
         taste = tastes.weighted_sum(ops.take(self.factors, tokens, axis=0), stars, self.domain)
         genres = tastes.genre_affinity(ops.take(self.genres, tokens, axis=0), stars, self.genre_shares, self.domain)
-        parts = [
-            self.learned(inputs, training) / config.temperature,
-            taste * (config.co_rating_weight * self.longest),
-            genres * (config.genre_weight * math.sqrt(self.domain.num_categories)),
-            tastes.acquaintance(stars) * config.popularity_weight,
+        return [
+            self.learned(inputs, training) / self.config.temperature,
+            taste * self.longest,
+            genres * math.sqrt(self.domain.num_categories),
+            tastes.acquaintance(stars),
         ]
-        # What fills the movies up to the same length must not count.
-        return ops.normalize(ops.pad(ops.concatenate(parts, axis=1), ((0, 0), (0, 1))), axis=1)
 
     def _of_movies(
         self, inputs: _Tensors, training: bool | None, own: keras.KerasTensor | None

@@ -7,16 +7,17 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 import tensorflow_transform as tft
 
 from components import dataset
 from components.dataset import Dataset
 from components.trainer import histories
 from components.trainer.histories import HistoryTable
-from components.trainer.input import Transform
 from components.trainer.ranking import MAX_USERS
+from components.trainer.row_inputs import Transform
 from components.trainer.thinning import Thinning
-from components.trainer.tower_inputs import TowerInputs, vocabulary
+from components.trainer.tower_inputs import TowerInputs
 from schemas import features as f
 from schemas.domain import Domain
 from schemas.vectors import column_array
@@ -33,18 +34,18 @@ class TrainData:
     transform: Transform
     """Raw features -> transformed features."""
     vocabulary: np.ndarray
-    """`[movies]` int64: the movie ids in the order of Transform's vocabulary."""
+    """`[movies]` int64: the ids of the movies that have an embedding of their own."""
     histories: HistoryTable
     """The users' latest train ratings."""
     all_histories: HistoryTable
     """The users' latest ratings, of train and eval."""
-    inputs: Transform
+    inputs: TowerInputs
     """Raw features -> the towers' inputs, for what is not in the examples."""
     ranking: Dataset
     """The catalogue, and a sample of users with eval ratings, whose ranking early stopping looks at."""
-    train_rows: int | None = None
-    """Rows in all train shards; several workers need to know."""
-    eval_rows: int | None = None
+    train_rows: int
+    """Rows in all train shards."""
+    eval_rows: int
     """Rows in all eval shards."""
 
     @property
@@ -70,20 +71,27 @@ def load_data(
     transform: tft.TFTransformOutput,
     catalog_uri: str,
     histories_uri: str,
-    train_rows: int | None = None,
-    eval_rows: int | None = None,
+    train_rows: int,
+    eval_rows: int,
 ) -> TrainData:
     """Read the tables that training looks up in; the examples are streamed."""
-    movie_ids = vocabulary(transform)
     ranking = dataset.load(catalog_uri, histories_uri, MAX_USERS)
+    movie_ids = vocabulary(ranking.catalog)
+    inputs = TowerInputs(transform, movie_ids)
     return TrainData(
         train_files,
         eval_files,
-        transform.transform_features_layer(),
+        inputs.transform,
         movie_ids,
         *histories.load(histories_uri, movie_ids, ranking.constants.domain),
-        TowerInputs(transform),
+        inputs,
         ranking,
         train_rows,
         eval_rows,
     )
+
+
+def vocabulary(catalog: pl.DataFrame) -> np.ndarray:
+    """Return the ids of the movies with train ratings, those with most of them first, `[movies]` int64."""
+    rated = catalog.filter(pl.col(f.MOVIE_NUM_RATINGS) > 0)
+    return rated.sort(-pl.col(f.MOVIE_NUM_RATINGS), f.MOVIE_ID)[f.MOVIE_ID].to_numpy()

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
+import time
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from components import progress
-from components.trainer import co_ratings
-from components.trainer.co_ratings import CoRatings
+from components.trainer import co_ratings, devices
 from components.trainer.config import TrainerConfig
-from components.trainer.input import batches, movie_columns
+from components.trainer.devices import Device
+from components.trainer.input import movie_columns
 from components.trainer.losses import Negatives
 from components.trainer.movie_averages import MovieAverages
-from components.trainer.multi_worker import MultiWorkerTwoTower, Worker, this_worker
+from components.trainer.multi_worker import Worker, this_worker
 from components.trainer.ranking import RankingMetrics
+from components.trainer.source import Source, eval_batches, model_class, training_source
 from components.trainer.towers import RATING
 from components.trainer.train_data import TrainData
 from components.trainer.two_tower import TwoTower
@@ -25,35 +28,65 @@ from schemas import keys
 
 _NAME = "two_tower"
 _PROGRESS_STEPS = 20
+_REFIT_ROUNDS = 10
+_TRAINING_SHARE = 0.8
+"""Of the time that there is; the rest is the refit's."""
 _NOTABLE_NDCG, _NOTABLE_ERROR = 0.005, 0.02
 """Parts by which NDCG@10 must rise or the squared error fall to count as better; of the RMSE it is half of that."""
 
 
 class StepProgress(keras.callbacks.Callback):
-    """Reports steps and losses; of all epochs, though training may stop before."""
+    """Reports steps and losses; of all rounds, though training may stop before."""
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, steps_per_call: int) -> None:
         super().__init__()
-        self._stage, self._pending, self._note = stage, 0, ""
+        self._stage, self._steps_per_call, self._pending, self._note = stage, steps_per_call, 0, ""
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Report every few steps: more would slow the training down."""
-        self._pending += 1
+        self._pending += self._steps_per_call
         if self._pending >= _PROGRESS_STEPS:
             self._flush()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Report the epoch's losses."""
+        """Report the round's losses."""
         logs, shown = logs or {}, {"loss": "loss", "val_loss": "eval loss", keys.VAL_NDCG: "NDCG@10"}
-        numbers = [f"{title} {logs[name]:.4f}" for name, title in shown.items() if name in logs]
-        self._note = ", ".join([f"epoch {epoch + 1}/{self.params['epochs']}", *numbers])
+        self._note = ", ".join(f"{title} {logs[name]:.4f}" for name, title in shown.items() if name in logs)
         self._flush()
 
     def _flush(self) -> None:
-        steps = self.params["steps"]
-        total = steps and steps * self.params["epochs"]
+        total = self.params["steps"] * self.params["epochs"] * self._steps_per_call
         progress.advance(self._stage, self._pending, "steps", total, self._note)
         self._pending = 0
+
+
+class Clock(keras.callbacks.Callback):
+    """Counts steps, adds them and the seconds to a round's logs, and ends training when its time is over."""
+
+    def __init__(self, stage: str, begin: float, steps_per_call: int, limit_s: float) -> None:
+        super().__init__()
+        self._stage, self._begin, self._steps_per_call, self._limit_s = stage, begin, steps_per_call, limit_s
+        self._steps, self._out_of_time = 0, False
+
+    @property
+    def said(self) -> str:
+        """How training ended."""
+        return f"{self._stage} {self._steps:,} steps" + (", out of time" if self._out_of_time else "")
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Look at the clock."""
+        self._steps += self._steps_per_call
+        if self._seconds > self._limit_s:
+            self.model.stop_training = self._out_of_time = True
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Tell those behind this one."""
+        if logs is not None:
+            logs |= {keys.STEPS: self._steps, keys.SECONDS: self._seconds}
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._begin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,16 +98,18 @@ class Trained:
     published: TwoTower
     """The same after `refit_epochs` over all ratings."""
     history: dict[str, list[float]]
-    """Losses and metrics per epoch, until the best ones and `patience` more."""
+    """Losses and metrics per round, until the best ones and `patience` more."""
+    said: str
+    """One line on how training ended."""
 
 
-def compiled_model(config: TrainerConfig, data: TrainData, cls: type[TwoTower] = TwoTower) -> TwoTower:
+def compiled_model(config: TrainerConfig, data: TrainData, device: Device, cls: type[TwoTower] = TwoTower) -> TwoTower:
     """Build the untrained model, ready for `fit`."""
     model = cls(config, len(data.vocabulary), data.domain, name=_NAME)
-    model.negatives = Negatives(
-        movie_columns(data.ranking.catalog, data.transform), config.negatives, config.uniform_share
-    )
-    _compile(model, config)
+    movies = movie_columns(data.ranking.catalog, data.inputs)
+    model.negatives = Negatives(movies, config.negatives, config.uniform_share)
+    model.static_shapes = device.compiles
+    _compile(model, config, device)
     return model
 
 
@@ -96,7 +131,7 @@ def train(
     """Train a model on the train ratings until eval users are ranked for no better, then a little on all ratings.
 
     Of several workers each trains on its own shards, over and over, so that all take as many steps; and each evaluates
-    all eval shards, so that all stop at the same epoch.
+    all eval shards, so that all stop at the same step.
 
     Args:
       config: Trainer configuration.
@@ -105,111 +140,74 @@ def train(
       strategy: Of the configuration, made already.
 
     Raises:
-      ValueError: There are fewer shards than workers, or fewer train rows than a batch has.
+      ValueError: There are fewer shards than workers, or fewer train rows than a batch has; several workers are to
+        stop at a time, whose clocks would not agree on the step; a GPU is asked for and there is none.
     """
+    begin = time.monotonic()
     strategy = strategy or get_strategy(config.strategy)
-    worker = this_worker(strategy)
+    worker, device = this_worker(strategy), devices.of(config)
+    if worker.count > 1 and config.max_minutes:
+        raise ValueError("max_minutes is for one machine; limit the training of several workers by --epochs")
     # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
     factors = co_ratings.fit(data.histories, config.co_rating_dim) if config.retrieval_weight else None
     averages = MovieAverages.fit(data.histories)
-    train_data, steps = train_batches(config, data, worker, averages, factors)
-    eval_data = batches(data.eval_files, data.transform, data.histories, config.batch_size_of(data.train_rows))
-    if worker.count > 1:
-        eval_data = _unsharded(eval_data)
+    source = training_source(config, data, worker, device, averages, factors)
     with strategy.scope():
-        model = compiled_model(config, data, MultiWorkerTwoTower if worker.count > 1 else TwoTower)
+        model = compiled_model(config, data, device, model_class(config, data, worker, device))
         model.learn_movies(data.genres, averages.of_movies, data.histories.likes, factors)
-    callbacks = _averaging(config) + _early_stopping(config, data)
-    if worker.is_chief:
-        callbacks.append(StepProgress("train"))
-        if log_dir and importlib.util.find_spec("tensorboard"):
-            callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
+    source.give(model)
+    rounds, calls = _rounds(config.epochs * source.epoch_steps, source, min(config.eval_steps, source.epoch_steps))
+    limit_s = 60 * (config.max_minutes or math.inf)
+    clocks = [Clock("train", begin, source.steps_per_call, limit_s * _TRAINING_SHARE)]
+    callbacks = [*_averaging(config), *clocks, *_early_stopping(config, data)]
+    if worker.is_chief and log_dir and importlib.util.find_spec("tensorboard"):
+        callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
     history = model.fit(
-        train_data,
-        validation_data=eval_data,
-        epochs=config.epochs,
-        steps_per_epoch=steps if worker.count > 1 else None,
-        callbacks=callbacks,
+        source.batches,
+        validation_data=eval_batches(config, data, worker),
+        epochs=rounds,
+        steps_per_epoch=calls,
+        callbacks=callbacks + _progress("train", source, worker),
         verbose=0,
     )
-    published = evaluated = _outside_strategy(model, eval_data)
+    published = evaluated = _outside_strategy(model)
     if config.refit_epochs:
         if factors:
             factors = co_ratings.fit(data.all_histories, config.co_rating_dim).aligned_with(factors)
         averages = MovieAverages.fit(data.all_histories)
-        train_data, steps = train_batches(config, data, worker, averages, factors, with_eval=True)
+        source = training_source(config, data, worker, device, averages, factors, with_eval=True)
         with strategy.scope():
             model.learn_movies(data.genres, averages.of_movies, data.all_histories.likes, factors)
-            _compile(model, config)
-        model.fit(
-            train_data,
-            epochs=config.refit_epochs,
-            steps_per_epoch=steps if worker.count > 1 else None,
-            callbacks=[
-                *_averaging(config),
-                KeepRanking(config.ranking_refit_epochs),
-                *([StepProgress("refit")] if worker.is_chief else []),
-            ],
-            verbose=0,
-        )
-        published = _outside_strategy(model, eval_data)
-    return Trained(evaluated, published, {name: [float(x) for x in values] for name, values in history.history.items()})
+            _compile(model, config, device)
+        source.give(model)
+        steps = min(config.refit_epochs * source.epoch_steps, config.refit_steps)
+        rounds, calls = _rounds(steps, source, -(-steps // _REFIT_ROUNDS))
+        clocks.append(Clock("refit", begin, source.steps_per_call, limit_s))
+        keep = KeepRanking(round(rounds * config.ranking_refit_share))
+        callbacks = [*_averaging(config), clocks[-1], keep, *_progress("refit", source, worker)]
+        model.fit(source.batches, epochs=rounds, steps_per_epoch=calls, callbacks=callbacks, verbose=0)
+        published = _outside_strategy(model)
+    curves = {name: [float(value) for value in values] for name, values in history.history.items()}
+    return Trained(evaluated, published, curves, ", ".join(clock.said for clock in clocks))
 
 
-def train_batches(
-    config: TrainerConfig,
-    data: TrainData,
-    worker: Worker,
-    averages: MovieAverages,
-    factors: CoRatings | None = None,
-    with_eval: bool = False,
-) -> tuple[tf.data.Dataset, int | None]:
-    """Return a worker's batches, and how many steps an epoch has, if that is known.
-
-    Args:
-      config: Trainer configuration.
-      data: What to train on.
-      worker: The worker.
-      averages: Of the ratings that are trained on.
-      factors: Of co-ratings, of the ratings that are trained on.
-      with_eval: Whether the eval ratings are trained on, too.
-
-    Raises:
-      ValueError: There are fewer shards than workers, or fewer rows than a batch has.
-    """
-    files, rows, table = data.train_files, data.train_rows, data.histories
-    if with_eval:
-        files, table = [*files, *data.eval_files], data.all_histories
-        rows = None if rows is None or data.eval_rows is None else rows + data.eval_rows
-    batch_size = config.batch_size_of(data.train_rows)
-    steps = None if rows is None else rows // batch_size
-    if steps == 0:
-        raise ValueError(f"batch_size is {batch_size}, more than the {rows} train ratings; choose a smaller one")
-    thinning = data.thinning(config.thinned_share) if config.thinned_share else None
-    found = batches(
-        files,
-        data.transform,
-        table,
-        batch_size,
-        config.shuffle_rows,
-        config.seed,
-        worker,
-        thinning,
-        factors,
-        averages,
-    )
-    if worker.count > 1:
-        return _unsharded(found), steps
-    # Where it must look for the end, Keras 3.12 counts one batch too many into the means of loss and metrics.
-    return found.apply(tf.data.experimental.assert_cardinality(steps)) if steps else found, steps
+def _rounds(steps: int, source: Source, round_steps: int) -> tuple[int, int]:
+    """Divide steps into rounds; return how many, and how many calls each has."""
+    calls = max(round_steps // source.steps_per_call, 1)
+    return -(-steps // (calls * source.steps_per_call)), calls
 
 
-def _compile(model: TwoTower, config: TrainerConfig) -> None:
+def _progress(stage: str, source: Source, worker: Worker) -> list[keras.callbacks.Callback]:
+    return [StepProgress(stage, source.steps_per_call)] if worker.is_chief else []
+
+
+def _compile(model: TwoTower, config: TrainerConfig, device: Device) -> None:
     momentum = config.ema_momentum
     optimizer = keras.optimizers.Adam(config.learning_rate, use_ema=bool(momentum), ema_momentum=momentum or None)
-    # XLA on a CPU takes a third longer a step (docs/quality.md), and fifteen seconds to compile.
-    model.compile(optimizer=optimizer, metrics=[keras.metrics.MeanSquaredError(name="mse")], jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    metrics = [keras.metrics.MeanSquaredError(name=keys.MSE)]
+    model.compile(optimizer=optimizer, metrics=metrics, jit_compile=device.compiles)
 
 
 def _averaging(config: TrainerConfig) -> list[keras.callbacks.Callback]:
@@ -219,7 +217,7 @@ def _averaging(config: TrainerConfig) -> list[keras.callbacks.Callback]:
 
 def _early_stopping(config: TrainerConfig, data: TrainData) -> list[keras.callbacks.Callback]:
     """Stop by ranking and rating error; by the loss where nothing is ranked for, or nothing else is trained."""
-    ranking = RankingMetrics(data.ranking, data.inputs) if config.retrieval_weight else None
+    ranking = RankingMetrics(data.ranking, data.inputs, config) if config.retrieval_weight else None
     if ranking is None or not ranking.has_users:
         return [keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)]
     return [ranking, BestOfBoth(config.patience)]
@@ -246,7 +244,8 @@ class BestOfBoth(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Look whether either is better than before."""
         waiting = [best.wait(epoch, logs or {}, self.model, self._patience) for best in (self._ranking, self._rating)]
-        self.model.stop_training = not any(waiting)
+        if not any(waiting):
+            self.model.stop_training = True
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Put both together."""
@@ -304,17 +303,8 @@ class _Best:
         return epoch - self.epoch < patience
 
 
-def _unsharded(data: tf.data.Dataset) -> tf.data.Dataset:
-    """Keep tf.distribute from sharding what is sharded by file, or not to be sharded, already."""
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return data.with_options(options)
-
-
-def _outside_strategy(model: TwoTower, data: tf.data.Dataset) -> TwoTower:
+def _outside_strategy(model: TwoTower) -> TwoTower:
     """Copy a model, out of its strategy: to save one of several workers' variables, all would have to take part."""
     copy = TwoTower(model.config, model.vocabulary_size, model.domain, name=_NAME)
-    inputs, _ = data.element_spec
-    copy({name: tf.zeros([1, spec.shape[1] or 1], spec.dtype) for name, spec in inputs.items()})
     copy.set_weights(model.get_weights())
     return copy

@@ -42,8 +42,11 @@ class TwoTower(Configured):
         super().__init__(config, vocabulary_size, domain, **kwargs)
         self.user_tower = UserTower(config, vocabulary_size, domain, name="user_tower")
         self.movie_tower = MovieTower(config, vocabulary_size, domain, name="movie_tower")
+        self.seed = keras.random.SeedGenerator()
         self.negatives: Negatives | None = None
         """What the softmax compares with, needed for its loss; no part of the model that is saved."""
+        self.static_shapes = False
+        """Whether the softmax computes with as many rows at every step, some of them for nothing: XLA needs that."""
 
     def learn_movies(
         self, genres: np.ndarray, averages: np.ndarray, likes: np.ndarray, co_ratings: CoRatings | None
@@ -106,27 +109,43 @@ class TwoTower(Configured):
         negatives = self.negatives
         if negatives is None:
             raise RuntimeError("the softmax needs `negatives`: set them before training")
-        liked = y[:, 0] >= f.to_label(self.domain.scale.liked_stars)
-        probability = tf.where(liked, 1.0, self.config.unliked_share)
-        chosen = tf.where(tf.random.uniform(tf.shape(probability)) < probability)[: self.config.softmax_rows, 0]
+        chosen, weight = self._softmax_rows(y[:, 0] >= f.to_label(self.domain.scale.liked_stars))
         rows = {name: tf.gather(values, chosen) for name, values in x.items()}
-        drawn = negatives.draw()
+        drawn = negatives.draw(self.seed)
         # One pass through the tower for both.
-        movies = {name: tf.concat([rows[name], values], axis=0) for name, values in drawn.items()}
-        number = tf.size(chosen)
+        movies = {name: tf.concat([values, rows[name]], axis=0) for name, values in drawn.items()}
         own, moved = rows.get(OWN), None
         if own is not None:  # Nothing is to be taken out of what is drawn: it is no movie of the row's.
-            moved = tf.pad(rows[ROW_SHARE] * own, [[0, tf.shape(drawn[f.MOVIE_ID])[0]], [0, 0]])
+            moved = tf.pad(rows[ROW_SHARE] * own, [[negatives.number, 0], [0, 0]])
         embedding = self.movie_tower.learned(movies, training, moved)
 
         def candidates(part: slice, count: tf.Tensor) -> Candidates:
             return Candidates(embedding[part], movies[f.MOVIE_ID][part, 0], negatives.log_q(count))
 
         # A row's own rating is not in its movie's count, in that of the catalogue it is.
-        positives = candidates(slice(None, number), tf.exp(rows[f.MOVIE_LOG_COUNT][:, 0]))
-        others = candidates(slice(number, None), tf.math.expm1(drawn[f.MOVIE_LOG_COUNT][:, 0]))
+        positives = candidates(slice(negatives.number, None), tf.exp(rows[f.MOVIE_LOG_COUNT][:, 0]))
+        others = candidates(slice(None, negatives.number), tf.math.expm1(drawn[f.MOVIE_LOG_COUNT][:, 0]))
         user = self.user_tower.learned(rows, training, own)
-        return sampled_softmax(user, positives, others, self.config.temperature)
+        return sampled_softmax(user, positives, others, self.config.temperature, weight)
+
+    def _softmax_rows(self, liked: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Choose the rows of a batch that the softmax looks at.
+
+        Args:
+          liked: `[batch]` bool.
+
+        Returns:
+          Numbers of rows, `[rows]` int32, and what each counts, 0 or 1, `[rows]` float32; None: 1 each.
+        """
+        share, most = self.config.unliked_share, self.config.softmax_rows
+        chosen = liked
+        if share:
+            chosen = liked | (keras.random.uniform(tf.shape(liked), seed=self.seed) < share)
+        if not self.static_shapes:
+            return tf.where(chosen)[:most, 0], None
+        # Equal values stay in their order.
+        weight, rows = tf.math.top_k(tf.cast(chosen, tf.float32), min(most, liked.shape[0]))
+        return rows, weight
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, tf.Tensor]:
         """Update the compiled metrics, which look at the predicted rating alone."""

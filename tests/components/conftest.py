@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import tensorflow as tf
 
+from components.trainer.row_inputs import RowInputs
 from components.trainer.train_data import load_data
 from schemas import features as f
 from schemas.data_spec import movielens
@@ -114,10 +115,10 @@ def tables(raw, tmp_path_factory):
 @pytest.fixture(scope="session")
 def train_data(shards, transform, tables):
     """Everything that training reads; train and eval are the same rows."""
-    return load_data([shards], [shards], transform, *tables)
+    return load_data([shards], [shards], transform, *tables, ROWS, ROWS)
 
 
 @pytest.fixture(scope="session")
-def lookups(train_data):
+def row_inputs(train_data):
     """The transform and the histories, as `batches` takes them."""
-    return train_data.transform, train_data.histories
+    return RowInputs(train_data.transform, train_data.histories)

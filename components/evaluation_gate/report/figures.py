@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,7 +11,9 @@ from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
 from components.evaluation_gate.report.contents import Calibration, MovieMap, Popularity
+from schemas import features as f
 from schemas import keys
+from schemas.domain import Scale
 from schemas.evaluation import Measures
 
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#8a8a8a"
@@ -29,28 +32,40 @@ def _styled(figure: go.Figure, height: int = _HEIGHT) -> go.Figure:
     )
 
 
-def learning_curves(history: Mapping[str, Sequence[float]]) -> go.Figure:
-    """Draw the losses, and where it was measured the NDCG@10 of eval users, over epochs."""
-    ndcg = history.get(keys.VAL_NDCG)
-    figure = make_subplots(1, 2, subplot_titles=("Squared error of the scaled rating", "NDCG@10 of eval users"))
-    epochs = list(range(1, len(history["loss"]) + 1))
-    for key, name, colour in (("mse", "train", _GREY), ("val_mse", "eval", _BLUE)):
-        figure.add_scatter(x=epochs, y=history[key], name=name, mode="lines+markers", line_color=colour, row=1, col=1)
-    if ndcg:
+def learning_curves(history: Mapping[str, Sequence[float]], scale: Scale) -> go.Figure:
+    """Draw the rating error, and where it was measured the NDCG@10 of eval users, over the time of training."""
+    figure = make_subplots(1, 2, subplot_titles=("RMSE", "NDCG@10 of eval users"))
+    minutes = [seconds / 60 for seconds in history[keys.SECONDS]]
+    star = scale.of_stars(1.0) - scale.of_stars(0.0)
+
+    def draw(values: Sequence[float], name: str, colour: str, column: int) -> None:
         figure.add_scatter(
-            x=epochs, y=ndcg, name="eval users", mode="lines+markers", line_color=_BLUE, showlegend=False, row=1, col=2
+            x=minutes,
+            y=values,
+            name=name,
+            customdata=history[keys.STEPS],
+            hovertemplate="%{y:.4f} after %{customdata:,} steps, %{x:.1f} min",
+            mode="lines+markers",
+            line_color=colour,
+            showlegend=column == 1,
+            row=1,
+            col=column,
         )
-        best = int(np.argmax(ndcg))
+
+    for key, name, colour in ((keys.MSE, "train", _GREY), (keys.VAL_MSE, "eval", _BLUE)):
+        draw([math.sqrt(error) * f.RATING_HALF_RANGE * star for error in history[key]], name, colour, 1)
+    if ndcg := history.get(keys.VAL_NDCG):
+        draw(ndcg, "eval users", _BLUE, 2)
         figure.add_vline(
-            x=best + 1,
+            x=minutes[int(np.argmax(ndcg))],
             line_dash="dot",
             line_color=_ORANGE,
-            annotation_text="kept",
+            annotation_text="highest",
             annotation_position="bottom right",
             row=1,
             col=2,
         )
-    return _styled(figure.update_xaxes(title="epoch"))
+    return _styled(figure.update_xaxes(title="minutes"))
 
 
 def calibration(data: Calibration) -> go.Figure:

@@ -21,7 +21,7 @@ def render(contents: Contents, evaluation: Evaluation, history: Mapping[str, Seq
     Args:
       contents: What the report shows.
       evaluation: The gate's measurements and decision.
-      history: The Trainer's losses and metrics per epoch; without any, there are no learning curves.
+      history: The Trainer's losses and metrics, evaluation by evaluation; without any, there are no learning curves.
 
     Returns:
       HTML with everything that it needs inside.
@@ -35,7 +35,7 @@ def render(contents: Contents, evaluation: Evaluation, history: Mapping[str, Seq
         evaluation=evaluation,
         # The library goes in once, as it is; the figures refer to it.
         plotly=Markup(get_plotlyjs()),
-        curves=_html(figures.learning_curves(history)) if history else None,
+        curves=_html(figures.learning_curves(history, contents.calibration.scale)) if history else None,
         calibration=_html(figures.calibration(contents.calibration)),
         slices=_html(figures.slices(evaluation)),
         popularity=_html(figures.popularity(contents.popularity)),

@@ -15,7 +15,14 @@ from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
 
 USERS, MOVIES = 8, 12
-HISTORY = {"loss": [2.0, 1.0], "mse": [0.2, 0.1], "val_mse": [0.3, 0.2], "val_ndcg@10": [0.1, 0.2]}
+HISTORY = {
+    "steps": [9, 18],
+    "seconds": [2.5, 4.0],
+    "loss": [2.0, 1.0],
+    "mse": [0.2, 0.1],
+    "val_mse": [0.3, 0.2],
+    "val_ndcg@10": [0.1, 0.2],
+}
 
 
 def unit(rng, rows):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from components.pusher import warmup
 from components.trainer.config import TrainerConfig
 from components.trainer.export import export_model, export_user_tower
+from components.trainer.tower_inputs import TowerInputs
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
 from schemas import signatures as s
@@ -32,19 +33,19 @@ def user(raw, history):
 def exported(transform, raw, history, tmp_path_factory):
     """The model in memory, its directories and what it answers."""
     keras.utils.set_random_seed(5)
-    vocabulary_size = len(transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY))
+    vocabulary = np.random.default_rng(0).permutation(80)[:60]
     model = TwoTower(
-        TrainerConfig(hidden_units=(16,), embedding_dim=8, id_dim=4, dropout=0), vocabulary_size, movielens()
+        TrainerConfig(hidden_units=(16,), embedding_dim=8, id_dim=4, dropout=0), len(vocabulary), movielens()
     )
     features = transform.transform_features_layer()({name: raw[name] for name in raw if name != f.USER_ID})
-    names = [int(name) for name in transform.vocabulary_by_name(f.MOVIE_IDS_VOCABULARY)]
-    history[f.USER_HISTORY_TOKENS] = np.vectorize(lambda movie: 1 + names.index(movie) if movie in names else 0)(
-        history[f.USER_HISTORY_MOVIES]
-    )
-    expected = model({**features, **history})
+    names = vocabulary.tolist()
+    token = np.vectorize(lambda movie: 1 + names.index(movie) if movie in names else 0)
+    history[f.USER_HISTORY_TOKENS] = token(history[f.USER_HISTORY_MOVIES])
+    expected = model({**features, **history, f.MOVIE_TOKEN: token(raw[f.MOVIE_ID])})
+    inputs = TowerInputs(transform, vocabulary)
     root = tmp_path_factory.mktemp("export")
-    export_model(model, transform, str(root / "model"))
-    export_user_tower(model, transform, str(root / "tower"))
+    export_model(model, inputs, str(root / "model"))
+    export_user_tower(model, inputs, str(root / "tower"))
     return root, {name: value.numpy() for name, value in expected.items()}
 
 
@@ -89,9 +90,10 @@ def test_only_weights_are_saved(exported):
     """No optimizer in either, no movie weights in the user tower.
 
     User: its inputs but the time's 33, and 23 of the history -> 16 -> 8 for the rating; its inputs and 3 + 4 * (64 + 4)
-    of the history -> 16 -> 8 for the embedding; 4 of the id, 64 factors, average and 20 genres of each of the 80 movies
-    and the unknown one; the genres' shares and the longest factors' length. Movie: its inputs -> 16 -> 8, these and
+    of the history -> 16 -> 8 for the embedding; 4 of the id, 64 factors, average and 20 genres of each of the 60 movies
+    and the unknown one; the genres' shares, the weights of three parts and the longest factors' length. Movie: its inputs -> 16 -> 8, these and
     64 + 4 -> 16 -> 8, the same of each movie but popularity for genres, and the state of a random generator.
+    The model has one more.
     """
     root, _ = exported
     sizes = {}
@@ -100,11 +102,11 @@ def test_only_weights_are_saved(exported):
         shapes = reader.get_variable_to_shape_map()
         assert all(key.startswith(("model_variables", "_CHECKPOINTABLE")) for key in shapes)
         sizes[name] = sum(int(np.prod(shape)) for key, shape in shapes.items() if not key.startswith("_"))
-    outer = 2 * (16 + 16 * 8 + 8) + 81 * (4 + 64 + 1) + 1
+    outer = 2 * (16 + 16 * 8 + 8) + 61 * (4 + 64 + 1) + 1
     user, movie = (sum(x.width(20) for x in f.FEATURES if x.side is side) for side in (f.Side.USER, f.Side.MOVIE))
-    user_weights = (2 * user - 33 + 23 + 3 + 4 * (64 + 4)) * 16 + outer + 81 * 20 + 20
-    movie_weights = (2 * movie + 64 + 4) * 16 + outer + 81 + 2
-    assert sizes == {"model": user_weights + movie_weights, "tower": user_weights}
+    user_weights = (2 * user - 33 + 23 + 3 + 4 * (64 + 4)) * 16 + outer + 61 * 20 + 20 + 3
+    movie_weights = (2 * movie + 64 + 4) * 16 + outer + 61 + 2
+    assert sizes == {"model": user_weights + movie_weights + 2, "tower": user_weights}
 
 
 def test_warm_up_requests_are_answered(exported, user, tmp_path, session_run):

@@ -28,7 +28,8 @@ def lookup(table, user, movie_token, time=10**9, first=None, part=None):
     movie_id = 160 - movie_token if movie_token else 999
     first = None if first is None else tf.constant([[first]], tf.int64)
     part = None if part is None else tf.constant([[part]])
-    found = table.lookup(*(tf.constant([[value]], tf.int64) for value in (user, movie_id, time)), first, part)
+    row = table.find(*(tf.constant([[value]], tf.int64) for value in (user, movie_id, time)))
+    found = table.latest(row, first, part)
     index, stars = (found[name].numpy()[0] for name in (f.USER_HISTORY_TOKENS, f.USER_HISTORY_RATINGS))
     return index[stars > 0].tolist(), stars[stars > 0].tolist()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.trainer.input import batches
+from components.trainer.input import Order, batches, shard_paths
 from components.trainer.multi_worker import Worker
 from schemas import features as f
 from schemas import signatures as s
@@ -127,15 +127,15 @@ def test_two_workers_train_what_one_does_and_only_the_chief_exports(data, transf
     assert not (tmp_path / "worker1").exists()
 
 
-def movie_ids(shards, lookups, worker, rows):
-    data = batches([shards], *lookups, 100, worker=worker).unbatch().take(rows)
+def movie_ids(shards, row_inputs, worker):
+    data = batches(shard_paths([shards], worker), row_inputs, Order(100)).unbatch()
     return sorted(int(inputs[f.MOVIE_ID][0]) for inputs, _ in data)
 
 
-def test_each_worker_reads_its_own_shards(shards, lookups):
-    whole = movie_ids(shards, lookups, Worker(), 1_000)
-    first, second = (movie_ids(shards, lookups, Worker(i, 2), rows) for i, rows in ((0, 400), (1, 200)))
-    assert len(whole) == 600
+def test_each_worker_reads_its_own_shards(shards, row_inputs):
+    whole = movie_ids(shards, row_inputs, Worker())
+    first, second = (movie_ids(shards, row_inputs, Worker(i, 2)) for i in (0, 1))
+    assert (len(whole), len(first), len(second)) == (600, 400, 200)
     assert sorted(first + second) == whole
     with pytest.raises(ValueError, match="4 workers for 3 shards"):
-        batches([shards], *lookups, 100, worker=Worker(0, 4))
+        shard_paths([shards], Worker(0, 4))

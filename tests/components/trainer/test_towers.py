@@ -159,8 +159,8 @@ def test_the_mixed_loss_adds_the_weighted_softmax(monkeypatch):
     label = np.where(np.arange(12) % 3 == 0, 1, -1).astype(np.float32)[:, None]
     mixed = model(retrieval_weight=0.25, temperature=0.2)
     mixed.negatives = negatives_of(inputs, 2)
-    drawn = mixed.negatives.draw()
-    monkeypatch.setattr(Negatives, "draw", lambda self: drawn)
+    drawn = mixed.negatives.draw(mixed.seed)
+    monkeypatch.setattr(Negatives, "draw", lambda self, seed: drawn)
     outputs = mixed(inputs)
     counts = [np.exp(inputs[f.MOVIE_LOG_COUNT][::3, 0]), np.expm1(drawn[f.MOVIE_LOG_COUNT][:, 0])]
     softmax = sampled_softmax(

@@ -12,7 +12,8 @@ from components.embedding import movie_inputs
 from components.evaluation_gate.evaluate import Embeddings, evaluate
 from components.progress import LOGGER
 from components.trainer.config import TrainerConfig
-from components.trainer.input import batches
+from components.trainer.input import Order, batches, shard_paths
+from components.trainer.row_inputs import RowInputs
 from components.trainer.training import BestOfBoth, KeepRanking, train
 from schemas import keys
 from schemas import signatures as s
@@ -63,17 +64,17 @@ def loss(model, data):
 @pytest.mark.slow
 def test_what_is_published_has_learned_the_eval_ratings_and_what_is_evaluated_has_not(train_data, shards):
     first, *others = sorted(map(str, pathlib.Path(shards).parent.glob("*.gz")))
-    data = dataclasses.replace(train_data, train_files=others, eval_files=[first])
+    data = dataclasses.replace(train_data, train_files=others, eval_files=[first], train_rows=400, eval_rows=200)
     config = dataclasses.replace(CONFIG, retrieval_weight=0.0, dropout=0.0, epochs=3, patience=3)
     without, trained = train(config, data), train(dataclasses.replace(config, refit_epochs=20), data)
     np.testing.assert_array_equal(weights(without.published), weights(without.evaluated))
     np.testing.assert_array_equal(weights(trained.evaluated), weights(without.evaluated))
-    eval_data = batches(data.eval_files, data.transform, data.histories, 100)
+    eval_data = batches(shard_paths(data.eval_files), RowInputs(data.transform, data.histories), Order(100))
     assert loss(trained.published, eval_data) < 0.9 * loss(trained.evaluated, eval_data)
 
 
 @pytest.mark.parametrize("ema_momentum", [0.0, 0.5])
-def test_the_best_epoch_is_kept(train_data, ema_momentum):
+def test_the_best_epoch_is_kept(train_data, row_inputs, ema_momentum):
     config = dataclasses.replace(
         CONFIG,
         learning_rate=0.3,
@@ -84,7 +85,7 @@ def test_the_best_epoch_is_kept(train_data, ema_momentum):
         ema_momentum=ema_momentum,
     )
     trained = train(config, train_data)
-    data = batches(train_data.eval_files, train_data.transform, train_data.histories, 100)
+    data = batches(shard_paths(train_data.eval_files), row_inputs, Order(100))
     assert loss(trained.evaluated, data) == pytest.approx(min(trained.history["val_loss"]), rel=1e-3)
 
 
@@ -165,15 +166,18 @@ def as_tensors(raw):
 
 @pytest.mark.slow
 def test_progress_and_tensorboard_logs(train_data, tmp_path, caplog):
-    data = dataclasses.replace(train_data, train_rows=600, eval_rows=600)
     with caplog.at_level(logging.INFO, LOGGER.name):
-        train(dataclasses.replace(CONFIG, epochs=2, refit_epochs=1), data, str(tmp_path))
+        config = dataclasses.replace(CONFIG, epochs=2, refit_epochs=1)
+        trained = train(config, train_data, str(tmp_path))
     records = [record for record in caplog.records if record.name == LOGGER.name]
     done = {stage: sum(r.amount for r in records if r.stage == stage) for stage in ("train", "refit")}
     assert done == {"train": 2 * 6, "refit": 12}, "6 batches an epoch, and as many of eval"
     assert {record.total for record in records} == {12}
-    assert any("epoch 2/2, loss" in record.note for record in records if record.stage == "train")
-    assert "epoch 1/1, loss" in records[-1].note
+    assert any("loss" in record.note and "NDCG@10" in record.note for record in records if record.stage == "train")
+    assert "loss" in records[-1].note
+    assert trained.said == "train 12 steps, refit 12 steps"
+    assert trained.history[keys.STEPS] == [6, 12]
+    assert 0 < trained.history[keys.SECONDS][0] < trained.history[keys.SECONDS][1]
     assert list(tmp_path.rglob("events.out.tfevents.*"))
 
 
