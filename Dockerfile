@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
-# Two images:
+# Three images:
 #   docker build -t matinee .                              the pipeline's steps, and Beam's workers
+#   docker build -t matinee-gpu --target gpu .             the same with CUDA, for a Trainer on a GPU
 #   docker build -t matinee-service --target service .     the recommendation service
 # The service asks TensorFlow Serving for the user tower, so that there is no TensorFlow in its image. A pipeline's step
 # brings its own command; without one, the first image is a Beam SDK worker.
@@ -35,6 +36,14 @@ RUN uv pip sync --no-cache --require-hashes requirements.lock
 COPY --from=source /src ./
 RUN uv pip install --no-cache --no-deps .
 
+# TensorFlow names the exact versions of CUDA's packages itself. Of 2.16 they must be linked to where it looks for them.
+FROM build-pipeline AS build-gpu
+ENV SITE=/opt/matinee/lib/python3.10/site-packages
+RUN uv pip install --no-cache "tensorflow[and-cuda]==$(/opt/matinee/bin/python -c \
+    'import importlib.metadata; print(importlib.metadata.version("tensorflow"))')" \
+    && ln -s ${SITE}/nvidia/*/lib/*.so* ${SITE}/tensorflow/ \
+    && ln -s ${SITE}/nvidia/cuda_nvcc/bin/ptxas /opt/matinee/bin/
+
 FROM ${PYTHON_IMAGE} AS service
 COPY --from=build-service /opt/matinee /opt/matinee
 ENV PATH=/opt/matinee/bin:${PATH} PYTHONUNBUFFERED=1
@@ -42,6 +51,16 @@ USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["matinee"]
 CMD ["serve", "--serving-dir", "/serving", "--host", "0.0.0.0"]
+
+FROM ${PYTHON_IMAGE} AS gpu
+COPY --from=beam /opt/apache/beam /opt/apache/beam
+COPY --from=build-gpu /opt/matinee /opt/matinee
+ENV PATH=/opt/matinee/bin:${PATH} PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=1 \
+    XLA_FLAGS=--xla_gpu_cuda_data_dir=/opt/matinee/lib/python3.10/site-packages/nvidia/cuda_nvcc
+RUN useradd --uid 65532 --create-home matinee
+USER 65532:65532
+WORKDIR /home/matinee
+ENTRYPOINT ["/opt/apache/beam/boot"]
 
 FROM ${PYTHON_IMAGE} AS pipeline
 COPY --from=beam /opt/apache/beam /opt/apache/beam

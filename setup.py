@@ -95,6 +95,7 @@ setup(
         "grpc": GRPC,
         "pipeline": PIPELINE,
         "kubeflow": KUBEFLOW,
+        "gpu": ["tensorflow[and-cuda]; sys_platform == 'linux'"],
         "remote": REMOTE,
         # boto3 is Beam's way to s3://, tensorflow-io TensorFlow's.
         "pipeline-remote": [*REMOTE, "boto3", f"tensorflow-io; {OLD_STACK}"],

@@ -33,6 +33,7 @@ from components import dataset
 from components.embedding import movie_inputs
 from components.evaluation_gate.evaluate import Embeddings, evaluate
 from components.trainer.config import TrainerConfig
+from components.trainer.histories import HistoryTable
 from components.trainer.losses import Negatives
 from components.trainer.tower_inputs import TowerInputs
 from components.trainer.towers import Tower
@@ -125,9 +126,13 @@ def without(data: TrainData, zeroed: Sequence[str]) -> TrainData:
 
         return zeroing
 
-    tables = {name: getattr(data, name) for name in ("histories", "all_histories")}
+    tables: dict[str, Any] = {}
     if f.USER_HISTORY_RATINGS in zeroed:
-        tables = {name: dataclasses.replace(table, steps=np.zeros_like(table.steps)) for name, table in tables.items()}
+
+        def unrated(table: HistoryTable) -> HistoryTable:
+            return dataclasses.replace(table, steps=np.zeros_like(table.steps))
+
+        tables = {"histories": unrated(data.histories), "load_all": lambda: unrated(data.load_all())}
     inputs = typing.cast(TowerInputs, zero(data.inputs))  # What an export would need is not asked for.
     return dataclasses.replace(data, transform=zero(data.transform), inputs=inputs, **tables)
 

@@ -48,6 +48,7 @@ _PANELS = {
     "beam": "Beam",
     "trainer": "Towers and training",
     "tuner": "Tuner",
+    "warm_start": "Going on from the served model",
     "gate": "Evaluation gate",
     "pusher": "Pusher",
     "kubeflow": "Cluster",

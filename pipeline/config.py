@@ -16,6 +16,7 @@ from components.polars_example_gen.config import ExampleGenConfig
 from components.pusher.config import PusherConfig
 from components.trainer.config import TrainerConfig
 from components.tuner.config import TunerConfig
+from components.warm_start.config import WarmStartConfig
 from pipeline.kubeflow.config import KubeflowConfig
 from schemas import data_spec as data_specification
 from schemas.configuration import FROZEN, build, fields_of
@@ -41,6 +42,8 @@ class RunConfig:
     """The towers and their training."""
     tuner: TunerConfig = dataclasses.field(default_factory=TunerConfig)
     """A search for better hyperparameters before the training."""
+    warm_start: WarmStartConfig = dataclasses.field(default_factory=WarmStartConfig)
+    """Whether training goes on from the served model."""
     gate: GateConfig = dataclasses.field(default_factory=GateConfig)
     """What a model must reach to be pushed."""
     pusher: PusherConfig = dataclasses.field(default_factory=PusherConfig)

@@ -25,6 +25,7 @@ from pipeline.config import RunConfig
 from pipeline.pipeline import Parameters, create_pipeline
 from pipeline.scratch import scratch
 from schemas import keys
+from serving.store import ServingStore
 
 ARTIFACTS_DIR = "artifacts"
 METADATA_FILE = "metadata.sqlite"
@@ -207,6 +208,7 @@ def run(
             ),
             pipeline_root=str(base / ARTIFACTS_DIR),
             serving_dir_id=serving_dir_id(serving_dir),
+            served_version=str(ServingStore(serving_dir).latest() or "") if config.warm_start.warm_start else "",
             metadata_connection_config=_connection(base),
             enable_cache=enable_cache,
         )

@@ -32,15 +32,21 @@ def options_of(title: str, cls: type) -> list[inspect.Parameter]:
         many = typing.get_origin(base) is tuple
         default = field.default
         shown = "unset" if default in (None, ()) else ",".join(map(str, default)) if many else str(default)
+        flag = f"--{name.replace('_', '-')}"
         option = typer.Option(
-            f"--{name.replace('_', '-')}", help=field.description, rich_help_panel=title, show_default=shown
+            f"{flag}/--no-{flag[2:]}" if base is bool else flag,
+            help=field.description,
+            rich_help_panel=title,
+            show_default=shown,
         )
         parameters.append(
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
-                annotation=typing.Annotated[(str if many or base not in (int, float, str) else base) | None, option],
+                annotation=typing.Annotated[
+                    (str if many or base not in (int, float, str, bool) else base) | None, option
+                ],
             )
         )
     return parameters

@@ -21,6 +21,7 @@ from components.schema_gen.component import CuratedSchemaGen
 from components.trainer.component import Trainer
 from components.transform import preprocessing
 from components.tuner.component import Tuner
+from components.warm_start.component import WarmStart
 from pipeline.config import RunConfig, sections
 from schemas import keys
 from schemas.ingest import SAMPLES, TRAIN
@@ -50,6 +51,7 @@ def create_pipeline(
     parameters: Parameters,
     pipeline_root: str,
     serving_dir_id: str = "",
+    served_version: str = "",
     metadata_connection_config: Any = None,
     enable_cache: bool = True,
     pipeline_name: str = PIPELINE_NAME,
@@ -61,12 +63,24 @@ def create_pipeline(
       parameters: What a run may change.
       pipeline_root: Path or URI of the artifacts.
       serving_dir_id: Identifies the serving root's content; see `Pusher`.
+      served_version: The version now served; see `WarmStart`.
       metadata_connection_config: Where ML Metadata lies; None where the orchestrator knows.
       enable_cache: Whether unchanged components are skipped.
       pipeline_name: Name of the pipeline.
     """
     configs = {section: parameters.configs.get(section, getattr(config, section)) for section in sections()}
-    example_gen = PolarsExampleGen(parameters.data, configs["data"], parameters.data_fingerprint)
+    served: dict[str, Any] = {keys.SERVING_DIR: parameters.serving_dir, keys.SERVING_DIR_ID: serving_dir_id}
+    warm_starts = (
+        [
+            WarmStart(
+                **served, trainer_config=configs["trainer"], config=configs["warm_start"], served_version=served_version
+            )
+        ]
+        if config.warm_start.warm_start
+        else []
+    )
+    base_model = warm_starts[0].outputs[keys.BASE_MODEL] if warm_starts else None
+    example_gen = PolarsExampleGen(parameters.data, configs["data"], parameters.data_fingerprint, base_model)
     examples = example_gen.outputs["examples"]
     statistics_gen = tfx_components.StatisticsGen(examples=examples, exclude_splits=list(SAMPLES))
     schema_gen = CuratedSchemaGen(example_gen.outputs[keys.MOVIE_CATALOG])
@@ -91,16 +105,17 @@ def create_pipeline(
         **training,
         config=configs["trainer"],
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
+        base_model=base_model,
     )
     model_inputs = {
         standard_component_specs.MODEL_KEY: model_trainer.outputs["model"],
         **ratings,
-        keys.SERVING_DIR: parameters.serving_dir,
-        keys.SERVING_DIR_ID: serving_dir_id,
+        **served,
     }
     gate = EvaluationGate(**model_inputs, model_run=model_trainer.outputs[keys.MODEL_RUN], config=configs["gate"])
     pusher = Pusher(**model_inputs, model_blessing=gate.outputs["blessing"], config=configs["pusher"])
     nodes: Sequence = [
+        *warm_starts,
         example_gen,
         statistics_gen,
         schema_gen,

@@ -54,16 +54,19 @@ def check_input(config: RunConfig, data: str, user_id: str | None) -> None:
     """
     if "://" in data:
         return
-    path, spec, policy = pathlib.Path(data), config.data.data_spec, (config.data.on_bad_rows, config.data.max_bad_rows)
-    if not path.exists():
+    spec, policy = config.data.data_spec, (config.data.on_bad_rows, config.data.max_bad_rows)
+    paths = (
+        [pathlib.Path(path) for path in source.spans(data).values()] if source.SPAN in data else [pathlib.Path(data)]
+    )
+    if not paths[0].exists():
         raise ValueError(f"no data at {data!r}; pass a directory, an archive or a URI that holds ratings and movies")
-    files = [path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")]
-    packed = path.is_file() or any(source.packed_as(file.name) for file in files)
+    files = [file for path in paths for file in ([path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")])]
+    packed = paths[0].is_file() or any(source.packed_as(file.name) for file in files)
     size = sum(file.stat().st_size for file in files if file.is_file())
     if size > (_SMALL_PACKED_BYTES if packed else _SMALL_BYTES):
         return
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
-        tables = source.find_sources(data, directory, config.data.max_unpacked_ratio, spec)
+        tables = source.find_sources(data, directory, config.data.max_unpacked_ratio, spec, config.data.span_window)
         catalogue = read_movies(tables[source.MOVIES], config.data.max_movies_bytes, spec)
         ratings, report, whole = inspection.look(tables[source.RATINGS], spec, catalogue)
     checks.enforce([catalogue.report, *([report] if whole else [])], *policy)

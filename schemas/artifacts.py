@@ -16,3 +16,9 @@ class UserHistories(Artifact):
     """Per user the rated movies, ratings, times and the split, `histories-*.parquet`, sorted by user and time."""
 
     TYPE_NAME = "schemas.UserHistories"
+
+
+class BaseModel(Artifact):
+    """A model that training goes on from, a SavedModel with its training state; empty where there is none."""
+
+    TYPE_NAME = "schemas.BaseModel"

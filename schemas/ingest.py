@@ -25,5 +25,7 @@ IS_TRAIN = "is_train"
 
 TRAIN = "train"
 EVAL = "eval"
+EXAMPLES = {TRAIN: "train_examples", EVAL: "eval_examples"}
+"""Split -> custom property of the examples: how many of its ratings became examples."""
 SAMPLES = {TRAIN: "train_sample", EVAL: "eval_sample"}
 """Split -> the split that holds a random sample of its rows, for what needs no pass over all of them."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from tfx import types
 from tfx.components.example_gen import component as example_gen
 from tfx.components.example_gen import utils
 from tfx.dsl.components.base import base_beam_component, executor_spec
@@ -28,7 +27,7 @@ class PolarsExampleGenSpec(component_spec.ComponentSpec):
         DATA_FINGERPRINT: component_spec.ExecutionParameter(type=str),
         code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
     }
-    INPUTS: dict[str, Any] = {}
+    INPUTS = {keys.BASE_MODEL: component_spec.ChannelParameter(type=artifacts.BaseModel, optional=True)}
     OUTPUTS = {
         standard_component_specs.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
         keys.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
@@ -48,6 +47,7 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
         input_base: str | RuntimeParameter,
         config: ExampleGenConfig | RuntimeParameter | None = None,
         data_fingerprint: str | RuntimeParameter = "",
+        base_model: types.BaseChannel | None = None,
     ) -> None:
         """Create the component.
 
@@ -55,6 +55,7 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
           input_base: Directory, archive or URI with the tables that the configuration's data specification describes.
           config: How the data is read and split, or a run-time parameter with its JSON.
           data_fingerprint: Identifies the data's content for the cache of an orchestrator that runs no driver.
+          base_model: What training goes on from: then new ratings become examples, and some older ones.
         """
         input_config = utils.make_default_input_config()
         # BaseBeamComponent's, not the parent's: FileBasedExampleGen builds its own spec.
@@ -68,6 +69,7 @@ class PolarsExampleGen(example_gen.FileBasedExampleGen):
                 output_file_format=example_gen_pb2.FORMAT_TFRECORDS_GZIP,
                 config=configuration.to_property(config or ExampleGenConfig()),
                 data_fingerprint=data_fingerprint,
+                base_model=base_model,
                 code_hash=code_hash.of(executor.__name__, driver.__name__),
                 examples=channel.Channel(type=standard_artifacts.Examples),
                 movie_catalog=channel.Channel(type=artifacts.MovieCatalog),

@@ -28,6 +28,8 @@ class ExampleGenConfig:
     """Users with fewer ratings than this are train only."""
     eval_after_s: int | None = None
     """Cut-off as Unix time in seconds: ratings at or after it are held out, instead of the share per user."""
+    span_window: Annotated[int, Field(ge=0)] = 0
+    """How many of the latest spans are read where the data's path has {SPAN} in place of a number; 0: all."""
     rows_per_shard: Annotated[int, Field(ge=1)] = 500_000
     """Ratings per user partition, which is the most that a worker holds, and per shard."""
     chunk_bytes: Annotated[int, Field(ge=1024)] = 32 << 20
@@ -41,5 +43,7 @@ class ExampleGenConfig:
     sample_rows: Annotated[int, Field(ge=1)] = 200_000
     """Train ratings, about, from which statistics and the constants of Transform are taken: a random sample where there
     are more."""
+    replay_rows: Annotated[int, Field(ge=0)] = 1_000_000
+    """Older train ratings that become examples beside the new ones, about, where training goes on from a model."""
     shuffle_seed: int = 0
     """Seed of the order of the examples and of the samples; the Trainer has its own."""

@@ -12,19 +12,18 @@ from tfx.components.example_gen import driver, input_processor
 from components.polars_example_gen import source
 from components.polars_example_gen.config import ExampleGenConfig
 from schemas import configuration
-from schemas.data_spec import DataSpec
 
 
 class ContentHashInputProcessor(input_processor.InputProcessor):
-    """Fingerprints the bytes of the input tables; knows no spans."""
+    """Fingerprints the bytes of the input tables, of all spans that are read."""
 
-    def __init__(self, data: str, spec: DataSpec) -> None:
+    def __init__(self, data: str, config: ExampleGenConfig) -> None:
         super().__init__(splits=[])
-        self._data, self._spec = data, spec
+        self._data, self._config = data, config
 
     def resolve_span_and_version(self) -> tuple[int, int | None]:
-        """Return span 0: a data set is one whole."""
-        return 0, None
+        """Return the latest span; 0 where the data set is one whole."""
+        return self.get_latest_span(), None
 
     def get_pattern_for_span_version(self, pattern: str, span: int, version: int | None) -> str:
         """Return the pattern as it is."""
@@ -32,8 +31,8 @@ class ContentHashInputProcessor(input_processor.InputProcessor):
         return pattern
 
     def get_latest_span(self) -> int:
-        """Return span 0."""
-        return 0
+        """Return its number."""
+        return max(source.spans(self._data)) if source.SPAN in self._data else 0
 
     def get_latest_version(self, span: int) -> int | None:
         """Return no version."""
@@ -43,7 +42,7 @@ class ContentHashInputProcessor(input_processor.InputProcessor):
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
         """Return the SHA-256 of the data."""
         del span, version
-        return source.fingerprint(self._data, self._spec)
+        return source.fingerprint(self._data, self._config.data_spec, self._config.span_window)
 
 
 class Driver(driver.FileBasedDriver):
@@ -53,7 +52,7 @@ class Driver(driver.FileBasedDriver):
         self, exec_properties: dict[str, Any], pipeline_info: Any, component_info: Any
     ) -> dict[str, Any]:
         """Note which files are the tables; then as the parent."""
-        self._spec = configuration.from_properties(ExampleGenConfig, exec_properties).data_spec
+        self._config = configuration.from_properties(ExampleGenConfig, exec_properties)
         resolved: dict[str, Any] = super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
         return resolved
 
@@ -62,4 +61,4 @@ class Driver(driver.FileBasedDriver):
     ) -> ContentHashInputProcessor:
         """Return the processor for a data set."""
         del splits, range_config
-        return ContentHashInputProcessor(input_base_uri or "", self._spec)
+        return ContentHashInputProcessor(input_base_uri or "", self._config)

@@ -44,7 +44,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Write the artifacts.
 
         Args:
-          input_dict: Empty.
+          input_dict: `base_model`, if training may go on from one.
           output_dict: `examples`, `movie_catalog`, `user_histories`.
           exec_properties: `input_base`; `config`, the JSON of an `ExampleGenConfig`.
 
@@ -57,7 +57,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         # On the artifact's file system, which every worker reaches, and from where a rename is one step.
         tmp_dir = f"{examples.uri}/{_TEMPORARY}"
         try:
-            summary = self._run(output_dict, exec_properties, tmp_dir)
+            summary = self._run(_known_until_s(input_dict), output_dict, exec_properties, tmp_dir)
         finally:
             if tf.io.gfile.exists(tmp_dir):
                 tf.io.gfile.rmtree(tmp_dir)
@@ -65,15 +65,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         logging.info("wrote %s", summary)
 
     def _run(
-        self, output_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any], tmp_dir: str
+        self,
+        known_until_s: int | None,
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+        tmp_dir: str,
     ) -> dict[str, Any]:
         """Run the Beam graph; return the counts, and what the checks found and left out."""
         config = configuration.from_properties(ExampleGenConfig, exec_properties)
         policy = config.on_bad_rows, config.max_bad_rows
         data = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-        sources = source.find_sources(data, f"{tmp_dir}/unpacked", config.max_unpacked_ratio, config.data_spec)
+        sources = source.find_sources(
+            data, f"{tmp_dir}/unpacked", config.max_unpacked_ratio, config.data_spec, config.span_window
+        )
         catalog, movie_report, domain = read_movies(sources[source.MOVIES], config.max_movies_bytes, config.data_spec)
-        job = _job(sources[source.RATINGS], output_dict, config, domain, tmp_dir)
+        job = dataclasses.replace(
+            _job(sources[source.RATINGS], output_dict, config, domain, tmp_dir), known_until_s=known_until_s
+        )
         chunks = [
             chunk
             for file, header in job.headers.items()
@@ -119,6 +127,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         return results
 
 
+def _known_until_s(input_dict: dict[str, list[types.Artifact]]) -> int | None:
+    """Return the time of the latest rating that the model to go on from has seen; None where there is none."""
+    for base in input_dict.get(keys.BASE_MODEL, ()):
+        if base.get_int_custom_property(keys.VERSION):
+            return int(base.get_int_custom_property(keys.LATEST_S))
+    return None
+
+
 def _job(
     table: source.Source,
     output_dict: dict[str, list[types.Artifact]],
@@ -149,6 +165,6 @@ def _publish(examples: types.Artifact, summary: dict[str, Any], exec_properties:
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     examples.set_int_custom_property(utils.SPAN_PROPERTY_NAME, exec_properties.get(utils.SPAN_PROPERTY_NAME) or 0)
     examples.set_string_custom_property(keys.EXAMPLES_SUMMARY, json.dumps(summary, sort_keys=True))
-    for key in (ingest.TRAIN, ingest.EVAL, "users", "movies", "years_imputed"):
+    for key in (ingest.TRAIN, ingest.EVAL, *ingest.EXAMPLES.values(), "users", "movies", "years_imputed"):
         examples.set_int_custom_property(key, summary[key])
     examples.set_int_custom_property("bad_rows", sum(summary["bad_rows"].values()))

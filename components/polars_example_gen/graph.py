@@ -27,7 +27,16 @@ from components.polars_example_gen.split import split_by_time
 from schemas import features as f
 from schemas.domain import Domain
 from schemas.ids import check_distinct
-from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, HISTORIES_PREFIX, IS_TRAIN, SAMPLES, USER_KEY, USERS_PREFIX
+from schemas.ingest import (
+    CATALOG_FILE,
+    CONSTANTS_FILE,
+    EXAMPLES,
+    HISTORIES_PREFIX,
+    IS_TRAIN,
+    SAMPLES,
+    USER_KEY,
+    USERS_PREFIX,
+)
 from schemas.user_features import FeatureConstants
 
 REPORT_FILE = "report.json"
@@ -53,6 +62,9 @@ class Job:
     catalog_uri: str
     histories_uri: str
     tmp_dir: str
+    known_until_s: int | None = None
+    """Where training goes on from a model: the time of the latest rating that it has seen. Later ones become examples,
+    and of the others some."""
     hold_one: bool = False
     """Whether of users with too few ratings for a share of them the last one is held out."""
 
@@ -167,19 +179,24 @@ class WritePartition(MoviesDoFn):
             shards.write_parquet(users, path, job.tmp_dir)
             frame = frame.drop(USER_KEY)
         ratings_of_partition = shards.Partition(frame, catalog, constants)
+        replayed = min(1.0, float(job.config.replay_rows / table["count"].sum()))
         for split, sample in SAMPLES.items():
-            rows = ratings_of_partition.rows(split, job.config.shuffle_seed, partition)
+            every = ratings_of_partition.rows(split, job.config.shuffle_seed, partition)
+            rows = every
+            if job.known_until_s is not None:
+                is_new = frame[f.TIMESTAMP].to_numpy()[every] > job.known_until_s
+                rows = every[is_new | (np.arange(len(every)) < round(len(every) * replayed))]
             path, sample_path = (
                 job.shard(f"{job.examples_uri}/Split-{name}", "data_tfrecord", partition, ".gz")
                 for name in (split, sample)
             )
             shards.write_examples(shards.encode(ratings_of_partition, split, rows), path, job.tmp_dir)
-            if share < 1:
-                some = rows[: round(len(rows) * share)]
+            if share < 1 or len(rows) < len(every):
+                some = every[: round(len(every) * share)]
                 shards.write_examples(shards.encode(ratings_of_partition, split, some), sample_path, job.tmp_dir)
             else:
                 shards.link_examples(path, sample_path, job.tmp_dir)
-            counts[split] = len(rows)
+            counts |= {split: len(every), EXAMPLES[split]: len(rows)}
         path = job.shard(job.histories_uri, HISTORIES_PREFIX, partition, ".parquet")
         shards.write_parquet(frame, path, job.tmp_dir)
         progress.advance("write", frame.height, "rows", job.expected_rows)

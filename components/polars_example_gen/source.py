@@ -8,6 +8,7 @@ import fnmatch
 import hashlib
 import lzma
 import math
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO
@@ -20,6 +21,8 @@ from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.csv_records import Dialect
 from schemas.data_spec import DataSpec, TableSpec, named
 
+SPAN = "{SPAN}"
+"""In a path or URI: a number, of one of several directories whose ratings belong together, such as a day's each."""
 RATINGS = "ratings"
 MOVIES = "movies"
 _SUFFIXES = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz", "zstd": ".zst"}
@@ -85,16 +88,18 @@ def find_sources(
     extract_to: str,
     max_unpacked_ratio: float = ExampleGenConfig.max_unpacked_ratio,
     spec: DataSpec | None = None,
+    span_window: int = 0,
 ) -> dict[str, Source]:
     """Find the ratings and movies tables in a data set.
 
     Args:
       data: A directory or an archive (zip or tar), local path or URI. In an archive the tables may lie in a folder; of
-        several data sets the uppermost one is meant.
+        several data sets the uppermost one is meant. With `{SPAN}` in it, all the directories that have a number there.
       extract_to: Directory to unpack into, path or URI, because a byte range of a
         compressed file cannot be read directly.
       max_unpacked_ratio: How many times its own size an archive or a compressed file may unpack to.
       spec: The data specification; MovieLens' by default.
+      span_window: How many of the latest spans are read; 0: all.
 
     Returns:
       `{"ratings": Source, "movies": Source}`.
@@ -104,25 +109,68 @@ def find_sources(
     """
     spec = spec or named()
     fs, root = fsspec.core.url_to_fs(data)
-    if fs.isfile(root):
+    if SPAN not in data and fs.isfile(root):
         wanted = list(tables_of(spec).values())
         archive.unpack(
             data, extract_to, max_unpacked_ratio * fs.size(root), lambda names: _table_files(names, wanted, data)
         )
         return find_sources(extract_to, extract_to, max_unpacked_ratio, spec)
-    tables = _tables(fs, root, data, spec)
+    tables = _tables(fs, root, data, spec, span_window)
     return {
         name: _readable(table, tables_of(spec)[name], extract_to, max_unpacked_ratio) for name, table in tables.items()
     }
 
 
-def _tables(fs: fsspec.AbstractFileSystem, root: str, data: str, spec: DataSpec) -> dict[str, Source]:
+def _tables(
+    fs: fsspec.AbstractFileSystem, root: str, data: str, spec: DataSpec, span_window: int = 0
+) -> dict[str, Source]:
+    if SPAN in root:
+        return _of_spans(fs, root, data, spec, span_window)
     if not fs.exists(root):
         raise ValueError(f"no data at {data!r}; pass a directory, an archive or a URI that holds ratings and movies")
     if not fs.isdir(root):
         raise ValueError(f"{data} is neither a directory nor a file")
-    names = {path.rstrip("/").rsplit("/", 1)[-1]: path for path in fs.ls(root, detail=False)}
-    return {table: _table(fs, names, wanted, data) for table, wanted in tables_of(spec).items()}
+    return {table: _table(fs, _names(fs, root), wanted, data) for table, wanted in tables_of(spec).items()}
+
+
+def _names(fs: fsspec.AbstractFileSystem, root: str) -> dict[str, str]:
+    return {path.rstrip("/").rsplit("/", 1)[-1]: path for path in fs.ls(root, detail=False)}
+
+
+def spans(data: str) -> dict[int, str]:
+    """Return the directories that a path or URI with `{SPAN}` stands for, by their numbers, the latest last.
+
+    Raises:
+      ValueError: There is none.
+    """
+    fs, root = fsspec.core.url_to_fs(data)
+    before, _, behind = root.partition(SPAN)
+    place = re.compile(rf"{re.escape(before)}(\d+){re.escape(behind.rstrip('/'))}")
+    found = {}
+    for path in fs.glob(f"{before}*{behind}"):
+        if match := place.fullmatch(path.rstrip("/")):
+            found[int(match[1])] = path
+    if not found:
+        raise ValueError(f"no data at {data!r}: no directory has a number in place of {SPAN}")
+    return dict(sorted(found.items()))
+
+
+def _of_spans(
+    fs: fsspec.AbstractFileSystem, root: str, data: str, spec: DataSpec, span_window: int
+) -> dict[str, Source]:
+    """Return the ratings of all spans, or the latest ones, and the movies of the latest span with a table of them."""
+    named_paths = {span: _names(fs, path) for span, path in spans(data).items()}
+    latest = list(named_paths)[-span_window:]
+    parts = []
+    for span in latest:
+        table = _table(fs, named_paths[span], spec.ratings, data.replace(SPAN, str(span)))
+        parts += [dataclasses.replace(part, within=f"{span}/{part.within}") for part in table.files]
+    if len({part.format for part in parts}) > 1:
+        raise ValueError(f"{data} holds ratings as CSV and as Parquet; write all spans alike")
+    with_movies = [span for span, names in named_paths.items() if table_matches(names, spec.items)] or latest
+    newest = with_movies[-1]
+    movies = _table(fs, named_paths[newest], spec.items, data.replace(SPAN, str(newest)))
+    return {RATINGS: Source(root, parts[0].format, tuple(parts)), MOVIES: movies}
 
 
 def _readable(table: Source, spec: TableSpec, extract_to: str, max_unpacked_ratio: float) -> Source:
@@ -290,21 +338,22 @@ def _depth(folder: str) -> int:
     return folder.count("/") + bool(folder)
 
 
-def fingerprint(data: str, spec: DataSpec | None = None) -> str:
+def fingerprint(data: str, spec: DataSpec | None = None, span_window: int = 0) -> str:
     """Hash the content of a data set's tables, so that a touched file changes nothing and an edited one does.
 
     Args:
       data: As in `find_sources`.
       spec: Likewise.
+      span_window: Likewise.
 
     Returns:
       Hexadecimal SHA-256 over the tables' names and bytes; of an archive, over its bytes.
     """
     fs, root = fsspec.core.url_to_fs(data)
-    if fs.isfile(root):
+    if SPAN not in data and fs.isfile(root):
         sources = [Source(data, "archive")]
     else:
-        sources = list(_tables(fs, root, data, spec or named()).values())
+        sources = list(_tables(fs, root, data, spec or named(), span_window).values())
     digest = hashlib.sha256()
     for source in sources:
         for part in source.files:

@@ -52,9 +52,13 @@ class CoRatings:
         with tf.init_scope():
             return {name: tf.constant(getattr(self, name)) for name in ("own", "liking_share", "user_weight")}
 
-    def aligned_with(self, other: CoRatings) -> CoRatings:
-        """Turn the factors so that they mean what another decomposition's do; their products stay what they are."""
-        turn, _ = linalg.orthogonal_procrustes(self.liked, other.liked)
+    def aligned_with(self, liked: np.ndarray) -> CoRatings:
+        """Turn the factors so that they mean what another decomposition's do; their products stay what they are.
+
+        Args:
+          liked: `[vocabulary + 1, dim]` the other's, of the same movies or of the first ones of them.
+        """
+        turn, _ = linalg.orthogonal_procrustes(self.liked[: len(liked)], liked)
         liking, liked, own = (rounded(values @ turn) for values in (self.liking, self.liked, self.own))
         return dataclasses.replace(self, liking=liking, liked=liked, own=own)
 

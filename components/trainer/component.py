@@ -29,6 +29,7 @@ class TrainerSpec(component_spec.ComponentSpec):
         **standard_component_specs.TrainerSpec.INPUTS,
         keys.MOVIE_CATALOG: component_spec.ChannelParameter(type=artifacts.MovieCatalog),
         keys.USER_HISTORIES: component_spec.ChannelParameter(type=artifacts.UserHistories),
+        keys.BASE_MODEL: component_spec.ChannelParameter(type=artifacts.BaseModel, optional=True),
     }
     OUTPUTS = standard_component_specs.TrainerSpec.OUTPUTS
 
@@ -48,6 +49,7 @@ class Trainer(tfx_trainer.Trainer):
         user_histories: types.BaseChannel,
         config: TrainerConfig | RuntimeParameter | None = None,
         hyperparameters: types.BaseChannel | None = None,
+        base_model: types.BaseChannel | None = None,
     ) -> None:
         """Create the component.
 
@@ -59,6 +61,7 @@ class Trainer(tfx_trainer.Trainer):
           user_histories: Every rating, of which the user tower reads the latest.
           config: Trainer configuration, or a run-time parameter with its JSON.
           hyperparameters: What a Tuner found, instead of the configuration's.
+          base_model: What training goes on from.
         """
         # BaseComponent's, not the parent's: the generic Trainer builds its own spec.
         base_component.BaseComponent.__init__(
@@ -70,6 +73,7 @@ class Trainer(tfx_trainer.Trainer):
                 movie_catalog=movie_catalog,
                 user_histories=user_histories,
                 hyperparameters=hyperparameters,
+                base_model=base_model,
                 run_fn=run_fn.RUN_FN,
                 train_args=trainer_pb2.TrainArgs(splits=[TRAIN]),
                 eval_args=trainer_pb2.EvalArgs(splits=[EVAL]),

@@ -81,6 +81,15 @@ class TrainerConfig:
     """Steps of it, at most."""
     ranking_refit_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """After this share of the refit the ranking is kept as it is then; the ratings want more of it than it does."""
+    continue_steps: Annotated[int, Field(ge=1)] = 400
+    """Steps at most, of training and of the refit each, where training goes on from a model."""
+    continue_rate: Annotated[float, Field(gt=0)] = 0.3
+    """Learning rate then, as a share of `learning_rate`."""
+    max_new_movie_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Share of the train ratings of movies that came after the last training from the start, above which one is due."""
+    max_drift: Annotated[float, Field(gt=0)] = 0.25
+    """Standard deviations by which any standardised feature may differ, in the mean, from what today's ratings would
+    make of it, before a training from the start is due."""
     seed: int = 0
     """Seed of weights, shuffling and dropout."""
     shuffle_rows: Annotated[int, Field(ge=1)] = 100_000

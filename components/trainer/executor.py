@@ -11,7 +11,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
 from components.trainer.multi_worker import is_chief
-from components.trainer.run_fn import CATALOG_URI, CONFIG, EVAL_ROWS, HISTORIES_URI, TRAIN_ROWS, run_fn
+from components.trainer.run_fn import BASE, CATALOG_URI, CONFIG, EVAL_ROWS, HISTORIES_URI, TRAIN_ROWS, run_fn
 from schemas import configuration, ingest, keys
 
 
@@ -32,8 +32,9 @@ def custom_config(
         CONFIG: trainer_config,
         CATALOG_URI: artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
         HISTORIES_URI: artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
-        TRAIN_ROWS: examples.get_int_custom_property(ingest.TRAIN),
-        EVAL_ROWS: examples.get_int_custom_property(ingest.EVAL),
+        TRAIN_ROWS: examples.get_int_custom_property(ingest.EXAMPLES[ingest.TRAIN]),
+        EVAL_ROWS: examples.get_int_custom_property(ingest.EXAMPLES[ingest.EVAL]),
+        BASE: next((a.uri for a in input_dict.get(keys.BASE_MODEL, ()) if a.get_int_custom_property(keys.VERSION)), ""),
         **more,
     }
     return {**exec_properties, key: json_utils.dumps(custom)}
@@ -52,7 +53,7 @@ class Executor(tfx_executor.GenericExecutor):
 
         Args:
           input_dict: `examples`, `transform_graph`, `schema`, `movie_catalog`, `user_histories`, and possibly the
-            `hyperparameters` that a Tuner found.
+            `hyperparameters` that a Tuner found and the `base_model` to go on from.
           output_dict: `model`, `model_run`.
           exec_properties: TFX's; `config`, the JSON of a `TrainerConfig`.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -29,7 +30,7 @@ class HistoryTable:
     """Every user's ratings, by user and time."""
 
     user_ids: np.ndarray
-    """`[users]` int64, ascending."""
+    """`[users]` int64, in any order."""
     offsets: np.ndarray
     """`[users + 1]` int64; user `u` gave the ratings `offsets[u]:offsets[u + 1]`."""
     movies: np.ndarray
@@ -58,20 +59,30 @@ class HistoryTable:
           domain: What the data set is about; as MovieLens' data by default.
         """
         domain = domain or movielens()
-        tokens = np.arange(1, len(vocabulary) + 1, dtype=np.int32)
-        places = pl.DataFrame({f.MOVIE_ID: vocabulary, f.MOVIE_TOKEN: tokens})
         ratings = ratings.sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
-        ratings = ratings.join(places, on=f.MOVIE_ID, how="left", maintain_order="left")
-        user_ids, starts = np.unique(ratings[f.USER_ID].to_numpy(), return_index=True)
+        users = ratings[f.USER_ID].rle().struct.unnest()
+        order = np.argsort(vocabulary)
+        movie_ids = ratings[f.MOVIE_ID].to_numpy()
+        place = np.minimum(np.searchsorted(vocabulary, movie_ids, sorter=order), len(vocabulary) - 1)
+        tokens = order.astype(np.int32)[place] + np.int32(1)
         return cls(
-            user_ids,
-            np.append(starts, ratings.height),
-            ratings[f.MOVIE_TOKEN].fill_null(0).to_numpy(),
+            users["value"].to_numpy(),
+            np.append(0, np.cumsum(users["len"].to_numpy())).astype(np.int64),
+            np.where(vocabulary[order[place]] == movie_ids, tokens, np.int32(0)),
             domain.scale.steps_of_stars(ratings[f.RATING].to_numpy()),
             ratings[f.TIMESTAMP].to_numpy(),
             vocabulary,
             domain,
         )
+
+    @classmethod
+    def joined(cls, tables: Sequence[HistoryTable]) -> HistoryTable:
+        """Join tables of different users, in the same vocabulary."""
+        rows = np.cumsum([0, *(len(table.movies) for table in tables)])
+        offsets = [table.offsets[:-1] + begin for table, begin in zip(tables, rows, strict=False)]
+        arrays = ("user_ids", "movies", "steps", "timestamps")
+        joined = {name: np.concatenate([getattr(table, name) for table in tables]) for name in arrays}
+        return dataclasses.replace(tables[0], offsets=np.concatenate([*offsets, rows[-1:]]), **joined)
 
     def find(self, user_id: tf.Tensor, movie_id: tf.Tensor, timestamp: tf.Tensor) -> dict[str, tf.Tensor]:
         """Find the users and movies of a batch of rows, and where in the table what was rated by then ends.
@@ -86,11 +97,11 @@ class HistoryTable:
           or 0 for one that it lacks. Of a user whom the table lacks there is nothing in front of `BEHIND`.
         """
         tables = self._tensors
-        row = tf.minimum(tf.searchsorted(tables["user_ids"], user_id[:, 0]), len(self.user_ids) - 1)
+        place = tf.minimum(tf.searchsorted(tables["user_ids"], user_id[:, 0]), len(self.user_ids) - 1)
+        known, row = tf.gather(tables["user_ids"], place) == user_id[:, 0], tf.gather(tables["user_rows"], place)
         since = tf.clip_by_value(timestamp[:, 0] - self._first_s, 0, self._span_s - 1)
         key = tf.cast(row, tf.int64) * self._span_s + since
         behind = tf.searchsorted(tables["keys"], key, side="right", out_type=tf.int64)
-        known = tf.gather(tables["user_ids"], row) == user_id[:, 0]
         place = tf.minimum(tf.searchsorted(tables["movie_ids"], movie_id[:, 0]), len(self.vocabulary) - 1)
         token = tf.where(tf.gather(tables["movie_ids"], place) == movie_id[:, 0], tf.gather(tables["tokens"], place), 0)
         found = {
@@ -167,12 +178,13 @@ class HistoryTable:
     @functools.cached_property
     def _tensors(self) -> dict[str, tf.Tensor]:
         """The tables, made outside of any graph: a graph may not hold what is larger than 2 GB."""
-        order = np.argsort(self.vocabulary)
+        order, users = np.argsort(self.vocabulary), np.argsort(self.user_ids)
         with tf.init_scope():
             return {
                 "movie_ids": tf.constant(self.vocabulary[order]),
                 "tokens": tf.constant(order.astype(np.int32) + 1),
-                "user_ids": tf.constant(self.user_ids),
+                "user_ids": tf.constant(self.user_ids[users]),
+                "user_rows": tf.constant(users),
                 "offsets": tf.constant(self.offsets, tf.int64),
                 "keys": tf.constant(self.users_of_ratings * self._span_s + self.timestamps - self._first_s),
                 "movies": tf.constant(self.movies),
@@ -180,13 +192,17 @@ class HistoryTable:
             }
 
 
-def load(histories_uri: str, vocabulary: np.ndarray, domain: Domain) -> tuple[HistoryTable, HistoryTable]:
-    """Build the table of train ratings and that of all ratings.
+def load(histories_uri: str, vocabulary: np.ndarray, domain: Domain, with_eval: bool = False) -> HistoryTable:
+    """Build the table of train ratings, or that of all ratings.
 
     Args:
       histories_uri: URI of the UserHistories artifact.
       vocabulary: `[movies]` int64, the movie ids in the order of the vocabulary.
       domain: What the data set is about.
+      with_eval: Whether eval ratings are in it, too.
     """
-    ratings = pl.concat(dataset.read_parquet(path) for path in dataset.history_shards(histories_uri))
-    return HistoryTable.of(ratings.filter(IS_TRAIN), vocabulary, domain), HistoryTable.of(ratings, vocabulary, domain)
+    tables = []
+    for path in dataset.history_shards(histories_uri):  # One after the other: a shard has users of its own.
+        ratings = dataset.read_parquet(path)
+        tables.append(HistoryTable.of(ratings if with_eval else ratings.filter(IS_TRAIN), vocabulary, domain))
+    return HistoryTable.joined(tables)

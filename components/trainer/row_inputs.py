@@ -75,7 +75,7 @@ class RowInputs:
         return {name: features[name] for name in _COLUMNS} | history, features[f.LABEL]
 
     def _own_part(self, co_ratings: CoRatings, found: Tensors, history: Tensors) -> Tensors:
-        """Return what the factors owe to the user of each row: `HISTORY_SHARES`, `ROW_SHARE` and `OWN` of the towers."""
+        """Return what the factors owe to the user of each row: the towers' `HISTORY_SHARES`, `ROW_SHARE` and `OWN`."""
         tables, user = co_ratings.tensors, found[USER_ROW][:, 0]
         weight = tf.gather(tables["user_weight"], user)[:, None]
 

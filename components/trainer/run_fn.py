@@ -9,9 +9,10 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components.trainer import export
+from components.trainer import continuation, export, state
 from components.trainer.config import TrainerConfig
 from components.trainer.multi_worker import this_worker
+from components.trainer.state import Base
 from components.trainer.train_data import TrainData, load_data
 from components.trainer.training import get_strategy, train
 from schemas import configuration, keys, signatures
@@ -27,6 +28,8 @@ TRAIN_ROWS = "train_rows"
 """Key of the number of train rows in it."""
 EVAL_ROWS = "eval_rows"
 """Key of the number of eval rows in it."""
+BASE = "base_model_uri"
+"""Key of the URI of the model to go on from; empty where training starts anew."""
 
 
 def config_of(fn_args: FnArgs) -> TrainerConfig:
@@ -38,17 +41,24 @@ def config_of(fn_args: FnArgs) -> TrainerConfig:
     return configuration.from_json(TrainerConfig, fn_args.custom_config[CONFIG])
 
 
-def data_of(fn_args: FnArgs) -> TrainData:
+def base_of(fn_args: FnArgs) -> Base | None:
+    """Return the model that training goes on from."""
+    directory = fn_args.custom_config[BASE]
+    return state.read(directory) if directory else None
+
+
+def data_of(fn_args: FnArgs, base: Base | None = None) -> TrainData:
     """Return what a component was given to train on; see `components.trainer.executor.custom_config`."""
     custom = fn_args.custom_config
     return load_data(
         fn_args.train_files,
         fn_args.eval_files,
-        tft.TFTransformOutput(fn_args.transform_graph_path),
+        tft.TFTransformOutput(base.transform_dir if base else fn_args.transform_graph_path),
         custom[CATALOG_URI],
         custom[HISTORIES_URI],
         custom[TRAIN_ROWS],
         custom[EVAL_ROWS],
+        base,
     )
 
 
@@ -63,19 +73,23 @@ def run_fn(fn_args: FnArgs) -> None:
     strategy = get_strategy(config.strategy)  # First: its collective operations are set up before any other operation.
     if fn_args.hyperparameters:
         config = with_hyperparameters(config, fn_args.hyperparameters)
-    data = data_of(fn_args)
-    trained = train(config, data, fn_args.model_run_dir, strategy)
+    base = base_of(fn_args)
+    data = data_of(fn_args, base)
+    trained = train(config, data, fn_args.model_run_dir, strategy, base)
     if not this_worker(strategy).is_chief:
         return
     export.export_model(trained.published, data.inputs, fn_args.serving_model_dir)
     root = fn_args.serving_model_dir.rsplit("/", 1)[0]
-    export.export_model(trained.evaluated, data.inputs, f"{root}/{signatures.EVALUATED_DIR}")
+    evaluated_dir = f"{root}/{signatures.EVALUATED_DIR}"
+    export.export_model(trained.evaluated, data.inputs, evaluated_dir)
+    now = continuation.state_of(config, data, base, fn_args.transform_graph_path)
+    state.write(evaluated_dir, now, base.transform_dir if base else fn_args.transform_graph_path)
     export.export_user_tower(trained.published, data.inputs, f"{root}/{signatures.USER_TOWER_DIR}")
     export.export_movie_tower(trained.published, data.inputs, f"{root}/{signatures.MOVIE_TOWER_DIR}")
     with tf.io.gfile.GFile(f"{fn_args.model_run_dir}/{keys.LEARNING_CURVES_FILE}", "w") as file:
         file.write(json.dumps(trained.history, indent=1))
     with tf.io.gfile.GFile(f"{fn_args.model_run_dir}/{keys.TRAINING_FILE}", "w") as file:
-        file.write(trained.said)
+        file.write(trained.said + (f"; a training from the start is due: {now.due}" if now.due else ""))
 
 
 def with_hyperparameters(config: TrainerConfig, hyperparameters: dict[str, Any]) -> TrainerConfig:

@@ -50,7 +50,7 @@ def model_class(config: TrainerConfig, data: TrainData, worker: Worker, device: 
         return MultiWorkerTwoTower
     # The rows of the refit, too.
     row_bytes = 4 * sum(f.example_lengths(data.domain.num_categories).values()) + _FOUND_BYTES
-    resident = config.strategy == "none" and len(data.all_histories.movies) * row_bytes <= device.resident_bytes
+    resident = config.strategy == "none" and (data.train_rows + data.eval_rows) * row_bytes <= device.resident_bytes
     return ResidentTwoTower if resident else TwoTower
 
 

@@ -197,7 +197,7 @@ class UserTower(Tower):
         return ops.normalize(ops.pad(ops.concatenate([learned, *weighted], axis=1), ((0, 0), (0, 1))), axis=1)
 
     def parts(self, inputs: _Tensors, training: bool | None = None) -> list[keras.KerasTensor]:
-        """Give what the embedding joins, `[batch, n]` each: what is learned, and `blend.PARTS` without their weights."""
+        """Give what the embedding joins, `[batch, n]` each: the learned part, and `blend.PARTS` unweighted."""
         tokens, stars = _places(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
         stars = ops.where(tokens > 0, stars, 0.0)
         taste = tastes.weighted_sum(ops.take(self.factors, tokens, axis=0), stars, self.domain)

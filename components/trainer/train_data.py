@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,7 @@ from components.trainer import histories
 from components.trainer.histories import HistoryTable
 from components.trainer.ranking import MAX_USERS
 from components.trainer.row_inputs import Transform
+from components.trainer.state import Base
 from components.trainer.thinning import Thinning
 from components.trainer.tower_inputs import TowerInputs
 from schemas import features as f
@@ -37,8 +38,8 @@ class TrainData:
     """`[movies]` int64: the ids of the movies that have an embedding of their own."""
     histories: HistoryTable
     """The users' latest train ratings."""
-    all_histories: HistoryTable
-    """The users' latest ratings, of train and eval."""
+    load_all: Callable[[], HistoryTable]
+    """Loads the users' latest ratings, of train and eval."""
     inputs: TowerInputs
     """Raw features -> the towers' inputs, for what is not in the examples."""
     ranking: Dataset
@@ -58,6 +59,11 @@ class TrainData:
         return Thinning(share, self.genres, self.ranking.constants)
 
     @functools.cached_property
+    def all_histories(self) -> HistoryTable:
+        """The users' latest ratings, of train and eval; loaded when they are needed, for the refit."""
+        return self.load_all()
+
+    @functools.cached_property
     def genres(self) -> np.ndarray:
         """`[vocabulary + 1, genres]` float32 indicators, behind a row of zeros for one that the vocabulary lacks."""
         catalog = self.ranking.catalog
@@ -73,17 +79,28 @@ def load_data(
     histories_uri: str,
     train_rows: int,
     eval_rows: int,
+    base: Base | None = None,
 ) -> TrainData:
-    """Read the tables that training looks up in; the examples are streamed."""
+    """Read the tables that training looks up in; the examples are streamed.
+
+    Raises:
+      ValueError: The model to go on from knows other categories.
+    """
     ranking = dataset.load(catalog_uri, histories_uri, MAX_USERS)
     movie_ids = vocabulary(ranking.catalog)
+    if base:
+        domain = ranking.constants.domain
+        if base.state.domain.categories != domain.categories or base.state.domain.scale != domain.scale:
+            raise ValueError("the served model is of other categories or another scale; run without --warm-start")
+        movie_ids = base.vocabulary(movie_ids)
     inputs = TowerInputs(transform, movie_ids)
     return TrainData(
         train_files,
         eval_files,
         inputs.transform,
         movie_ids,
-        *histories.load(histories_uri, movie_ids, ranking.constants.domain),
+        histories.load(histories_uri, movie_ids, ranking.constants.domain),
+        lambda: histories.load(histories_uri, movie_ids, ranking.constants.domain, with_eval=True),
         inputs,
         ranking,
         train_rows,

@@ -21,6 +21,7 @@ from components.trainer.movie_averages import MovieAverages
 from components.trainer.multi_worker import Worker, this_worker
 from components.trainer.ranking import RankingMetrics
 from components.trainer.source import Source, eval_batches, model_class, training_source
+from components.trainer.state import Base
 from components.trainer.towers import RATING
 from components.trainer.train_data import TrainData
 from components.trainer.two_tower import TwoTower
@@ -29,9 +30,10 @@ from schemas import keys
 _NAME = "two_tower"
 _PROGRESS_STEPS = 20
 _REFIT_ROUNDS = 10
+_CONTINUED_ROUNDS = 4
 _TRAINING_SHARE = 0.8
 """Of the time that there is; the rest is the refit's."""
-_NOTABLE_NDCG, _NOTABLE_ERROR = 0.005, 0.02
+_NOTABLE_NDCG, _NOTABLE_ERROR = 0.01, 0.02
 """Parts by which NDCG@10 must rise or the squared error fall to count as better; of the RMSE it is half of that."""
 
 
@@ -103,13 +105,21 @@ class Trained:
     """One line on how training ended."""
 
 
-def compiled_model(config: TrainerConfig, data: TrainData, device: Device, cls: type[TwoTower] = TwoTower) -> TwoTower:
-    """Build the untrained model, ready for `fit`."""
+def compiled_model(
+    config: TrainerConfig,
+    data: TrainData,
+    device: Device,
+    cls: type[TwoTower] = TwoTower,
+    base: Base | None = None,
+) -> TwoTower:
+    """Build the model, untrained or with the weights of another one, ready for `fit`."""
     model = cls(config, len(data.vocabulary), data.domain, name=_NAME)
     movies = movie_columns(data.ranking.catalog, data.inputs)
     model.negatives = Negatives(movies, config.negatives, config.uniform_share)
     model.static_shapes = device.compiles
-    _compile(model, config, device)
+    if base:
+        base.give_weights(model)
+    _compile(model, config, device, base)
     return model
 
 
@@ -127,6 +137,7 @@ def train(
     data: TrainData,
     log_dir: str | None = None,
     strategy: tf.distribute.Strategy | None = None,
+    base: Base | None = None,
 ) -> Trained:
     """Train a model on the train ratings until eval users are ranked for no better, then a little on all ratings.
 
@@ -138,6 +149,7 @@ def train(
       data: What to train on.
       log_dir: Where TensorBoard's logs go, if TensorBoard is installed.
       strategy: Of the configuration, made already.
+      base: A model to go on from: for a few steps, at a lower rate.
 
     Raises:
       ValueError: There are fewer shards than workers, or fewer train rows than a batch has; several workers are to
@@ -150,15 +162,15 @@ def train(
         raise ValueError("max_minutes is for one machine; limit the training of several workers by --epochs")
     # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
-    factors = co_ratings.fit(data.histories, config.co_rating_dim) if config.retrieval_weight else None
-    averages = MovieAverages.fit(data.histories)
-    source = training_source(config, data, worker, device, averages, factors)
     with strategy.scope():
-        model = compiled_model(config, data, device, model_class(config, data, worker, device))
-        model.learn_movies(data.genres, averages.of_movies, data.histories.likes, factors)
-    source.give(model)
-    rounds, calls = _rounds(config.epochs * source.epoch_steps, source, min(config.eval_steps, source.epoch_steps))
+        model = compiled_model(config, data, device, model_class(config, data, worker, device), base)
     limit_s = 60 * (config.max_minutes or math.inf)
+    most, of_round = (config.continue_steps, config.continue_steps // _CONTINUED_ROUNDS) if base else (None, None)
+
+    source = _learn(model, config, data, worker, device, bool(base))
+    steps = config.epochs * source.epoch_steps
+    round_steps = min(config.eval_steps, source.epoch_steps)
+    rounds, calls = _rounds(min(steps, most or steps), source, min(round_steps, of_round or round_steps))
     clocks = [Clock("train", begin, source.steps_per_call, limit_s * _TRAINING_SHARE)]
     callbacks = [*_averaging(config), *clocks, *_early_stopping(config, data)]
     if worker.is_chief and log_dir and importlib.util.find_spec("tensorboard"):
@@ -173,15 +185,11 @@ def train(
     )
     published = evaluated = _outside_strategy(model)
     if config.refit_epochs:
-        if factors:
-            factors = co_ratings.fit(data.all_histories, config.co_rating_dim).aligned_with(factors)
-        averages = MovieAverages.fit(data.all_histories)
-        source = training_source(config, data, worker, device, averages, factors, with_eval=True)
         with strategy.scope():
-            model.learn_movies(data.genres, averages.of_movies, data.all_histories.likes, factors)
-            _compile(model, config, device)
-        source.give(model)
+            _compile(model, config, device, base)  # First, which forgets the tables that were trained with.
+        source = _learn(model, config, data, worker, device, True, with_eval=True)
         steps = min(config.refit_epochs * source.epoch_steps, config.refit_steps)
+        steps = min(steps, most or steps)
         rounds, calls = _rounds(steps, source, -(-steps // _REFIT_ROUNDS))
         clocks.append(Clock("refit", begin, source.steps_per_call, limit_s))
         keep = KeepRanking(round(rounds * config.ranking_refit_share))
@@ -190,6 +198,38 @@ def train(
         published = _outside_strategy(model)
     curves = {name: [float(value) for value in values] for name, values in history.history.items()}
     return Trained(evaluated, published, curves, ", ".join(clock.said for clock in clocks))
+
+
+def _learn(
+    model: TwoTower,
+    config: TrainerConfig,
+    data: TrainData,
+    worker: Worker,
+    device: Device,
+    aligned: bool,
+    with_eval: bool = False,
+) -> Source:
+    """Give a model what is known of the ratings and not trained, and return the rows to train on.
+
+    Args:
+      model: The model.
+      config: Trainer configuration.
+      data: What to train on.
+      worker: The worker.
+      device: What trains.
+      aligned: Whether the model's factors mean something already, which new ones have to agree with.
+      with_eval: Whether the eval ratings are trained on, too.
+    """
+    table = data.all_histories if with_eval else data.histories
+    factors, averages = None, MovieAverages.fit(table)
+    if config.retrieval_weight:
+        factors = co_ratings.fit(table, config.co_rating_dim)
+        if aligned:
+            factors = factors.aligned_with(np.asarray(model.movie_tower.factors))
+    model.learn_movies(data.genres, averages.of_movies, table.likes, factors)
+    source = training_source(config, data, worker, device, averages, factors, with_eval)
+    source.give(model)
+    return source
 
 
 def _rounds(steps: int, source: Source, round_steps: int) -> tuple[int, int]:
@@ -202,9 +242,10 @@ def _progress(stage: str, source: Source, worker: Worker) -> list[keras.callback
     return [StepProgress(stage, source.steps_per_call)] if worker.is_chief else []
 
 
-def _compile(model: TwoTower, config: TrainerConfig, device: Device) -> None:
+def _compile(model: TwoTower, config: TrainerConfig, device: Device, base: Base | None) -> None:
     momentum = config.ema_momentum
-    optimizer = keras.optimizers.Adam(config.learning_rate, use_ema=bool(momentum), ema_momentum=momentum or None)
+    rate = config.learning_rate * (config.continue_rate if base else 1)
+    optimizer = keras.optimizers.Adam(rate, use_ema=bool(momentum), ema_momentum=momentum or None)
     optimizer.build(model.trainable_variables)
     metrics = [keras.metrics.MeanSquaredError(name=keys.MSE)]
     model.compile(optimizer=optimizer, metrics=metrics, jit_compile=device.compiles)

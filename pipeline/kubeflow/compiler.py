@@ -15,20 +15,20 @@ from tfx.orchestration.data_types import RuntimeParameter
 
 from components.polars_example_gen import source
 from components.polars_example_gen.component import DATA_FINGERPRINT
+from components.polars_example_gen.config import ExampleGenConfig
 from pipeline.config import RunConfig
 from pipeline.kubeflow import kfp_missing
 from pipeline.kubeflow.config import KubeflowConfig, Resources
 from pipeline.kubeflow.parameters import DATA, RUNTIME_SECTIONS, config_parameter
 from pipeline.pipeline import Parameters, create_pipeline
 from schemas.configuration import to_json
-from schemas.data_spec import DataSpec
 from schemas.keys import SERVING_DIR
 
 _COMMAND = ("python", "-m", "pipeline.kubeflow.step")
-_OPTIONAL = {"Tuner"}
+_OPTIONAL = {"Tuner", "WarmStart"}
 """Components that may be named in the configuration of a pipeline without them."""
-_NEVER_CACHED = ("EvaluationGate", "Pusher")
-"""They look at what is served now, which no cache key knows; both take seconds."""
+_NEVER_CACHED = ("WarmStart", "EvaluationGate", "Pusher")
+"""They look at what is served now, which no cache key knows; all take seconds."""
 
 
 def compile_pipeline(config: RunConfig, data: str, serving_dir: str) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def compile_pipeline(config: RunConfig, data: str, serving_dir: str) -> list[dic
     if not config.kubeflow.image:
         raise ValueError("no image; pass --image name@sha256:<digest>, the image that the Dockerfile builds")
     runner = _import_runner()
-    data_fingerprint = fingerprint(data, config.data.data_spec)
+    data_fingerprint = fingerprint(data, config.data)
     parameters = Parameters(
         data=RuntimeParameter(DATA, str, data),
         serving_dir=RuntimeParameter(SERVING_DIR, str, serving_dir),
@@ -79,10 +79,11 @@ def write(documents: list[dict[str, Any]], path: str) -> None:
     pathlib.Path(path).write_text(yaml.safe_dump_all(documents, sort_keys=True), encoding="utf-8")
 
 
-def fingerprint(data: str, spec: DataSpec | None = None) -> str:
+def fingerprint(data: str, config: ExampleGenConfig | None = None) -> str:
     """Hash the data where this machine can read it; empty where it cannot, or where none is named."""
+    config = config or ExampleGenConfig()
     try:
-        return source.fingerprint(data, spec) if data else ""
+        return source.fingerprint(data, config.data_spec, config.span_window) if data else ""
     except Exception:  # A store's client has exceptions of its own; the steps may reach what this machine does not.
         return ""
 
@@ -100,7 +101,7 @@ def _set_defaults(spec: dict[str, Any], parameters: Parameters) -> None:
     declared = spec["root"]["inputDefinitions"]["parameters"]
     given = dict(vars(parameters))
     for parameter in (*given.pop("configs").values(), *given.values()):
-        # Without a Tuner in the pipeline nothing reads its section.
+        # Without a Tuner or WarmStart in the pipeline nothing reads its section.
         if parameter.name in declared and (parameter.default != "" or parameter.name == DATA_FINGERPRINT):
             declared[parameter.name] |= {"defaultValue": parameter.default, "isOptional": True}
 

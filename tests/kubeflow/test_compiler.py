@@ -93,6 +93,16 @@ def test_a_tuner_feeds_the_trainer(compile_file, compiled):
     assert taken == {"producerTask": "Tuner", "outputArtifactKey": "best_hyperparameters"}
 
 
+def test_a_warm_start_feeds_example_gen_and_trainer(compile_file, compiled):
+    assert "WarmStart" not in compiled.documents[0]["components"]
+    spec = compile_file(warm_start=True).documents[0]
+    assert containers(spec)["WarmStart"]["image"] == IMAGE
+    for task in ("PolarsExampleGen", "Trainer"):
+        taken = spec["root"]["dag"]["tasks"][task]["inputs"]["artifacts"]["base_model"]["taskOutputArtifact"]
+        assert taken == {"producerTask": "WarmStart", "outputArtifactKey": "base_model"}
+    assert "cachingOptions" not in spec["root"]["dag"]["tasks"]["WarmStart"]
+
+
 def test_an_image_pull_policy_is_a_document_of_its_own(compile_file):
     compiled = compile_file(image_pull_policy="Always")
     _, platforms = yaml.safe_load_all(compiled.path.read_text())

@@ -24,8 +24,14 @@ from schemas.ingest import IS_TRAIN
 from schemas.user_features import PSEUDO_RATINGS
 
 
-def run(data: pathlib.Path, root: pathlib.Path, **options) -> dict:
+def run(data: pathlib.Path, root: pathlib.Path, known_until_s: int | None = None, **options) -> dict:
     """Run the executor; return the output artifacts."""
+    inputs = {}
+    if known_until_s is not None:
+        base = artifacts.BaseModel()
+        base.set_int_custom_property(keys.VERSION, 7)
+        base.set_int_custom_property(keys.LATEST_S, known_until_s)
+        inputs = {keys.BASE_MODEL: [base]}
     types = {
         "examples": standard_artifacts.Examples,
         keys.MOVIE_CATALOG: artifacts.MovieCatalog,
@@ -41,7 +47,7 @@ def run(data: pathlib.Path, root: pathlib.Path, **options) -> dict:
         beam_pipeline_args=IN_THIS_PROCESS, tmp_dir=str(root / "tmp"), unique_id="1"
     )
     config = to_json(ExampleGenConfig(**options))
-    executor.Executor(context).Do({}, outputs, {"input_base": str(data), CONFIG: config})
+    executor.Executor(context).Do(inputs, outputs, {"input_base": str(data), CONFIG: config})
     return {key: artifact[0] for key, artifact in outputs.items()}
 
 
@@ -161,6 +167,27 @@ def test_the_samples_are_random_rows_at_one_rate(ingested, sample, tmp_path):
     key = [f.USER_ID, f.MOVIE_ID]
     assert part.join(train, on=train.columns, how="semi").height == part.select(key).unique().height == part.height
     assert part[f.RATING].mean() == pytest.approx(train[f.RATING].mean(), abs=0.15)
+
+
+def test_where_training_goes_on_new_ratings_become_examples_and_some_old_ones(ingested, sample, tmp_path):
+    train, held = (examples(ingested["examples"], split) for split in ("train", "eval"))
+    since = int(train[f.TIMESTAMP].quantile(0.9))
+    found = run(sample, tmp_path, since, rows_per_shard=2_000, replay_rows=1_000)
+    key = [f.USER_ID, f.MOVIE_ID]
+    for split, every in (("train", train), ("eval", held)):
+        some = examples(found["examples"], split)
+        assert some.join(every, on=every.columns, how="semi").height == some.height, "the same examples as ever"
+        assert some.select(key).is_duplicated().sum() == 0
+        new, old = (some.filter(is_new) for is_new in (pl.col(f.TIMESTAMP) > since, pl.col(f.TIMESTAMP) <= since))
+        assert new.height == every.filter(pl.col(f.TIMESTAMP) > since).height > 0
+        expected = every.filter(pl.col(f.TIMESTAMP) <= since).height * 1_000 / train.height
+        assert old.height == pytest.approx(expected, rel=0.15, abs=5)
+        assert examples(found["examples"], f"{split}_sample").height == every.height, "constants come of all"
+        assert found["examples"].get_int_custom_property(f"{split}_examples") == some.height
+        assert found["examples"].get_int_custom_property(split) == every.height
+    for name in (keys.MOVIE_CATALOG, keys.USER_HISTORIES):
+        for path in pathlib.Path(ingested[name].uri).iterdir():
+            assert (pathlib.Path(found[name].uri) / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_a_zip_and_parquet_give_the_same_examples(ingested, sample, tmp_path):

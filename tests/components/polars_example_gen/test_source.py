@@ -1,4 +1,5 @@
 import os
+import shutil
 import zipfile
 
 import fsspec
@@ -70,3 +71,46 @@ def test_lines_are_counted_up_to_an_offset(write_data):
     directory = write_data("userId,movieId,rating,timestamp\n1,1,3.0,5\n1,2,3.0,5\n")
     table = source.find_sources(str(directory), "")[source.RATINGS]
     assert [count_lines(table, offset) for offset in (0, 31, 32, 42, 52)] == [0, 0, 1, 2, 3]
+
+
+@pytest.fixture
+def days(tmp_path):
+    """Three spans of ratings, the first and the last with movies."""
+    for span, rows, movies in ((1, "1,1,4,100\n", "1"), (2, "1,2,4,200\n2,1,3,210\n", ""), (10, "2,2,5,300\n", "2")):
+        directory = tmp_path / f"day-{span}"
+        directory.mkdir()
+        (directory / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + rows)
+        if movies:
+            (directory / "movies.csv").write_text("movieId,title,genres\n" + f"{movies},A (2000),Drama\n")
+    (tmp_path / "day-old").mkdir()
+    return f"{tmp_path}/day-{source.SPAN}"
+
+
+def test_spans_are_one_table_in_the_order_of_their_numbers(days, tmp_path):
+    assert list(source.spans(days)) == [1, 2, 10]
+    found = source.find_sources(days, "")
+    assert [part.name for part in found[source.RATINGS].files] == ["1/ratings.csv", "2/ratings.csv", "10/ratings.csv"]
+    assert found[source.MOVIES].path == str(tmp_path / "day-10/movies.csv"), "the latest table of movies"
+    latest = source.find_sources(days, "", span_window=2)[source.RATINGS]
+    assert [part.name for part in latest.files] == ["2/ratings.csv", "10/ratings.csv"]
+
+
+def test_a_new_span_changes_the_fingerprint_and_one_outside_of_the_window_does_not(days, tmp_path):
+    before, window = source.fingerprint(days), source.fingerprint(days, span_window=2)
+    assert before != window
+    (tmp_path / "day-1/ratings.csv").write_text("userId,movieId,rating,timestamp\n1,1,5,100\n")
+    assert source.fingerprint(days, span_window=2) == window
+    assert source.fingerprint(days) != before
+    shutil.copytree(tmp_path / "day-2", tmp_path / "day-11")
+    assert source.fingerprint(days, span_window=2) != window
+
+
+def test_what_is_wrong_with_spans_is_said(days, tmp_path):
+    with pytest.raises(ValueError, match="no directory has a number in place of"):
+        source.find_sources(f"{tmp_path}/month-{source.SPAN}", "")
+    (tmp_path / "day-2/ratings.csv").rename(tmp_path / "day-2/rating.csv")
+    with pytest.raises(ValueError, match=r"day-2 holds no ratings.csv"):
+        source.find_sources(days, "")
+    (tmp_path / "day-2/rating.csv").rename(tmp_path / "day-2/ratings.parquet")
+    with pytest.raises(ValueError, match="as CSV and as Parquet"):
+        source.find_sources(days, "")

@@ -57,7 +57,7 @@ def test_what_a_user_adds_is_nearly_what_is_missing_without_them():
         }
     )
     rest = frame.filter(pl.col(f.USER_ID) != user)
-    without = co_ratings.fit(HistoryTable.of(rest, VOCABULARY), 2).aligned_with(found)
+    without = co_ratings.fit(HistoryTable.of(rest, VOCABULARY), 2).aligned_with(found.liked)
     own = found.own[user] * found.user_weight[user] * found.liked_share
     as_it_is, corrected = found.liked[liked], found.liked[liked] - own
     wanted = without.liked[liked]
@@ -66,7 +66,7 @@ def test_what_a_user_adds_is_nearly_what_is_missing_without_them():
 
 def test_aligned_factors_mean_the_same_and_say_the_same():
     first, second = co_ratings.fit(table(), DIM), co_ratings.fit(table(seed=1), DIM)
-    aligned = second.aligned_with(first)
+    aligned = second.aligned_with(first.liked)
     np.testing.assert_allclose(aligned.liking @ aligned.liked.T, second.liking @ second.liked.T, atol=1e-4)
     assert np.linalg.norm(aligned.liked - first.liked) < np.linalg.norm(second.liked - first.liked)
 

@@ -91,9 +91,9 @@ def test_only_weights_are_saved(exported):
 
     User: its inputs but the time's 33, and 23 of the history -> 16 -> 8 for the rating; its inputs and 3 + 4 * (64 + 4)
     of the history -> 16 -> 8 for the embedding; 4 of the id, 64 factors, average and 20 genres of each of the 60 movies
-    and the unknown one; the genres' shares, the weights of three parts and the longest factors' length. Movie: its inputs -> 16 -> 8, these and
-    64 + 4 -> 16 -> 8, the same of each movie but popularity for genres, and the state of a random generator.
-    The model has one more.
+    and the unknown one; the genres' shares, the weights of three parts and the longest factors' length. Movie: its
+    inputs -> 16 -> 8, these and 64 + 4 -> 16 -> 8, the same of each movie but popularity for genres, and the state of a
+    random generator. The model has one more.
     """
     root, _ = exported
     sizes = {}

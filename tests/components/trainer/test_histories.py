@@ -20,7 +20,7 @@ def table(tmp_path):
         schema = {f.USER_ID: pl.Int64, f.MOVIE_ID: pl.Int64, f.RATING: pl.Float32, f.TIMESTAMP: pl.Int64}
         frame = pl.DataFrame(rows, schema={**schema, IS_TRAIN: pl.Boolean}, orient="row")
         frame.sample(fraction=1, shuffle=True, seed=1).write_parquet(tmp_path / f"histories-{i}.parquet")
-    return histories.load(str(tmp_path), np.arange(159, 99, -1), movielens())[0]
+    return histories.load(str(tmp_path), np.arange(159, 99, -1), movielens())
 
 
 def lookup(table, user, movie_token, time=10**9, first=None, part=None):
@@ -35,7 +35,8 @@ def lookup(table, user, movie_token, time=10**9, first=None, part=None):
 
 
 def test_the_latest_train_ratings_come_first(table):
-    assert table.offsets.tolist() == [0, 2, 62]
+    assert table.user_ids.tolist() == [7, 3]
+    assert table.offsets.tolist() == [0, 60, 62]
     index, stars = lookup(table, 7, 0)
     # Movie 159 is the first of the vocabulary and the latest.
     assert index == list(range(1, WIDTH + 1))

@@ -45,8 +45,8 @@ def artifact(cls, uri):
 config, examples, transform, catalog, histories, output = sys.argv[1:]
 data = artifact(standard_artifacts.Examples, examples)
 data.split_names = '["train", "eval"]'
-data.set_int_custom_property("train", 400)
-data.set_int_custom_property("eval", 200)
+data.set_int_custom_property("train_examples", 400)
+data.set_int_custom_property("eval_examples", 200)
 outputs = {"model": [artifact(standard_artifacts.Model, f"{output}/model")],
            "model_run": [artifact(standard_artifacts.ModelRun, f"{output}/run")]}
 graph = artifact(standard_artifacts.TransformGraph, transform)

@@ -2,6 +2,7 @@ import dataclasses
 import logging
 import os
 import pathlib
+import time
 import types
 
 import numpy as np
@@ -112,6 +113,17 @@ def test_early_stopping_looks_at_the_ranking(train_data):
     assert min(abs(found.ndcg - ndcg) for ndcg in history[keys.VAL_NDCG]) < 1e-6
     assert found.ndcg > 0.98 * max(history[keys.VAL_NDCG][:4])
     assert found.users >= 5
+
+
+def test_when_its_time_is_over_training_ends_with_the_best_model_so_far(train_data):
+    config = dataclasses.replace(CONFIG, epochs=10_000, patience=10_000, refit_epochs=5, max_minutes=0.1)
+    begin = time.monotonic()
+    trained = train(config, train_data)
+    assert time.monotonic() - begin < 30
+    assert trained.said.startswith("train ")
+    assert "steps, out of time, refit " in trained.said
+    assert trained.history[keys.STEPS][-1] < 60_000
+    assert not np.array_equal(weights(trained.published), weights(trained.evaluated))
 
 
 class Perceptrons:

@@ -1,0 +1,35 @@
+"""The weights of the embedding's parts, looked for by what eval users want."""
+
+import numpy as np
+import pytest
+
+from components.trainer import blend
+
+CONFIGURED = np.array([4.0, 2.0, -3.0], np.float32)
+
+
+def peak_at(*best, height=0.2, slope=0.01):
+    """NDCG that is highest at some weights."""
+    return lambda weights: height - slope * float(np.abs(weights - np.array(best)).sum())
+
+
+def test_what_is_clearly_better_is_taken():
+    found, ndcg = blend.search(peak_at(1.0, 0.0, -3.0), CONFIGURED, 0.1)
+    assert found.tolist() == [1.0, 0.0, -3.0]
+    assert ndcg == pytest.approx(0.2)
+
+
+def test_what_is_a_little_better_is_not():
+    found, ndcg = blend.search(peak_at(1.0, 0.0, -3.0, slope=0.001), CONFIGURED, 0.1)
+    assert found.tolist() == CONFIGURED.tolist()
+    assert ndcg == pytest.approx(0.195)
+
+
+def test_the_configured_weights_are_left_alone():
+    blend.search(peak_at(0.0, 0.0, 0.0), CONFIGURED, 0.1)
+    assert CONFIGURED.tolist() == [4.0, 2.0, -3.0]
+
+
+def test_without_hits_the_configured_weights_stay():
+    found, ndcg = blend.search(lambda weights: 0.0, CONFIGURED, 0.1)
+    assert (found.tolist(), ndcg) == (CONFIGURED.tolist(), 0.0)
