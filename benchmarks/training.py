@@ -87,7 +87,7 @@ def main(
         source.give(model)
         model.fit(source.batches, steps_per_epoch=1, verbose=0)  # Traces.
         fitted[name] = model, source
-    rows = config.batch_size_of(data.train_rows)
+    rows = data.batch_size(config)
     for _, (name, (model, source)) in itertools.product(range(rounds), fitted.items()):
         watch = Stopwatch(source.steps_per_call)
         calls = -(-(steps + _WARM_UP_STEPS) // source.steps_per_call) + 1

@@ -80,7 +80,7 @@ def training_source(
     files, rows, table = data.train_files, data.train_rows, data.histories
     if with_eval:
         files, rows, table = [*files, *data.eval_files], rows + data.eval_rows, data.all_histories
-    order = Order(config.batch_size_of(data.train_rows), config.shuffle_rows, config.seed)
+    order = Order(data.batch_size(config), config.shuffle_rows, config.seed)
     steps = rows // order.batch_size
     if not steps:
         raise ValueError(f"batch_size is {order.batch_size}, more than the {rows} train ratings; choose a smaller one")
@@ -88,7 +88,9 @@ def training_source(
     inputs = RowInputs(data.transform, table, thinning, factors, averages)
     paths = shard_paths(files, worker)
     if issubclass(model_class(config, data, worker, device), ResidentTwoTower):
-        steps_per_call = min(device.steps_per_call, steps, config.eval_steps)
+        of_round = min(steps, config.eval_steps)
+        calls = -(-of_round // device.steps_per_call)
+        steps_per_call = -(-of_round // calls)
         resident = ResidentRows.read(paths, inputs)
         return Source(resident.batches(order, steps_per_call), steps, steps_per_call, resident, inputs)
     found = batches(paths, inputs, order)
@@ -97,7 +99,7 @@ def training_source(
 
 def eval_batches(config: TrainerConfig, data: TrainData, worker: Worker) -> tf.data.Dataset:
     """Return batches of the eval ratings, or of some of them, from memory behind the first pass."""
-    order = Order(config.batch_size_of(data.train_rows))
+    order = Order(data.batch_size(config))
     found = batches(shard_paths(data.eval_files), RowInputs(data.transform, data.histories), order)
     number = -(-min(data.eval_rows, _EVAL_ROWS) // order.batch_size)
     found = found.take(number)

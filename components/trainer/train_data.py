@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 from components import dataset
 from components.dataset import Dataset
 from components.trainer import histories
+from components.trainer.config import TrainerConfig
 from components.trainer.histories import HistoryTable
 from components.trainer.ranking import MAX_USERS
 from components.trainer.row_inputs import Transform
@@ -53,6 +54,10 @@ class TrainData:
     def domain(self) -> Domain:
         """What the data set is about."""
         return self.ranking.constants.domain
+
+    def batch_size(self, config: TrainerConfig) -> int:
+        """Return the rows a step; where training goes on, of all train ratings, as there are fewer examples."""
+        return config.batch_size_of(len(self.histories.movies))
 
     def thinning(self, share: float) -> Thinning:
         """Return what shows a share of the rows' users with a part of their ratings."""

@@ -119,7 +119,7 @@ def compiled_model(
     model.static_shapes = device.compiles
     if base:
         base.give_weights(model)
-    _compile(model, config, device, base)
+    _compile(model, config, device)
     return model
 
 
@@ -162,15 +162,20 @@ def train(
         raise ValueError("max_minutes is for one machine; limit the training of several workers by --epochs")
     # Before the input is built: tf.data mixes the global seed into its own.
     keras.utils.set_random_seed(config.seed)
+    if base:
+        config = dataclasses.replace(
+            config,
+            learning_rate=config.learning_rate * config.continue_rate,
+            eval_steps=min(config.eval_steps, max(config.continue_steps // _CONTINUED_ROUNDS, 1)),
+            refit_steps=min(config.refit_steps, config.continue_steps),
+        )
     with strategy.scope():
         model = compiled_model(config, data, device, model_class(config, data, worker, device), base)
     limit_s = 60 * (config.max_minutes or math.inf)
-    most, of_round = (config.continue_steps, config.continue_steps // _CONTINUED_ROUNDS) if base else (None, None)
-
     source = _learn(model, config, data, worker, device, bool(base))
     steps = config.epochs * source.epoch_steps
-    round_steps = min(config.eval_steps, source.epoch_steps)
-    rounds, calls = _rounds(min(steps, most or steps), source, min(round_steps, of_round or round_steps))
+    steps = min(steps, config.continue_steps) if base else steps
+    rounds, calls = _rounds(steps, source, min(config.eval_steps, source.epoch_steps))
     clocks = [Clock("train", begin, source.steps_per_call, limit_s * _TRAINING_SHARE)]
     callbacks = [*_averaging(config), *clocks, *_early_stopping(config, data)]
     if worker.is_chief and log_dir and importlib.util.find_spec("tensorboard"):
@@ -186,10 +191,9 @@ def train(
     published = evaluated = _outside_strategy(model)
     if config.refit_epochs:
         with strategy.scope():
-            _compile(model, config, device, base)  # First, which forgets the tables that were trained with.
+            _compile(model, config, device)  # First, which forgets the tables that were trained with.
         source = _learn(model, config, data, worker, device, True, with_eval=True)
         steps = min(config.refit_epochs * source.epoch_steps, config.refit_steps)
-        steps = min(steps, most or steps)
         rounds, calls = _rounds(steps, source, -(-steps // _REFIT_ROUNDS))
         clocks.append(Clock("refit", begin, source.steps_per_call, limit_s))
         keep = KeepRanking(round(rounds * config.ranking_refit_share))
@@ -234,7 +238,7 @@ def _learn(
 
 def _rounds(steps: int, source: Source, round_steps: int) -> tuple[int, int]:
     """Divide steps into rounds; return how many, and how many calls each has."""
-    calls = max(round_steps // source.steps_per_call, 1)
+    calls = -(-round_steps // source.steps_per_call)
     return -(-steps // (calls * source.steps_per_call)), calls
 
 
@@ -242,10 +246,9 @@ def _progress(stage: str, source: Source, worker: Worker) -> list[keras.callback
     return [StepProgress(stage, source.steps_per_call)] if worker.is_chief else []
 
 
-def _compile(model: TwoTower, config: TrainerConfig, device: Device, base: Base | None) -> None:
+def _compile(model: TwoTower, config: TrainerConfig, device: Device) -> None:
     momentum = config.ema_momentum
-    rate = config.learning_rate * (config.continue_rate if base else 1)
-    optimizer = keras.optimizers.Adam(rate, use_ema=bool(momentum), ema_momentum=momentum or None)
+    optimizer = keras.optimizers.Adam(config.learning_rate, use_ema=bool(momentum), ema_momentum=momentum or None)
     optimizer.build(model.trainable_variables)
     metrics = [keras.metrics.MeanSquaredError(name=keys.MSE)]
     model.compile(optimizer=optimizer, metrics=metrics, jit_compile=device.compiles)
