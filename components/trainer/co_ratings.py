@@ -83,7 +83,8 @@ def fit(table: HistoryTable, dim: int) -> CoRatings:
     factors[0] = 0  # The unknown movie, but for rounding.
     # Of length 1 in the mean over likes, whatever the size of the data.
     liking, liked = factors / scale[:, None], factors * scale[:, None]
-    by_liking, by_liked = (1 / max(_length(side, movie), 1e-12) for side in (liking, liked))
+    likes = np.bincount(movie, minlength=movies)
+    by_liking, by_liked = (1 / max(_length(side, likes), 1e-12) for side in (liking, liked))
     return CoRatings(
         _padded(liking * by_liking, dim),
         _padded(liked * by_liked, dim),
@@ -94,8 +95,9 @@ def fit(table: HistoryTable, dim: int) -> CoRatings:
     )
 
 
-def _length(vectors: np.ndarray, rows: np.ndarray) -> float:
-    return float(np.sqrt((vectors[rows] ** 2).sum(axis=1).mean())) if len(rows) else 0.0
+def _length(vectors: np.ndarray, likes: np.ndarray) -> float:
+    """Return the root of the mean square length over all likes."""
+    return float(np.sqrt((likes @ (vectors**2).sum(axis=1)) / max(likes.sum(), 1)))
 
 
 def _padded(values: np.ndarray, dim: int) -> np.ndarray:

@@ -81,7 +81,7 @@ class TrainerConfig:
     """Steps of it, at most."""
     ranking_refit_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """After this share of the refit the ranking is kept as it is then; the ratings want more of it than it does."""
-    continue_steps: Annotated[int, Field(ge=1)] = 400
+    continue_steps: Annotated[int, Field(ge=1)] = 200
     """Steps at most, of training and of the refit each, where training goes on from a model."""
     continue_rate: Annotated[float, Field(gt=0)] = 0.3
     """Learning rate then, as a share of `learning_rate`."""
@@ -100,7 +100,7 @@ class TrainerConfig:
     """What trains: a GPU if there is one, or the CPU though there is one. On a GPU steps are compiled by XLA."""
     resident_gib: Annotated[float, Field(ge=0)] | None = None
     """Rows of up to so many GiB are read once and trained on from the device's memory, others streamed from their
-    shards at every pass; by default half of a GPU's memory, 1 without a GPU. Of one million rows there are 0.3."""
+    shards at every pass; by default 0.4 of a GPU's memory, 1 without a GPU. Of one million rows there are 0.3."""
 
     @property
     def blend(self) -> tuple[float, ...]:

@@ -11,8 +11,8 @@ from components.trainer.config import TrainerConfig
 
 _GIB = 1 << 30
 _HOST_GIB = 1.0
-_MEMORY_SHARE = 0.5
-"""Of a GPU's memory, for rows; the rest is the tables', the weights' and the steps'."""
+_MEMORY_SHARE = 0.4
+"""Of a GPU's memory, for rows, of which a refit has two sets for a while; the rest is for tables, weights and steps."""
 _GPU_STEPS_PER_CALL, _CPU_STEPS_PER_CALL = 100, 20
 
 
