@@ -199,7 +199,8 @@ class WritePartition(MoviesDoFn):
             counts |= {split: len(every), EXAMPLES[split]: len(rows)}
         path = job.shard(job.histories_uri, HISTORIES_PREFIX, partition, ".parquet")
         shards.write_parquet(frame, path, job.tmp_dir)
-        progress.advance("write", frame.height, "rows", job.expected_rows)
+        written = sum(counts[name] for name in EXAMPLES.values())
+        progress.advance("write", written, "rows", job.expected_rows if job.known_until_s is None else None)
         yield json.dumps({"counts": counts})
 
 

@@ -82,7 +82,7 @@ class TrainerConfig:
     ranking_refit_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """After this share of the refit the ranking is kept as it is then; the ratings want more of it than it does."""
     continue_steps: Annotated[int, Field(ge=1)] = 200
-    """Steps at most, of training and of the refit each, where training goes on from a model."""
+    """Steps at most, but for rounding, of training and of the refit each, where training goes on from a model."""
     continue_rate: Annotated[float, Field(gt=0)] = 0.3
     """Learning rate then, as a share of `learning_rate`."""
     max_new_movie_share: Annotated[float, Field(ge=0, le=1)] = 0.05
