@@ -31,6 +31,8 @@ _NAME = "two_tower"
 _PROGRESS_STEPS = 20
 _REFIT_ROUNDS = 10
 _CONTINUED_ROUNDS = 4
+_PATIENCE_STEPS = 1000
+"""Steps without anything better after which `patience` is over in any case: of large data an evaluation is for more."""
 _TRAINING_SHARE = 0.8
 """Of the time that there is; the rest is the refit's."""
 _NOTABLE_NDCG, _NOTABLE_ERROR = 0.01, 0.02
@@ -177,7 +179,8 @@ def train(
     steps = min(steps, config.continue_steps) if base else steps
     rounds, calls = _rounds(steps, source, min(config.eval_steps, source.epoch_steps))
     clocks = [Clock("train", begin, source.steps_per_call, limit_s * _TRAINING_SHARE)]
-    callbacks = [*_averaging(config), *clocks, *_early_stopping(config, data)]
+    patience = min(config.patience, -(-_PATIENCE_STEPS // (calls * source.steps_per_call)))
+    callbacks = [*_averaging(config), *clocks, *_early_stopping(config, data, patience)]
     if worker.is_chief and log_dir and importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
     history = model.fit(
@@ -259,12 +262,12 @@ def _averaging(config: TrainerConfig) -> list[keras.callbacks.Callback]:
     return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []
 
 
-def _early_stopping(config: TrainerConfig, data: TrainData) -> list[keras.callbacks.Callback]:
+def _early_stopping(config: TrainerConfig, data: TrainData, patience: int) -> list[keras.callbacks.Callback]:
     """Stop by ranking and rating error; by the loss where nothing is ranked for, or nothing else is trained."""
     ranking = RankingMetrics(data.ranking, data.inputs, config) if config.retrieval_weight else None
     if ranking is None or not ranking.has_users:
-        return [keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)]
-    return [ranking, BestOfBoth(config.patience)]
+        return [keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
+    return [ranking, BestOfBoth(patience)]
 
 
 class BestOfBoth(keras.callbacks.Callback):
