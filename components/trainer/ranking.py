@@ -12,12 +12,12 @@ import tensorflow as tf
 from components import ranking_metrics
 from components.dataset import Dataset
 from components.embedding import movie_inputs
+from components.ranking_metrics import Ranking
 from components.trainer import blend
 from components.trainer.config import TrainerConfig
 from components.trainer.row_inputs import Transform
 from schemas import keys
 from schemas import signatures as s
-from schemas.evaluation import RankingQuality
 
 _SEARCH_ROUNDS = 4
 """Of the later rounds every so many look for weights."""
@@ -64,14 +64,14 @@ class RankingMetrics(keras.callbacks.Callback):
         learned, *others = (np.asarray(part) for part in tower.parts(self._users))
         movies = np.asarray(self.model.movie_tower(self._movies)[s.MOVIE_EMBEDDING])[:, :-1]
 
-        def quality(weights: np.ndarray) -> RankingQuality:
+        def ranking(weights: np.ndarray) -> Ranking:
             weighted = [values * weight for values, weight in zip(others, weights, strict=True)]
             users = np.concatenate([learned, *weighted], axis=1)
-            return ranking_metrics.rank(self._task, lambda rows: users[self._task.users[rows]] @ movies.T).summary()
+            return ranking_metrics.rank(self._task, lambda rows: users[self._task.users[rows]] @ movies.T)
 
         if rounds < _SEARCH_ROUNDS or rounds % _SEARCH_ROUNDS == 0:
             configured = np.array(self._config.blend, np.float32)
-            found, _ = blend.search(lambda weights: quality(weights).ndcg, configured, self._config.least_blend_gain)
+            found, _ = blend.search(lambda weights: ranking(weights).ndcg, configured, self._config.least_blend_gain)
             tower.blend.assign(found)
-        summary = quality(np.asarray(tower.blend))
+        summary = ranking(np.asarray(tower.blend)).summary()
         logs |= {keys.VAL_NDCG: summary.ndcg, keys.VAL_RECALL: summary.recall}

@@ -10,7 +10,7 @@ CONFIGURED = np.array([4.0, 2.0, -3.0], np.float32)
 
 def peak_at(*best, height=0.2, slope=0.01):
     """NDCG that is highest at some weights."""
-    return lambda weights: height - slope * float(np.abs(weights - np.array(best)).sum())
+    return lambda weights: np.full(50, height - slope * float(np.abs(weights - np.array(best)).sum()))
 
 
 def test_what_is_clearly_better_is_taken():
@@ -25,11 +25,22 @@ def test_what_is_a_little_better_is_not():
     assert ndcg == pytest.approx(0.195)
 
 
+@pytest.mark.parametrize(("users", "taken"), [(40, False), (4_000, True)])
+def test_what_is_better_for_a_few_users_by_chance_is_not(users, taken):
+    noise = np.random.default_rng(0).normal(size=users) * 0.2
+
+    def ndcg(weights):
+        return 0.1 + (noise + 0.03 - noise.mean()) * float(np.abs(weights - CONFIGURED).sum() > 0)
+
+    found, _ = blend.search(ndcg, CONFIGURED, 0.1)
+    assert (found.tolist() != CONFIGURED.tolist()) == taken
+
+
 def test_the_configured_weights_are_left_alone():
     blend.search(peak_at(0.0, 0.0, 0.0), CONFIGURED, 0.1)
     assert CONFIGURED.tolist() == [4.0, 2.0, -3.0]
 
 
 def test_without_hits_the_configured_weights_stay():
-    found, ndcg = blend.search(lambda weights: 0.0, CONFIGURED, 0.1)
+    found, ndcg = blend.search(lambda weights: np.zeros(50), CONFIGURED, 0.1)
     assert (found.tolist(), ndcg) == (CONFIGURED.tolist(), 0.0)
