@@ -114,13 +114,12 @@ def sample_config(ratings: int) -> SampleConfig:
     )
 
 
-def run_size(directory: pathlib.Path, ratings: int) -> None:
+def run_size(directory: pathlib.Path, ratings: int, config: RunConfig) -> None:
     """Make the sample and run the pipeline on it, as far as it was not done before."""
     data, output = directory / "data", directory / "output"
     if not (data / ".complete").exists():
         write_sample(str(data), sample_config(ratings))
         (data / ".complete").touch()
-    config = build(RunConfig, {"trainer": {"epochs": 1, "refit_epochs": 0}})
     monitor = Monitor(directory / "usage.json")
     run(config, str(data), str(output), str(output / SERVING_FOLDER), on_start=monitor.start, on_end=monitor.end)
 
@@ -166,7 +165,8 @@ def main(
 ) -> None:
     """Run every size, each in a process of its own, and print the table as Markdown."""
     if size is not None:
-        run_size(work / f"{size}m", size * 1_000_000)
+        one_epoch = build(RunConfig, {"trainer": {"epochs": 1, "refit_epochs": 0}})
+        run_size(work / f"{size}m", size * 1_000_000, one_epoch)
         return
     sizes: dict[int, dict[str, Usage]] = {}
     for each in map(int, millions.split(",")):

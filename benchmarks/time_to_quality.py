@@ -31,14 +31,12 @@ from rich.console import Console
 from rich.table import Table
 from scipy import sparse
 
-from benchmarks.scale import Monitor, sample_config
+from benchmarks.scale import run_size
 from components import dataset, ranking_metrics, rating_biases
 from components.dataset import Dataset
 from components.trainer.ranking import MAX_USERS
 from pipeline.artifacts import newest
 from pipeline.config import RunConfig
-from pipeline.data_sample import write_sample
-from pipeline.local_runner import SERVING_FOLDER, run
 from schemas import features as f
 from schemas import keys
 from schemas.evaluation import Evaluation
@@ -64,27 +62,8 @@ class Curve:
 
     seconds: list[float]
     """From the beginning of the run."""
-    steps: list[float]
     ndcg: list[float]
     rmse: list[float]
-
-
-def run_pipeline(directory: pathlib.Path, millions: int) -> None:
-    """Make the sample and run the pipeline with its defaults, as far as it was not done before."""
-    data, output, usage = directory / "data", directory / "output", directory / "usage.json"
-    if not (data / ".complete").exists():
-        write_sample(str(data), sample_config(millions * 1_000_000))
-        (data / ".complete").touch()
-    if not usage.exists():
-        monitor = Monitor(usage)
-        run(
-            RunConfig(),
-            str(data),
-            str(output),
-            str(output / SERVING_FOLDER),
-            on_start=monitor.start,
-            on_end=monitor.end,
-        )
 
 
 def curve_of(directory: pathlib.Path) -> Curve:
@@ -94,7 +73,6 @@ def curve_of(directory: pathlib.Path) -> Curve:
     before = sum(usage["wall_s"] for usage in list(used.values())[: list(used).index(_TRAINER)])
     return Curve(
         [before + seconds for seconds in history[keys.SECONDS]],
-        history[keys.STEPS],
         history[keys.VAL_NDCG],
         [float(np.sqrt(error)) * f.RATING_HALF_RANGE for error in history[keys.VAL_MSE]],
     )
@@ -111,7 +89,7 @@ def peers_of(directory: pathlib.Path) -> list[Found]:
     task = ranking_metrics.ranking_task(
         *(asked.user, asked.movie, asked.stars, asked.train, data.catalog.height, asked.num_users), 0, liked
     )
-    known = matrix[np.searchsorted(data.user_ids, asked.user_ids)[task.users]]
+    users = np.searchsorted(data.user_ids, asked.user_ids)[task.users]
 
     def measured(name: str, fit: Callable[[], Callable[[slice], np.ndarray]]) -> Found:
         begin = time.perf_counter()
@@ -125,17 +103,16 @@ def peers_of(directory: pathlib.Path) -> list[Found]:
             factors, regularization=0.05, alpha=10, iterations=15, random_state=0, num_threads=0
         )
         model.fit(matrix, show_progress=False)
-        users = model.user_factors[np.searchsorted(data.user_ids, asked.user_ids)[task.users]]
-        return lambda rows: users[rows] @ model.item_factors.T
+        return lambda rows: model.user_factors[users[rows]] @ model.item_factors.T
 
     def knn() -> Callable[[slice], np.ndarray]:
         model = CosineRecommender(K=50)
         model.fit(matrix, show_progress=False)
-        return lambda rows: (known[rows] @ model.similarity).toarray()
+        return lambda rows: (matrix[users[rows]] @ model.similarity).toarray()
 
     def popularity() -> Callable[[slice], np.ndarray]:
         counts = np.asarray(matrix.sum(axis=0), np.float32)
-        return lambda rows: np.repeat(counts, len(task.users[rows]), axis=0)
+        return lambda rows: np.repeat(counts, len(users[rows]), axis=0)
 
     return [
         measured("popularity", popularity),
@@ -208,7 +185,7 @@ def main(
 ) -> None:
     """Run every size, each in a process of its own, and print the table as Markdown."""
     if size is not None:
-        run_pipeline(work / f"{size}m", size)
+        run_size(work / f"{size}m", size * 1_000_000, RunConfig())
         return
     sizes, curves = {}, {}
     for each in map(int, millions.split(",")):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from components.files import copy_tree
 from components.pusher import warmup
 from schemas import manifest as m
 from schemas.signatures import USER_TOWER
@@ -82,7 +83,7 @@ def _publish(
     models = publication.contents.models
     staged_models = {folder: str(work / folder) for folder in models}
     for folder, saved_model in models.items():
-        _copy(saved_model, staged_models[folder])
+        copy_tree(saved_model, staged_models[folder])
     contents = dataclasses.replace(publication.contents, models=staged_models)
     manifest = index.write_index(index_dir, version, contents)
     served = serving.latest()
@@ -90,7 +91,7 @@ def _publish(
     found = None if served is None else whole(serving, served)
     if found and _same(manifest, found.manifest):
         return Published(found.manifest.version, False)
-    _copy(publication.tower_dir, staged_tower)
+    copy_tree(publication.tower_dir, staged_tower)
     warmup.write(staged_tower, USER_TOWER, publication.warmup_features)
     serving.publish(version, index_dir, staged_tower, check_pair)
     return Published(version, True, tuple(serving.prune(keep_versions)))
@@ -103,11 +104,3 @@ def _same(a: m.Manifest, b: m.Manifest) -> bool:
         return dataclasses.replace(manifest, version=0, created_s=0, files=files)
 
     return essence(a) == essence(b)
-
-
-def _copy(source: str, target: str) -> None:
-    for directory, _, files in tf.io.gfile.walk(source):
-        place = pathlib.Path(target) / directory.removeprefix(source).strip("/")
-        place.mkdir(parents=True, exist_ok=True)
-        for name in files:
-            tf.io.gfile.copy(f"{directory.rstrip('/')}/{name}", str(place / name), overwrite=True)

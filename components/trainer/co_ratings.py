@@ -83,8 +83,7 @@ def fit(table: HistoryTable, dim: int) -> CoRatings:
     factors[0] = 0  # The unknown movie, but for rounding.
     # Of length 1 in the mean over likes, whatever the size of the data.
     liking, liked = factors / scale[:, None], factors * scale[:, None]
-    likes = np.bincount(movie, minlength=movies)
-    by_liking, by_liked = (1 / max(_length(side, likes), 1e-12) for side in (liking, liked))
+    by_liking, by_liked = (1 / max(_length(side, table.likes), 1e-12) for side in (liking, liked))
     return CoRatings(
         _padded(liking * by_liking, dim),
         _padded(liked * by_liked, dim),

@@ -10,6 +10,7 @@ import tensorflow as tf
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from components.files import copy_tree
 from components.trainer.config import TrainerConfig
 from components.trainer.two_tower import TwoTower
 from schemas.configuration import FROZEN
@@ -95,11 +96,7 @@ def write(saved_model: str, state: TrainingState, transform_dir: str) -> None:
       transform_dir: Directory of the TransformGraph artifact.
     """
     folder = f"{saved_model}/{_FOLDER}"
-    for directory, _, files in tf.io.gfile.walk(transform_dir):
-        target = f"{folder}/{_TRANSFORM_DIR}{directory.removeprefix(transform_dir.rstrip('/')).rstrip('/')}"
-        tf.io.gfile.makedirs(target)
-        for name in files:
-            tf.io.gfile.copy(f"{directory.rstrip('/')}/{name}", f"{target}/{name}", overwrite=True)
+    copy_tree(transform_dir, f"{folder}/{_TRANSFORM_DIR}")
     with tf.io.gfile.GFile(f"{folder}/{_STATE_FILE}", "w") as file:
         file.write(json.dumps(TypeAdapter(TrainingState).dump_python(state, mode="json")))
 

@@ -26,13 +26,13 @@ class _Transform(tf.Module):
         """Return the transformed features that depend on no raw features but these."""
         if tf.executing_eagerly():
             return tf.function(self)(features)
-        function, graph = self._function, tf.compat.v1.get_default_graph()
+        function = self._function
         raw, transformed = function.structured_input_signature[0][0], function.structured_outputs
         given = [tensor.op.name for tensor in function.inputs]
-        # Inputs and outputs are in the order of their names; behind the inputs is what the function refers to.
+        # Inputs and outputs are in the order of their names; behind the inputs are the constants that were learned.
         fed = {place: features[name] for name, place in zip(sorted(raw), given, strict=False) if name in features}
         fed |= {
-            place: graph.capture(value) if value.dtype == tf.resource else tf.constant(value.numpy())
+            place: tf.constant(value.numpy())
             for place, value in zip(given[len(raw) :], function.captured_inputs, strict=True)
         }
         outputs, kept = {}, set()
@@ -43,7 +43,7 @@ class _Transform(tf.Module):
                 kept |= {operation.name for operation in needed}
         definition = function.graph.as_graph_def()
         nodes = [node for node in definition.node if node.name in kept - fed.keys()]
-        for node in nodes:  # Outputs wait for what else the function does, which are lookups and nothing lasting.
+        for node in nodes:  # Outputs wait for what else the function does, which is nothing lasting.
             node.input[:] = [place for place in node.input if not place.startswith("^")]
         found = tf.graph_util.import_graph_def(
             tf.compat.v1.GraphDef(node=nodes, library=definition.library, versions=definition.versions),
@@ -51,9 +51,7 @@ class _Transform(tf.Module):
             return_elements=[tensor.name for tensor in outputs.values()],
             name="transform",
         )
-        # A look-up loses the shape, and Keras asks for it.
-        shapes = {name: transformed[name].shape for name in outputs}
-        return {name: tf.ensure_shape(value, shapes[name]) for name, value in zip(outputs, found, strict=True)}
+        return dict(zip(outputs, found, strict=True))
 
 
 def _operations(tensor: tf.Tensor) -> set[tf.Operation]:

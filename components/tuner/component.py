@@ -24,7 +24,7 @@ class TunerSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         **standard_component_specs.TunerSpec.PARAMETERS,
         configuration.CONFIG: component_spec.ExecutionParameter(type=str),
-        executor.TRAINER_CONFIG: component_spec.ExecutionParameter(type=str),
+        keys.TRAINER_CONFIG: component_spec.ExecutionParameter(type=str),
         code_hash.PROPERTY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {

@@ -14,9 +14,6 @@ from components.trainer.executor import custom_config
 from components.tuner.tuner_fn import TUNER_CONFIG
 from schemas import configuration, keys
 
-TRAINER_CONFIG = "trainer_config"
-"""Exec property: the JSON of the configuration to start from."""
-
 
 class Executor(tfx_tuner.Executor):
     """Calls `tuner_fn` and searches."""
@@ -35,7 +32,7 @@ class Executor(tfx_tuner.Executor):
           exec_properties: TFX's; `config`, the JSON of a `TunerConfig`; `trainer_config`, that of a `TrainerConfig`.
         """
         given = {TUNER_CONFIG: exec_properties[configuration.CONFIG]}
-        custom = custom_config(input_dict, exec_properties, exec_properties[TRAINER_CONFIG], **given)
+        custom = custom_config(input_dict, exec_properties, exec_properties[keys.TRAINER_CONFIG], **given)
         super().Do(input_dict, output_dict, custom)
         best = artifact_utils.get_single_instance(output_dict[standard_component_specs.BEST_HYPERPARAMETERS_KEY])
         results = artifact_utils.get_single_uri(output_dict[standard_component_specs.TUNER_RESULTS_KEY])

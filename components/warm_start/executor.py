@@ -12,6 +12,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from components.files import copy_tree
 from components.trainer import state
 from components.trainer.config import TrainerConfig
 from components.warm_start.config import WarmStartConfig
@@ -71,12 +72,7 @@ def _served(serving_dir: str, target: str) -> tuple[int, state.Base | None] | No
         return None
     version, _ = found
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
-        copied = store.local_copy(EMBEDDING_INDEX, version, directory, EVALUATED)
-        for folder, _, files in tf.io.gfile.walk(copied):
-            place = f"{target}{folder.removeprefix(copied)}"
-            tf.io.gfile.makedirs(place)
-            for name in files:
-                tf.io.gfile.copy(f"{folder}/{name}", f"{place}/{name}", overwrite=True)
+        copy_tree(store.local_copy(EMBEDDING_INDEX, version, directory, EVALUATED), target)
     try:
         return version, state.read(target)
     except ValueError:
