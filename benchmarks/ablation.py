@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import pathlib
 import typing
 import unittest.mock
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from benchmarks.protocols import few_latest
 from benchmarks.training import train_data_of
 from components import dataset
 from components.embedding import movie_inputs
-from components.evaluation_gate.evaluate import Embeddings, evaluate
+from components.evaluation_gate.evaluate import Model, evaluate
 from components.trainer.config import TrainerConfig
 from components.trainer.histories import HistoryTable
 from components.trainer.losses import Negatives
@@ -103,17 +104,15 @@ def known_ratings(held: heldout.HeldOut, data: dataset.Dataset) -> dataset.Datas
     )
 
 
-def embeddings(model: TwoTower, inputs: Callable, data: dataset.Dataset) -> Embeddings:
-    """Embed a data set's users and movies with a model in memory."""
+def model_of(model: TwoTower, inputs: Callable, data: dataset.Dataset) -> Model:
+    """Return a model in memory as evaluation takes it."""
 
-    def embed(tower: Tower, raw: dict[str, np.ndarray]) -> Vectors:
+    def embed(tower: Tower, raw: Mapping[str, np.ndarray]) -> Vectors:
         outputs = tower(inputs({name: tf.constant(value) for name, value in raw.items()}))
         return Vectors(outputs[tower.EMBEDDING].numpy(), outputs[tower.RATING_VECTOR].numpy())
 
-    return Embeddings(
-        embed(model.user_tower, data.user_tower_inputs(slice(None))),
-        embed(model.movie_tower, movie_inputs(data.catalog)),
-    )
+    movies = embed(model.movie_tower, movie_inputs(data.catalog))
+    return Model(functools.partial(embed, model.user_tower), movies, data.constants)
 
 
 def without(data: TrainData, zeroed: Sequence[str]) -> TrainData:
@@ -165,7 +164,7 @@ def main(
                 models[_WITHOUT_REFIT] = trained.evaluated
             for name, model in models.items():
                 of_all, of_few = (
-                    evaluate(split, embeddings(model, data_of_variant.inputs, split), len(split.stars)).model
+                    evaluate([split], model_of(model, data_of_variant.inputs, split), len(split.stars)).model
                     for split in (known, few)
                 )
                 numbers = found.setdefault(name, {})[seed] = [

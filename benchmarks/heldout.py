@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
 from components import ranking_metrics
 from components.evaluation_gate import statistics
@@ -41,6 +42,11 @@ class HeldOut:
         return ranking_metrics.ranking_task(
             self.user, self.movie, self.stars, self.train, len(self.movie_ids), 10**9, 0, movielens().scale.liked
         )
+
+    def matrix(self, rows: np.ndarray) -> sparse.csr_matrix:
+        """Return some of the ratings as `[users, movies]` float32; `rows`: `[ratings]` bool."""
+        shape = len(self.user_ids), len(self.movie_ids)
+        return sparse.csr_matrix((self.stars[rows].astype(np.float32), (self.user[rows], self.movie[rows])), shape)
 
     def inner(self) -> HeldOut:
         """Split the train ratings again, to choose settings without a look at what is held out."""

@@ -33,7 +33,7 @@ def rankers(fitted: HeldOut) -> dict[str, dict[str, Fit]]:
     """Return the models that rank: name -> setting -> how to fit it on the train ratings of `fitted`."""
     found: dict[str, dict[str, Fit]] = {}
     for baseline in _baselines(fitted):
-        if baseline.scores:
+        if baseline.scores is not None:
             found[baseline.title] = {"": functools.partial(_the_same, scores=baseline.scores)}
     for liked, of in ((True, f"ratings of {movielens().scale.liked:g} and more"), (False, "all ratings")):
         found[f"EASE, {of}"] = {
@@ -85,8 +85,7 @@ def _ndcg(asked: HeldOut, scores_of: Scores) -> float:
 
 def raters(fitted: HeldOut, asked: HeldOut) -> dict[str, np.ndarray]:
     """Fit what predicts ratings, and predict the held-out ones of the users asked for: name -> stars."""
-    user, movie, stars = (values[fitted.train] for values in (fitted.user, fitted.movie, fitted.stars))
-    mean, _, of_movie = rating_biases.fit(user, movie, stars, len(fitted.user_ids), len(fitted.movie_ids))
+    mean, _, of_movie = rating_biases.fit([fitted.matrix(fitted.train)])
     known, held = asked.train, ~asked.train
     rest = asked.stars[known] - mean - of_movie[asked.movie[known]]
     total, count = (np.bincount(asked.user[known], weights, len(asked.user_ids)) for weights in (rest, None))
@@ -99,15 +98,15 @@ def raters(fitted: HeldOut, asked: HeldOut) -> dict[str, np.ndarray]:
 
 def _baselines(held: HeldOut) -> list[baselines.Baseline]:
     """Fit the gate's own baselines."""
-    user, movie, stars, timestamp = (
-        values[held.train] for values in (held.user, held.movie, held.stars, held.timestamp)
-    )
-    return baselines.fit(user, movie, stars, timestamp, len(held.user_ids), len(held.movie_ids))
+    movie, timestamp, movies = held.movie[held.train], held.timestamp[held.train], len(held.movie_ids)
+    recent = baselines.recent_popularity(movie, timestamp, timestamp.max(), movies)
+    popularity = np.bincount(movie, minlength=movies)
+    return baselines.fit([held.matrix(held.train)], np.arange(len(held.user_ids)), popularity, recent)
 
 
-def _the_same(fitted: HeldOut, scores: Scores) -> Model:
+def _the_same(fitted: HeldOut, scores: np.ndarray) -> Model:
     del fitted
-    return lambda asked: scores
+    return lambda asked: lambda users: np.tile(scores.astype(np.float32), (len(users), 1))
 
 
 def _ease(fitted: HeldOut, liked: bool, penalty: float) -> Model:

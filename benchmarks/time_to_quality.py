@@ -125,8 +125,7 @@ def peers_of(directory: pathlib.Path) -> list[Found]:
 def biases(data: Dataset) -> Found:
     """Fit user and movie biases."""
     begin = time.perf_counter()
-    user, movie, stars = (values[data.train] for values in (data.user, data.movie, data.stars))
-    mean, of_user, of_movie = rating_biases.fit(user, movie, stars, data.num_users, data.catalog.height)
+    mean, of_user, of_movie = rating_biases.fit([data.matrix(data.train)])
     seconds, held = time.perf_counter() - begin, ~data.train
     predicted = np.clip(mean + of_user[data.user[held]] + of_movie[data.movie[held]], f.RATING_MIN, f.RATING_MAX)
     return Found("user and movie biases", seconds, rmse=float(np.sqrt(np.mean((predicted - data.stars[held]) ** 2))))

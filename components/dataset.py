@@ -5,21 +5,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
 import tensorflow as tf
 from pydantic import TypeAdapter
+from scipy import sparse
 
-from components import progress
 from schemas import features as f
 from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, HISTORIES_PREFIX, IS_TRAIN, USER_KEY, USERS_PREFIX
 from schemas.user_features import FeatureConstants, latest_s, user_tower_inputs
 from schemas.vectors import column_array
 
 _MOVIE = "movie"
-_BLOCK_USERS = 8192
+_BLOCK_USERS = 1024
+"""Of larger blocks the features take twice as long: their arrays come from the system every time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +52,20 @@ class Dataset:
         """`[ratings]` on the data set's scale."""
         return self.constants.domain.scale.given(self.stars)
 
-    def user_key(self, user: int) -> int | str:
-        """Return a user's id as the data has it."""
-        return int(self.user_ids[user]) if self.user_keys is None else str(self.user_keys[int(user)])
-
     @property
     def num_users(self) -> int:
         """Number of users."""
         return len(self.user_ids)
+
+    def matrix(self, rows: np.ndarray) -> sparse.csr_matrix:
+        """Return some of the ratings, on the data set's scale, as `[users, movies]` float32, each user's by time.
+
+        Args:
+          rows: `[ratings]` bool.
+        """
+        offsets = np.searchsorted(self.user[rows], np.arange(self.num_users + 1))
+        shape = self.num_users, self.catalog.height
+        return sparse.csr_matrix((self.ratings[rows].astype(np.float32), self.movie[rows], offsets), shape)
 
     @functools.cached_property
     def genres(self) -> np.ndarray:
@@ -88,7 +96,40 @@ class Dataset:
         """Compute `user_tower_inputs` of all users, a block at a time: they need some 240 bytes a rating meanwhile."""
         for begin in range(0, max(self.num_users, 1), _BLOCK_USERS):
             yield self.user_tower_inputs(slice(begin, begin + _BLOCK_USERS), constants)
-            progress.advance("embed", min(_BLOCK_USERS, self.num_users - begin), "users", self.num_users)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shards:
+    """All ratings, a shard of users at a time: never more than two of them have to fit into memory."""
+
+    catalog: pl.DataFrame
+    """Every movie with its features, sorted by `movie_id`."""
+    constants: FeatureConstants
+    """Feature constants of the train ratings."""
+    histories_uri: str
+    """URI of the UserHistories artifact."""
+
+    @classmethod
+    def of(cls, catalog_uri: str, histories_uri: str) -> Shards:
+        """Read the catalogue; the URIs are those of the MovieCatalog and the UserHistories artifact."""
+        return cls(read_catalog(catalog_uri), read_constants(catalog_uri), histories_uri)
+
+    def __iter__(self) -> Iterator[Dataset]:
+        """Read one shard after the other, each while there is still work to do on the one before."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead = None
+            for path in history_shards(self.histories_uri):
+                before, ahead = ahead, pool.submit(self._read, path)
+                if before:
+                    yield before.result()
+            if ahead:
+                yield ahead.result()
+
+    def _read(self, path: str) -> Dataset:
+        ratings = _with_positions(read_parquet(path), self.catalog)
+        folder, name = path.rsplit("/", 1)
+        keys = f"{folder}/{name.replace(HISTORIES_PREFIX, USERS_PREFIX)}"
+        return _dataset(ratings, self.catalog, self.constants, [keys])
 
 
 def load(catalog_uri: str, histories_uri: str, max_users: int | None = None) -> Dataset:
@@ -100,14 +141,23 @@ def load(catalog_uri: str, histories_uri: str, max_users: int | None = None) -> 
       max_users: Load a sample of at most as many users with eval ratings; all users by default.
     """
     catalog, constants = read_catalog(catalog_uri), read_constants(catalog_uri)
-    movie_ids = catalog[f.MOVIE_ID].to_numpy()
-    shards = [_shard(path, movie_ids, max_users) for path in history_shards(histories_uri)]
+    shards = [
+        _with_positions(_sample(read_parquet(path), max_users), catalog) for path in history_shards(histories_uri)
+    ]
     ratings = _sample(pl.concat(shards), max_users).sort(f.USER_ID, maintain_order=True)
+    return _dataset(ratings, catalog, constants, tf.io.gfile.glob(f"{histories_uri}/{USERS_PREFIX}-*.parquet"))
+
+
+def _dataset(
+    ratings: pl.DataFrame, catalog: pl.DataFrame, constants: FeatureConstants, user_files: Iterable[str]
+) -> Dataset:
+    """Make columns of ratings that are sorted by user and time, with positions in the catalogue."""
+    user_ids = ratings[f.USER_ID].unique().sort().to_numpy()
     return Dataset(
         catalog=catalog,
         constants=constants,
-        user_ids=(user_ids := ratings[f.USER_ID].unique().sort().to_numpy()),
-        user_keys=read_user_keys(histories_uri, user_ids),
+        user_ids=user_ids,
+        user_keys=_user_keys(user_files, user_ids) if constants.domain.text_user_ids else None,
         user=ratings[f.USER_ID].rle_id().cast(pl.Int32).to_numpy(),
         movie=ratings[_MOVIE].to_numpy(),
         stars=ratings[f.RATING].to_numpy(),
@@ -116,10 +166,9 @@ def load(catalog_uri: str, histories_uri: str, max_users: int | None = None) -> 
     )
 
 
-def _shard(path: str, movie_ids: np.ndarray, max_users: int | None) -> pl.DataFrame:
-    """Read a shard, by user and time, with positions in the catalogue in place of the movies' ids."""
-    ratings = _sample(read_parquet(path), max_users).sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
-    movie = np.searchsorted(movie_ids, ratings[f.MOVIE_ID].to_numpy()).astype(np.int32)
+def _with_positions(ratings: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
+    """Put positions in the catalogue in place of the movies' ids."""
+    movie = np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), ratings[f.MOVIE_ID].to_numpy()).astype(np.int32)
     return ratings.drop(f.MOVIE_ID).with_columns(pl.Series(_MOVIE, movie))
 
 
@@ -128,11 +177,23 @@ def _sample(ratings: pl.DataFrame, max_users: int | None) -> pl.DataFrame:
         return ratings
     users = ratings.filter(~pl.col(IS_TRAIN)).select(f.USER_ID).unique()
     chosen = users.sort(pl.col(f.USER_ID).hash(), f.USER_ID).head(max_users)
-    return ratings.join(chosen, on=f.USER_ID, how="semi")
+    return ratings.join(chosen, on=f.USER_ID, how="semi", maintain_order="left")
+
+
+def _user_keys(paths: Iterable[str], user_ids: np.ndarray) -> pl.Series:
+    """Read the users' keys, as the data has them, for users `[users]` int64."""
+    keys = pl.concat(map(read_parquet, paths))
+    return pl.DataFrame({f.USER_ID: user_ids}).join(keys, on=f.USER_ID, how="left", maintain_order="left")[USER_KEY]
+
+
+def join_user_keys(parts: Iterable[pl.Series | None], order: np.ndarray) -> pl.Series | None:
+    """Join the users' keys of shards, in a new order; None where users are numbers."""
+    found = [part for part in parts if part is not None]
+    return pl.concat(found)[order] if found else None
 
 
 def history_shards(histories_uri: str) -> list[str]:
-    """Return the files of a UserHistories artifact, each with users of its own."""
+    """Return the files of a UserHistories artifact, each with users of its own, sorted by user, time and movie."""
     return sorted(tf.io.gfile.glob(f"{histories_uri}/{HISTORIES_PREFIX}-*.parquet"))
 
 
@@ -145,20 +206,6 @@ def read_constants(catalog_uri: str) -> FeatureConstants:
     """Read the feature constants of a MovieCatalog artifact, with what the data set is about."""
     with tf.io.gfile.GFile(f"{catalog_uri}/{CONSTANTS_FILE}") as file:
         return TypeAdapter(FeatureConstants).validate_json(file.read())
-
-
-def read_user_keys(histories_uri: str, user_ids: np.ndarray) -> pl.Series | None:
-    """Return the users' keys, as the data has them; None where users are numbers.
-
-    Args:
-      histories_uri: URI of the UserHistories artifact.
-      user_ids: `[users]` int64.
-    """
-    paths = sorted(tf.io.gfile.glob(f"{histories_uri}/{USERS_PREFIX}-*.parquet"))
-    if not paths:
-        return None
-    keys = pl.concat(read_parquet(path) for path in paths)
-    return pl.DataFrame({f.USER_ID: user_ids}).join(keys, on=f.USER_ID, how="left", maintain_order="left")[USER_KEY]
 
 
 def read_parquet(path: str) -> pl.DataFrame:

@@ -1,16 +1,23 @@
-"""Truncated singular value decomposition of a sparse matrix, the same in every run."""
+"""Truncated singular value decomposition of a sparse matrix, on all cores and the same in every run."""
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
-from scipy import sparse
-from scipy.sparse.linalg import svds
+from scipy import linalg, sparse
+from scipy.sparse.linalg import LinearOperator, svds
 
 _NOTHING = 1e-6
 """Singular values below this part of the largest one are none."""
 _STEPS = 2.0**16
 """What is made of singular vectors is rounded to so many steps a unit: their last bits depend on how BLAS shares out
 its work, and the same data must give the same model."""
+_BLOCKS = 16
+"""Of rows, whose products are taken in threads and added up in order, however many threads there are."""
+_REFINEMENTS = 2
+"""Steps of the power iteration from vectors that are nearly right."""
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
@@ -18,12 +25,15 @@ def rounded(values: np.ndarray) -> np.ndarray:
     return (np.round(values * _STEPS) / _STEPS).astype(np.float32)
 
 
-def largest_singular_vectors(matrix: sparse.spmatrix, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Decompose a matrix by ARPACK.
+def largest_singular_vectors(
+    matrix: sparse.csr_matrix, number: int, near: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decompose a matrix by ARPACK, or by a power iteration from singular vectors of a matrix that is nearly the same.
 
     Args:
       matrix: `[rows, columns]`.
       number: How many singular values; fewer come back where it has fewer, none of a matrix of one row or column.
+      near: `[columns, number]` what spans nearly what the right singular vectors do.
 
     Returns:
       `[values]` descending and the right singular vectors, `[columns, values]`.
@@ -31,8 +41,52 @@ def largest_singular_vectors(matrix: sparse.spmatrix, number: int) -> tuple[np.n
     number = min(number, min(matrix.shape) - 1)
     if number < 1 or not matrix.nnz:
         return np.zeros(0), np.zeros((matrix.shape[1], 0))
-    start = np.random.default_rng(0).normal(size=min(matrix.shape))
-    _, values, right = svds(matrix, k=number, v0=start, return_singular_vectors="vh")
+    with _Blocks(matrix) as blocks:
+        values, right = _largest(blocks, number) if near is None else _refined(blocks, near)
     order = np.argsort(-values)
     order = order[values[order] > values.max() * _NOTHING]
-    return values[order], right[order].T
+    return values[order], right[:, order]
+
+
+class _Blocks:
+    """A matrix by blocks of rows: SciPy's products use one core."""
+
+    def __init__(self, matrix: sparse.csr_matrix) -> None:
+        self.shape = matrix.shape
+        ends = np.searchsorted(matrix.indptr, np.linspace(0, matrix.nnz, _BLOCKS + 1)[1:-1])
+        self._cuts = [0, *ends.tolist(), matrix.shape[0]]
+        self._parts = [matrix[begin:end] for begin, end in zip(self._cuts, self._cuts[1:], strict=False)]
+        self._pool = ThreadPoolExecutor(os.cpu_count())
+
+    def __enter__(self) -> _Blocks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def times(self, right: np.ndarray) -> np.ndarray:
+        """Return the product with `[columns]` or `[columns, n]`."""
+        return np.concatenate(list(self._pool.map(lambda part: part @ right, self._parts)))
+
+    def transposed_times(self, left: np.ndarray) -> np.ndarray:
+        """Return the transposed matrix's product with `[rows]` or `[rows, n]`."""
+        products = self._pool.map(lambda pair: pair[0].T @ pair[1], zip(self._parts, self._split(left), strict=True))
+        return np.asarray(sum(products))
+
+    def _split(self, left: np.ndarray) -> list[np.ndarray]:
+        return np.split(left, self._cuts[1:-1])
+
+
+def _largest(blocks: _Blocks, number: int) -> tuple[np.ndarray, np.ndarray]:
+    start = np.random.default_rng(0).normal(size=min(blocks.shape))
+    operator = LinearOperator(blocks.shape, blocks.times, blocks.transposed_times, dtype=np.float64)
+    _, values, right = svds(operator, k=number, v0=start, return_singular_vectors="vh")
+    return values, right.T
+
+
+def _refined(blocks: _Blocks, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    basis, _ = linalg.qr(near, mode="economic")
+    for _ in range(_REFINEMENTS):
+        basis, _ = linalg.qr(blocks.transposed_times(blocks.times(basis)), mode="economic")
+    _, values, turn = linalg.svd(blocks.times(basis), full_matrices=False)
+    return values, basis @ turn.T

@@ -62,15 +62,13 @@ class Ranking:
         return RankedList(**dict(self.summary()), coverage=self.coverage, famous=self.famous_share(famous))
 
 
-def most_rated(movie: np.ndarray, num_movies: int) -> np.ndarray:
+def most_rated(counts: np.ndarray) -> np.ndarray:
     """Return which movies are among the 100 that were rated most often, `[movies]` bool.
 
     Args:
-      movie: `[ratings]` position of the movie.
-      num_movies: Size of the catalogue.
+      counts: `[movies]` number of ratings.
     """
-    counts = np.bincount(movie, minlength=num_movies)
-    famous = np.zeros(num_movies, bool)
+    famous = np.zeros(len(counts), bool)
     famous[np.argsort(-counts, kind="stable")[:_FAMOUS]] = True
     return famous & (counts > 0)
 
@@ -98,9 +96,7 @@ def ranking_task(
       liked: From which rating on a movie is relevant.
     """
     relevant = ~train & (stars >= liked)
-    users = np.unique(user[relevant])
-    if len(users) > max_users:
-        users = np.sort(np.random.default_rng(seed).choice(users, max_users, replace=False))
+    users = sampled_users(user[relevant], max_users, seed)
     chosen = np.zeros(int(user[-1]) + 1 if len(user) else 0, bool)
     chosen[users] = True
 
@@ -110,6 +106,14 @@ def ranking_task(
         return np.concatenate([[0], np.cumsum(counts)]), movie[rows]
 
     return RankingTask(users, by_user(train), by_user(relevant), num_movies)
+
+
+def sampled_users(user: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Return the users of some ratings, ascending, or a seeded sample of at most so many of them."""
+    users = np.unique(user)
+    if len(users) <= most:
+        return users
+    return np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
 
 
 def rank(task: RankingTask, scores_of: Callable[[slice], np.ndarray]) -> Ranking:
@@ -122,11 +126,7 @@ def rank(task: RankingTask, scores_of: Callable[[slice], np.ndarray]) -> Ranking
       scores_of: Function of a slice of the task's users -> a new array `[users, num_movies]` of scores.
     """
     block = max(1, _BLOCK_BYTES // (4 * task.num_movies))
-    recall, ndcg = np.zeros(len(task.users)), np.zeros(len(task.users))
-    shown = np.zeros(task.num_movies, bool)
-    listed = np.full((len(task.users), TOP_N), -1, np.int32)
-    discounts = 1 / np.log2(np.arange(2, TOP_N + 2))
-    ideal = np.concatenate([[0], np.cumsum(discounts)])
+    top = np.full((len(task.users), TOP_N), -1, np.int32)
     for begin in range(0, len(task.users), block):
         rows = slice(begin, min(begin + block, len(task.users)))
         scores = np.asarray(scores_of(rows), np.float32)
@@ -134,15 +134,45 @@ def rank(task: RankingTask, scores_of: Callable[[slice], np.ndarray]) -> Ranking
         inside = slice(offsets[rows.start], offsets[rows.stop])
         owner = np.repeat(np.arange(len(scores)), np.diff(offsets[rows.start : rows.stop + 1]))
         scores[owner, seen[inside]] = -np.inf
-        top = top_n(scores, TOP_N)
-        valid = np.take_along_axis(scores, top, 1) > -np.inf
-        shown[top[valid]] = True
-        listed[rows, : top.shape[1]] = np.where(valid, top, -1)
-        hits = _is_relevant(task, rows, top) & valid
-        best = np.minimum(np.diff(task.relevant[0][rows.start : rows.stop + 1]), TOP_N)
-        recall[rows] = hits.sum(1) / best
-        ndcg[rows] = (hits * discounts[: top.shape[1]]).sum(1) / ideal[best]
-    return Ranking(recall, ndcg, float(shown.mean()) if task.num_movies else 0.0, listed)
+        best = top_n(scores, TOP_N)
+        valid = np.take_along_axis(scores, best, 1) > -np.inf
+        top[rows, : best.shape[1]] = np.where(valid, best, -1)
+    return _measured(task, top)
+
+
+def rank_alike(task: RankingTask, scores: np.ndarray) -> Ranking:
+    """Rank all unseen movies by the same scores for every user, as `rank` would.
+
+    Args:
+      task: The task.
+      scores: `[movies]` finite.
+    """
+    order = np.argsort(-scores.astype(np.float32), kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    offsets, seen = task.seen
+    owner = np.repeat(np.arange(len(task.users)), np.diff(offsets))
+    places = place[seen][np.lexsort((place[seen], owner))]
+    # How many unseen movies come before each seen one, user by user ascending.
+    key = owner * (len(order) + 1) + places - (np.arange(len(seen)) - offsets[:-1][owner])
+    wanted = np.arange(min(TOP_N, len(order)))
+    before = np.searchsorted(key, np.arange(len(task.users))[:, None] * (len(order) + 1) + wanted, "right")
+    found = wanted + before - offsets[:-1, None]
+    top = np.full((len(task.users), TOP_N), -1, np.int32)
+    top[:, : len(wanted)] = np.where(found < len(order), order[np.minimum(found, len(order) - 1)], -1)
+    return _measured(task, top)
+
+
+def _measured(task: RankingTask, top: np.ndarray) -> Ranking:
+    """Measure lists, `[users, 10]` positions; -1 where there are no more."""
+    hits = _is_relevant(task, top)
+    discounts = 1 / np.log2(np.arange(2, TOP_N + 2))
+    ideal = np.concatenate([[0], np.cumsum(discounts)])
+    best = np.minimum(np.diff(task.relevant[0]), TOP_N)
+    shown = np.zeros(task.num_movies, bool)
+    shown[top[top >= 0]] = True
+    coverage = float(shown.mean()) if task.num_movies else 0.0
+    return Ranking(hits.sum(1) / best, (hits * discounts).sum(1) / ideal[best], coverage, top)
 
 
 def top_n(scores: np.ndarray, n: int) -> np.ndarray:
@@ -164,10 +194,9 @@ def top_n(scores: np.ndarray, n: int) -> np.ndarray:
     return column[order[starts[:, None] + np.arange(n)]]
 
 
-def _is_relevant(task: RankingTask, rows: slice, top: np.ndarray) -> np.ndarray:
+def _is_relevant(task: RankingTask, top: np.ndarray) -> np.ndarray:
     offsets, movies = task.relevant
-    inside = slice(offsets[rows.start], offsets[rows.stop])
-    owner = np.repeat(np.arange(len(top)), np.diff(offsets[rows.start : rows.stop + 1]))
-    keys = np.sort(owner.astype(np.int64) * task.num_movies + movies[inside])
-    wanted = np.arange(len(top))[:, None] * np.int64(task.num_movies) + top
-    return np.isin(wanted, keys)
+    owner = np.repeat(np.arange(len(top)), np.diff(offsets))
+    relevant = owner * np.int64(task.num_movies) + movies
+    listed = np.arange(len(top))[:, None] * np.int64(task.num_movies) + top
+    return np.isin(listed, relevant) & (top >= 0)

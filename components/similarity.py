@@ -60,16 +60,13 @@ def similarity_vectors(movies: pl.DataFrame, histories: Histories) -> np.ndarray
 
 def _co_ratings(histories: Histories, movies: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted number of ratings of each movie, and its factors, the commonest of which is left out."""
-    ratings = histories.ratings[:]
-    ends = histories.users["end"]
-    users = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
-    liked = ratings["step"] >= histories.scale.liked_step
-    weights = np.where(liked, 1.0, _UNLIKED)
-    matrix = sparse.csr_matrix((weights, (users, ratings["movie"])), (len(ends), movies))
+    ratings, offsets = histories.ratings[:], histories.offsets
+    weights = np.where(ratings["step"] >= histories.scale.liked_step, 1.0, _UNLIKED)
+    matrix = sparse.csr_matrix((weights, ratings["movie"], offsets), (len(offsets) - 1, movies))
     by_user, by_movie = (np.asarray(matrix.sum(axis)).ravel() for axis in (1, 0))
-    scaled = sparse.diags(np.maximum(by_user, 1e-9) ** -_USER_POWER) @ matrix
-    scaled = scaled @ sparse.diags(np.maximum(by_movie, _UNLIKED) ** -_MOVIE_POWER)
-    values, vectors = largest_singular_vectors(scaled, _DIM + 1)
+    matrix.data *= np.repeat(np.maximum(by_user, 1e-9) ** -_USER_POWER, np.diff(offsets))
+    matrix.data *= (np.maximum(by_movie, _UNLIKED) ** -_MOVIE_POWER)[matrix.indices]
+    values, vectors = largest_singular_vectors(matrix, _DIM + 1)
     # The first one is fame.
     factors = (vectors * np.sqrt(values))[:, 1:]
     return by_movie, np.pad(factors, ((0, 0), (0, _DIM - factors.shape[1])))

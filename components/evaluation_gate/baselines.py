@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from scipy import sparse
 
 from components import rating_biases
 from schemas.evaluation import BIASES, GLOBAL_MEAN, POPULARITY, RECENT_POPULARITY
@@ -24,39 +24,26 @@ class Baseline:
     """For people."""
     predict: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     """Positions of users and of movies, `[n]` each -> `[n]` ratings."""
-    scores: Callable[[np.ndarray], np.ndarray] | None = None
-    """Positions of users `[n]` -> `[n, movies]`."""
+    scores: np.ndarray | None = None
+    """`[movies]` what all users' movies are ranked by."""
 
 
 def fit(
-    user: np.ndarray,
-    movie: np.ndarray,
-    ratings: np.ndarray,
-    timestamp: np.ndarray,
-    num_users: int,
-    num_movies: int,
-    timed: bool = True,
+    blocks: Sequence[sparse.csr_matrix], order: np.ndarray, popularity: np.ndarray, recent: Mapping[str, np.ndarray]
 ) -> list[Baseline]:
     """Fit every baseline.
 
     Args:
-      user: `[n]` position of the user.
-      movie: `[n]` position of the movie.
-      ratings: `[n]` train ratings.
-      timestamp: `[n]` when they were given, Unix seconds.
-      num_users: Number of users.
-      num_movies: Number of movies.
-      timed: Whether the times are any.
+      blocks: `[users, movies]` each, float32 train ratings: users of their own, and the same movies.
+      order: `[users]` the users of the blocks in the order of their positions.
+      popularity: `[movies]` number of train ratings.
+      recent: Name -> `[movies]` number of train ratings of late.
     """
-    mean, of_user, of_movie = rating_biases.fit(user, movie, ratings, num_users, num_movies)
-    popularity = np.bincount(movie, minlength=num_movies)
-    days_ago = (timestamp.max() - timestamp) / _DAY_S
-
-    def recent(days: int) -> np.ndarray:
-        # What nobody has rated lately comes by its popularity at all times.
-        return np.bincount(movie[days_ago < days], minlength=num_movies) + popularity / (popularity.max() + 1)
-
-    rankings = {POPULARITY: popularity} | {name: recent(days) for days, name in RECENT_POPULARITY.items() if timed}
+    mean, of_user, of_movie = rating_biases.fit(blocks)
+    of_user = of_user[order]
+    # What nobody has rated lately comes by its popularity at all times.
+    last = popularity / (popularity.max() + 1)
+    rankings = {POPULARITY: popularity} | {name: counts + last for name, counts in recent.items()}
     return [
         Baseline(GLOBAL_MEAN, "global mean", predict=lambda users, movies: np.full(len(users), mean)),
         Baseline(
@@ -64,9 +51,20 @@ def fit(
             "user and movie biases",
             predict=lambda users, movies: mean + of_user[users] + of_movie[movies],
         ),
-        *(Baseline(name, name, scores=functools.partial(_the_same, scores)) for name, scores in rankings.items()),
+        *(Baseline(name, name, scores=scores) for name, scores in rankings.items()),
     ]
 
 
-def _the_same(scores: np.ndarray, users: np.ndarray) -> np.ndarray:
-    return np.tile(scores.astype(np.float32), (len(users), 1))
+def recent_popularity(
+    movie: np.ndarray, timestamp: np.ndarray, latest_s: int, num_movies: int
+) -> dict[str, np.ndarray]:
+    """Count the ratings of the last days before the latest one, for `fit`.
+
+    Args:
+      movie: `[n]` position of the movie.
+      timestamp: `[n]` Unix seconds.
+      latest_s: The latest.
+      num_movies: Number of movies.
+    """
+    days_ago = (latest_s - timestamp) / _DAY_S
+    return {name: np.bincount(movie[days_ago < days], minlength=num_movies) for days, name in RECENT_POPULARITY.items()}

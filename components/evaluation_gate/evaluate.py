@@ -1,166 +1,182 @@
-"""Evaluation: one model's embeddings against the held-out ratings, beside baselines and the served model."""
+"""Evaluation: models on the held-out ratings, beside baselines and each other."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from components import progress
 from components.dataset import Dataset
-from components.evaluation_gate import baselines
-from components.evaluation_gate.baselines import Baseline
+from components.evaluation_gate.held_out import HeldOut
 from components.evaluation_gate.statistics import rating_error
-from components.ranking_metrics import Ranking, RankingTask, most_rated, rank, ranking_task
+from components.ranking_metrics import Ranking, most_rated, rank, rank_alike
 from schemas import features as f
-from schemas.domain import Scale
 from schemas.evaluation import MODEL, Comparison, Measures, ModelQuality, Quality, RatingError
-from schemas.vectors import Vectors
+from schemas.user_features import FeatureConstants
+from schemas.vectors import Vectors, column_array
 
 _USER_BINS = (20, 100, 500)
 _MOVIE_BINS = (1, 10, 100)
 
 
 @dataclasses.dataclass(frozen=True)
-class Embeddings:
+class Model:
     """A model as evaluation sees it."""
 
-    users: Vectors
-    """In the order of the data set's users."""
+    embed_users: Callable[[Mapping[str, np.ndarray]], Vectors]
+    """`schemas.features.USER_TOWER_INPUTS` -> the users' vectors."""
     movies: Vectors
     """In the order of the catalogue; rows of zeros for movies that the model lacks."""
+    constants: FeatureConstants
+    """That its user features are computed with."""
     known: np.ndarray | None = None
     """`[movies]` bool: which movies the model has; None for all."""
-    scale: Scale = dataclasses.field(default_factory=Scale)
-    """The data set's."""
 
-    def predict(self, user: np.ndarray, movie: np.ndarray) -> np.ndarray:
-        """Predict the rating of (user, movie) pairs, not clipped."""
-        users, movies = self.users.rating_vectors[user], self.movies.rating_vectors[movie]
-        predicted: np.ndarray = self.scale.of_stars(f.to_stars(np.einsum("ij,ij->i", users, movies)))
+    def embed(self, data: Dataset) -> Vectors:
+        """Embed the users of a shard."""
+        return Vectors.concatenate(map(self.embed_users, data.user_blocks(self.constants)))
+
+    def predict(self, users: np.ndarray, movie: np.ndarray) -> np.ndarray:
+        """Predict the ratings of pairs, not clipped.
+
+        Args:
+          users: `[n, dim]` rating vectors.
+          movie: `[n]` positions of movies.
+        """
+        cosine = np.einsum("ij,ij->i", users, self.movies.rating_vectors[movie])
+        predicted: np.ndarray = self.constants.domain.scale.of_stars(f.to_stars(cosine))
         return predicted
 
-    def scores(self, users: np.ndarray) -> np.ndarray:
-        """Score every movie for users: `[users, movies]`."""
-        scores = self.users.embeddings[users] @ self.movies.embeddings.T
-        return scores if self.known is None else np.where(self.known, scores, -np.inf)
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What a model says of the held-out ratings."""
+
+    model: Model
+    predicted: np.ndarray
+    """`[eval ratings]` not clipped."""
+    users: Vectors
+    """Of those who are ranked for."""
+
+    def scores(self, rows: slice) -> np.ndarray:
+        """Score every movie for some of those who are ranked for: `[users, movies]`."""
+        scores: np.ndarray = self.users.embeddings[rows] @ self.model.movies.embeddings.T
+        if self.model.known is not None:
+            scores[:, ~self.model.known] = -np.inf
+        return scores
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
     """A model and the baselines on the eval ratings, per rating and per user; ratings on the data set's scale."""
 
-    scale: Scale
-
-    user: np.ndarray
-    """`[eval ratings]` position of the user."""
-    movie: np.ndarray
-    """`[eval ratings]` position in the catalogue."""
-    ratings: np.ndarray
-    """`[eval ratings]`."""
-    baselines: list[Baseline]
     predicted: dict[str, np.ndarray]
     """`[eval ratings]`, not clipped, of `MODEL` and of the baselines that predict."""
     famous: np.ndarray
     """`[movies]` bool: the 100 with the most train ratings."""
-    task: RankingTask
     ranking: dict[str, Ranking]
     """Of `MODEL` and of the baselines that rank."""
 
 
-def measure(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int = 0) -> Measurement:
-    """Measure a model and the baselines on the eval ratings.
+def ask(shards: Iterable[Dataset], held: HeldOut, models: Sequence[Model]) -> list[Answers]:
+    """Ask models of the same data about the held-out ratings, a shard of users at a time.
 
     Args:
-      data: All ratings with their split.
-      model: The model's embeddings.
-      max_ranking_users: Users that the ranking looks at, at most.
-      seed: Seed of their sample.
-
-    Raises:
-      ValueError: There is no eval rating.
+      shards: Those that `held` was read from.
+      held: What is asked about.
+      models: The models.
     """
-    train, held, movies = data.train, ~data.train, data.catalog.height
-    if not held.any():
-        raise ValueError("no rating is held out: every user has too few, or the cut-off is too late; see eval_fraction")
-    scale, given = data.constants.domain.scale, data.ratings
-    user, movie, ratings = data.user[held], data.movie[held], given[held]
-    known = data.user[train], data.movie[train], given[train], data.timestamp[train]
-    fitted = baselines.fit(*known, data.num_users, movies, data.constants.domain.timed)
-    task = ranking_task(data.user, data.movie, given, train, movies, max_ranking_users, seed, scale.liked)
-    predictions = {MODEL: model.predict, **{b.name: b.predict for b in fitted if b.predict}}
-    scores = {MODEL: model.scores, **{b.name: b.scores for b in fitted if b.scores}}
+    predicted = [np.zeros(len(held.movie), np.float32) for _ in models]
+    ranked: list[list[Vectors]] = [[] for _ in models]
+    numbers = []
+    for data in shards:
+        place = np.searchsorted(held.user_ids, data.user_ids)
+        counts = held.offsets[place + 1] - held.offsets[place]
+        begin = np.cumsum(counts) - counts
+        rows = np.arange(counts.sum()) + np.repeat(held.offsets[place] - begin, counts)
+        owner = np.repeat(np.arange(len(place)), counts)
+        chosen = np.flatnonzero(np.isin(place, held.task.users))
+        numbers.append(place[chosen])
+        for number, model in enumerate(models):
+            users = model.embed(data)
+            predicted[number][rows] = model.predict(users.rating_vectors[owner], held.movie[rows])
+            ranked[number].append(users[chosen])
+            progress.advance("embed", data.num_users, "users", len(models) * len(held.user_ids))
+    order = np.argsort(np.concatenate(numbers))
+    return [
+        Answers(model, values, Vectors.concatenate(parts)[order])
+        for model, values, parts in zip(models, predicted, ranked, strict=True)
+    ]
+
+
+def measure(held: HeldOut, answers: Answers) -> Measurement:
+    """Measure a model and the baselines."""
+    user, task = held.user, held.task
+    predicted = {b.name: b.predict(user, held.movie) for b in held.baselines if b.predict}
+    rankings = {b.name: rank_alike(task, b.scores) for b in held.baselines if b.scores is not None}
     return Measurement(
-        scale,
-        user,
-        movie,
-        ratings,
-        fitted,
-        {name: predict(user, movie) for name, predict in predictions.items()},
-        most_rated(data.movie[train], movies),
-        task,
-        {name: _ranked(task, of) for name, of in scores.items()},
+        {MODEL: answers.predicted} | predicted,
+        most_rated(held.movie_counts),
+        {MODEL: rank(task, answers.scores)} | rankings,
     )
 
 
-def _ranked(task: RankingTask, scores_of: Callable[[np.ndarray], np.ndarray]) -> Ranking:
-    return rank(task, lambda rows: scores_of(task.users[rows]))
-
-
-def evaluate(data: Dataset, model: Embeddings, max_ranking_users: int, seed: int = 0) -> Measures:
-    """Measure and summarise; see both."""
-    return summarise(data, measure(data, model, max_ranking_users, seed))
-
-
-def summarise(data: Dataset, found: Measurement) -> Measures:
+def summarise(held: HeldOut, found: Measurement) -> Measures:
     """Average what was measured, over all rows and by slice."""
-    errors = {name: rating_error(predicted, found.ratings, found.scale) for name, predicted in found.predicted.items()}
+    scale = held.constants.domain.scale
+    errors = {name: rating_error(predicted, held.ratings, scale) for name, predicted in found.predicted.items()}
     ranks = {name: ranking.ranked_list(found.famous) for name, ranking in found.ranking.items()}
     return Measures(
         model=ModelQuality(**dict(errors.pop(MODEL)), **dict(ranks.pop(MODEL))),
-        baselines={b.name: errors[b.name] if b.name in errors else ranks[b.name] for b in found.baselines},
-        slices=_slices(data, found),
+        baselines={b.name: errors[b.name] if b.name in errors else ranks[b.name] for b in held.baselines},
+        slices=_slices(held, found),
     )
 
 
-def compare(data: Dataset, candidate: Embeddings, served: Embeddings, max_ranking_users: int) -> Comparison:
-    """Measure a candidate and the served model on the rows that both can score."""
-    rows = ~data.train
-    if served.known is not None:
-        rows &= served.known[data.movie]
-    scale = data.constants.domain.scale
-    user, movie, ratings = data.user[rows], data.movie[rows], data.ratings[rows]
-    task = ranking_task(
-        data.user, data.movie, data.ratings, data.train, data.catalog.height, max_ranking_users, 0, scale.liked
+def evaluate(shards: Sequence[Dataset], model: Model, max_ranking_users: int) -> Measures:
+    """Measure and summarise a model on shards of users."""
+    held = HeldOut.read(shards, max_ranking_users)
+    return summarise(held, measure(held, *ask(shards, held, [model])))
+
+
+def compare(held: HeldOut, found: Measurement, served: Answers) -> Comparison:
+    """Hold a candidate that was measured against the served model, on the ratings of movies that both have."""
+    known = served.model.known
+    rows = slice(None) if known is None else known[held.movie]
+    ranking = {"candidate": found.ranking[MODEL], "served": rank(held.task, served.scores)}
+    predicted = {"candidate": found.predicted[MODEL], "served": served.predicted}
+    return Comparison(
+        **{
+            name: Quality(
+                **dict(rating_error(predicted[name][rows], held.ratings[rows], held.constants.domain.scale)),
+                **dict(ranking[name].summary()),
+            )
+            for name in ranking
+        }
     )
 
-    def quality(model: Embeddings) -> Quality:
-        error = rating_error(model.predict(user, movie), ratings, scale)
-        return Quality(**dict(error), **dict(_ranked(task, model.scores).summary()))
 
-    return Comparison(candidate=quality(candidate), served=quality(served))
-
-
-def _slices(data: Dataset, found: Measurement) -> dict[str, dict[str, Quality | RatingError]]:
-    user, movie, ratings, task = found.user, found.movie, found.ratings, found.task
+def _slices(held: HeldOut, found: Measurement) -> dict[str, dict[str, Quality | RatingError]]:
+    user, movie = held.user, held.movie
     predicted, ranking = found.predicted[MODEL], found.ranking[MODEL]
-    user_count = np.bincount(data.user[data.train], minlength=data.num_users)
-    movie_count = np.bincount(data.movie[data.train], minlength=data.catalog.height)
-    genres = data.genres[movie] > 0
-    user_bin, movie_bin = np.digitize(user_count, _USER_BINS), np.digitize(movie_count, _MOVIE_BINS)
+    genres = column_array(held.catalog[f.MOVIE_GENRES])[movie] > 0
+    user_bin, movie_bin = np.digitize(held.user_counts, _USER_BINS), np.digitize(held.movie_counts, _MOVIE_BINS)
+    domain = held.constants.domain
 
     def error(rows: np.ndarray) -> RatingError:
-        return rating_error(predicted[rows], ratings[rows], found.scale)
+        return rating_error(predicted[rows], held.ratings[rows], domain.scale)
 
     return {
         "user activity (train ratings)": {
-            label: Quality(**dict(error(user_bin[user] == i)), **dict(ranking.summary(user_bin[task.users] == i)))
+            label: Quality(**dict(error(user_bin[user] == i)), **dict(ranking.summary(user_bin[held.task.users] == i)))
             for i, label in enumerate(_labels(_USER_BINS))
         },
         "movie popularity (train ratings)": {
             label: error(movie_bin[movie] == i) for i, label in enumerate(_labels(_MOVIE_BINS))
         },
-        "genre": {name: error(genres[:, i]) for i, name in enumerate(data.constants.domain.categories)},
+        "genre": {name: error(genres[:, i]) for i, name in enumerate(domain.categories)},
     }
 
 

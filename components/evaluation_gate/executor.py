@@ -12,17 +12,18 @@ from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils, standard_component_specs
 
-from components import dataset, progress
+from components import progress
+from components.dataset import Shards
 from components.embedding import Towers
 from components.evaluation_gate import served
 from components.evaluation_gate.config import GateConfig
-from components.evaluation_gate.evaluate import Embeddings, compare, measure, summarise
+from components.evaluation_gate.evaluate import Model, ask, compare, measure, summarise
 from components.evaluation_gate.gate import decide
+from components.evaluation_gate.held_out import HeldOut
 from components.evaluation_gate.report.contents import collect
 from components.evaluation_gate.report.page import render
 from schemas import configuration, keys, signatures
 from schemas.evaluation import Evaluation
-from schemas.vectors import Vectors
 
 
 class Executor(base_executor.BaseExecutor):
@@ -46,20 +47,20 @@ class Executor(base_executor.BaseExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         config = configuration.from_properties(GateConfig, exec_properties)
-        data = dataset.load(
+        shards = Shards.of(
             artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
             artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
         )
         model_uri = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
         towers = Towers(model_uri, signatures.EVALUATED_DIR)
-        users = Vectors.concatenate(map(towers.embed_users, data.user_blocks()))
-        model = Embeddings(users, towers.embed_movies(data.catalog), scale=data.constants.domain.scale)
-        found = measure(data, model, config.max_ranking_users)
-        progress.advance("evaluate", len(found.ratings), "ratings")
-        measures = summarise(data, found)
-
-        now = served.load(exec_properties[keys.SERVING_DIR], data)
-        comparison = compare(data, model, now[1], config.max_ranking_users) if now else None
+        model = Model(towers.embed_users, towers.embed_movies(shards.catalog), shards.constants)
+        now = served.load(exec_properties[keys.SERVING_DIR], shards.catalog, shards.constants.domain)
+        held = HeldOut.read(shards, config.max_ranking_users)
+        ours, *theirs = ask(shards, held, [model, now[1]] if now else [model])
+        found = measure(held, ours)
+        progress.advance("evaluate", len(held.movie), "ratings")
+        measures = summarise(held, found)
+        comparison = compare(held, found, theirs[0]) if theirs else None
         decision = decide(measures, comparison, config)
         result = Evaluation(
             **dict(measures),
@@ -70,7 +71,7 @@ class Executor(base_executor.BaseExecutor):
         )
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         _write(f"{evaluation.uri}/{keys.EVALUATION_FILE}", result.to_json())
-        contents = collect(data, model, found)
+        contents = collect(held, ours, found)
         page = render(contents, result, _learning_curves(artifact_utils.get_single_uri(input_dict[keys.MODEL_RUN])))
         _write(f"{evaluation.uri}/{keys.REPORT_FILE}", page)
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])

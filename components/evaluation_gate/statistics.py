@@ -23,27 +23,32 @@ def rating_error(predicted: np.ndarray, ratings: np.ndarray, scale: Scale) -> Ra
     return RatingError(rmse=float(np.sqrt(np.mean(error**2))), mae=float(np.abs(error).mean()), ratings=len(ratings))
 
 
-def interval(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a statistic.
+def interval(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the 95 % bootstrap interval of a statistic.
 
     Args:
       statistic: Function of the samples and `axis`.
-      *samples: `[n]` each, of the same users, which are drawn together; of a single one there is nothing to draw from,
-        and both ends are the statistic.
+      *samples: `[..., n]` each, of the same users, which are drawn together; of a single one there is nothing to draw
+        from, and both ends are the statistic.
+
+    Returns:
+      `[...]` each.
     """
-    if len(samples[0]) < _FEWEST:
-        return float(statistic(*samples)), float(statistic(*samples))
+    users = samples[0].shape[-1]
+    if users < _FEWEST:
+        return statistic(*samples, axis=-1), statistic(*samples, axis=-1)
     result = stats.bootstrap(
-        samples,
+        np.broadcast_arrays(*samples),
         statistic,
         n_resamples=_RESAMPLES,
-        batch=max(_DRAWN_AT_ONCE // len(samples[0]), 1),
+        batch=max(_DRAWN_AT_ONCE // samples[0].size, 1),
         paired=True,
         vectorized=True,
+        axis=-1,
         method="percentile",
         random_state=0,
     )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    return result.confidence_interval.low, result.confidence_interval.high
 
 
 def root_mean_square(squared: np.ndarray, ratings: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -10,13 +10,14 @@ from tfx import types
 from tfx.components.pusher import executor as tfx_pusher
 from tfx.types import artifact_utils, standard_component_specs
 
-from components import dataset, embedding
+from components import embedding
+from components.dataset import Shards
+from components.pusher import histories
 from components.pusher.config import PusherConfig
 from components.pusher.publish import Publication, publish, weights_digest
 from components.similarity import similarity_vectors
 from schemas import configuration, keys
 from schemas import manifest as m
-from schemas.histories import Histories
 from schemas.user_features import no_ratings
 from serving.index import IndexContents
 
@@ -47,33 +48,31 @@ class Executor(tfx_pusher.Executor):
             pushed.set_string_custom_property(keys.REASON, "not pushed: the model was not blessed")
             return
         model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
-        data = dataset.load(
+        shards = Shards.of(
             artifact_utils.get_single_uri(input_dict[keys.MOVIE_CATALOG]),
             artifact_utils.get_single_uri(input_dict[keys.USER_HISTORIES]),
         )
         towers = embedding.Towers(model.uri)
         config = configuration.from_properties(PusherConfig, exec_properties)
         serving_dir = exec_properties[keys.SERVING_DIR]
-        histories = Histories.of(
-            data.user_ids[data.user], data.movie, data.stars, data.timestamp, data.constants.domain.scale
-        )
-        publication = Publication(
-            tower_dir=towers.user_tower_dir,
-            contents=IndexContents(
-                vectors=towers.embed_movies(data.catalog),
-                similarity=similarity_vectors(data.catalog, histories),
-                movies=data.catalog,
-                histories=histories,
-                user_keys=data.user_keys,
-                constants=data.constants,
-                tower_digest=weights_digest(towers.user_tower_dir),
-                probe=towers.embed_users(no_ratings(data.constants)).embeddings[0].tolist(),
-                models={m.MOVIE_TOWER: towers.movie_tower_dir, m.EVALUATED: towers.evaluated_dir},
-                index_factory=config.index_factory,
-            ),
-            warmup_features=data.user_tower_inputs(slice(0, _WARMUP_USERS)),
-        )
-        with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
+        with tempfile.TemporaryDirectory(prefix="matinee-") as directory, tempfile.TemporaryDirectory() as scratch:
+            joined, user_keys = histories.join(shards, f"{scratch}/ratings.npy")
+            publication = Publication(
+                tower_dir=towers.user_tower_dir,
+                contents=IndexContents(
+                    vectors=towers.embed_movies(shards.catalog),
+                    similarity=similarity_vectors(shards.catalog, joined),
+                    movies=shards.catalog,
+                    histories=joined,
+                    user_keys=user_keys,
+                    constants=shards.constants,
+                    tower_digest=weights_digest(towers.user_tower_dir),
+                    probe=towers.embed_users(no_ratings(shards.constants)).embeddings[0].tolist(),
+                    models={m.MOVIE_TOWER: towers.movie_tower_dir, m.EVALUATED: towers.evaluated_dir},
+                    index_factory=config.index_factory,
+                ),
+                warmup_features=next(iter(shards)).user_tower_inputs(slice(0, _WARMUP_USERS)),
+            )
             published = publish(serving_dir, publication, config.keep_versions, directory)
         if published.pushed:
             self._MarkPushed(pushed, serving_dir, str(published.version))

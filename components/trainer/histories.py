@@ -54,12 +54,11 @@ class HistoryTable:
         """Make the table of ratings.
 
         Args:
-          ratings: `user_id`, `movie_id`, `rating` in stars, `timestamp`.
+          ratings: `user_id`, `movie_id`, `rating` in stars, `timestamp`; by user, time and movie.
           vocabulary: `[movies]` int64, the movie ids in the order of the vocabulary.
           domain: What the data set is about; as MovieLens' data by default.
         """
         domain = domain or movielens()
-        ratings = ratings.sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID)
         users = ratings[f.USER_ID].rle().struct.unnest()
         order = np.argsort(vocabulary)
         movie_ids = ratings[f.MOVIE_ID].to_numpy()

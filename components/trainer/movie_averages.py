@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 import tensorflow as tf
+from scipy import sparse
 
 from components import rating_biases
 from components.trainer.histories import HistoryTable
@@ -33,9 +34,11 @@ class MovieAverages:
     def fit(cls, table: HistoryTable) -> MovieAverages:
         """Take movies and users apart."""
         movies, users = len(table.vocabulary) + 1, len(table.user_ids)
-        user, movie, stars = table.users_of_ratings, table.movies, table.stars
-        mean, user_bias, _ = rating_biases.fit(user, movie, stars, users, movies)
-        count, total = (np.bincount(movie, weights, movies) for weights in (None, stars - user_bias[user]))
+        stars = table.stars.astype(np.float32)
+        ratings = sparse.csr_matrix((stars, table.movies, table.offsets), (users, movies))
+        mean, user_bias, _ = rating_biases.fit([ratings])
+        rest = stars - np.repeat(user_bias, np.diff(table.offsets))
+        count, total = (np.bincount(table.movies, weights, movies) for weights in (None, rest))
         count[0] = total[0] = 0
         return cls(mean, count, total, user_bias)
 

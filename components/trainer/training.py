@@ -230,9 +230,8 @@ def _learn(
     table = data.all_histories if with_eval else data.histories
     factors, averages = None, MovieAverages.fit(table)
     if config.retrieval_weight:
-        factors = co_ratings.fit(table, config.co_rating_dim)
-        if aligned:
-            factors = factors.aligned_with(np.asarray(model.movie_tower.factors))
+        near = np.asarray(model.movie_tower.factors) if aligned else None
+        factors = co_ratings.fit(table, config.co_rating_dim, near)
     model.learn_movies(data.genres, averages.of_movies, table.likes, factors)
     source = training_source(config, data, worker, device, averages, factors, with_eval)
     source.give(model)

@@ -81,3 +81,21 @@ def test_ranking_task_takes_liked_eval_movies_of_sampled_users():
         tuple(ranking_metrics.ranking_task(user, movie, stars, train, 4, 2, seed=s, liked=4.0).users) for s in range(9)
     }
     assert len(others) > 1, "another seed takes other users"
+
+
+@given(st.integers(1, 40), st.integers(0, 2**31))
+@settings(deadline=None, max_examples=60)
+def test_to_rank_by_the_same_scores_for_all_is_to_rank(movies, seed):
+    """With ties, and users who have seen nothing, or nearly all."""
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 5, movies).astype(float)
+    seen = [rng.choice(movies, rng.integers(0, movies + 1), replace=False).tolist() for _ in range(7)]
+    relevant = [[int(rng.integers(movies))] for _ in seen]
+    asked = task(seen, relevant, movies)
+    one, other = (
+        ranking_metrics.rank_alike(asked, scores),
+        ranking_metrics.rank(asked, lambda rows: np.tile(scores, (rows.stop - rows.start, 1))),
+    )
+    for name in ("top", "recall", "ndcg"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.coverage == other.coverage

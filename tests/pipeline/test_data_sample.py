@@ -1,6 +1,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy import sparse
 
 from components import rating_biases
 from components.polars_example_gen import checks, ratings, source
@@ -47,7 +48,7 @@ def test_it_has_structure(written):
     table = pl.read_csv(written / "ratings.csv")
     user, movie = table["userId"].to_numpy() - 1, table["movieId"].to_numpy() - 1
     stars = table["rating"].to_numpy()
-    mean, of_user, of_movie = rating_biases.fit(user, movie, stars, 200, 400)
+    mean, of_user, of_movie = rating_biases.fit([sparse.csr_matrix((stars, (user, movie)), (200, 400))])
     explained = 1 - np.var(stars - mean - of_user[user] - of_movie[movie]) / np.var(stars)
     assert 0.2 < explained < 0.7
     counts = np.sort(np.bincount(movie, minlength=400))[::-1]

@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from components.dataset import Dataset
 from components.evaluation_gate import statistics
-from components.evaluation_gate.evaluate import Embeddings, Measurement
-from components.ranking_metrics import Ranking, RankingTask
+from components.evaluation_gate.evaluate import Answers, Measurement
+from components.evaluation_gate.held_out import HeldOut
+from components.ranking_metrics import Ranking
 from schemas.domain import Scale
 from schemas.evaluation import MODEL
 from schemas.ingest import GENRE_NAMES, TITLE
@@ -17,6 +17,8 @@ from schemas.ingest import GENRE_NAMES, TITLE
 _CALIBRATION_BINS = 20
 _POPULARITY_GROUPS = 10
 _MAP_MOVIES = 3000
+_MOST_GROUPS = 20_000
+"""Of users, that the intervals of errors draw from: so many users are drawn one by one, more of them in groups."""
 _EXAMPLES = 10
 _LIST = 10
 
@@ -90,36 +92,38 @@ class Contents:
     examples: list[Example]
 
 
-def collect(data: Dataset, model: Embeddings, found: Measurement, seed: int = 0) -> Contents:
+def collect(held: HeldOut, answers: Answers, found: Measurement, seed: int = 0) -> Contents:
     """Compute the contents.
 
     Args:
-      data: All ratings with their split.
-      model: The model's embeddings.
+      held: The eval ratings.
+      answers: What the model says of them.
       found: What was measured of it.
       seed: Seed of the choice of examples.
     """
-    ranking, scale = found.ranking[MODEL], found.scale
+    ranking, scale, user = found.ranking[MODEL], held.constants.domain.scale, held.user
     predicted = {
         name: np.clip(values, scale.min, scale.max).astype(np.float64) for name, values in found.predicted.items()
     }
-    errors = {name: _rmse(found.user, values - found.ratings) for name, values in predicted.items()}
-    counts = np.bincount(data.movie[data.train], minlength=data.catalog.height)
-    names = {MODEL: "this model"} | {baseline.name: baseline.title for baseline in found.baselines}
+    errors = dict(zip(predicted, _rmse(user, np.stack(list(predicted.values())) - held.ratings), strict=True))
+    names = {MODEL: "this model"} | {baseline.name: baseline.title for baseline in held.baselines}
     return Contents(
         [Row(title, errors.get(name), *_ranks(found.ranking.get(name), found.famous)) for name, title in names.items()],
-        _calibration(predicted[MODEL], found.ratings, scale),
-        _popularity(counts, ranking.top, found.movie[found.ratings >= scale.liked]),
-        _movie_map(data, model.movies.embeddings, counts),
-        _examples(data, model, found.task, ranking, seed),
+        _calibration(predicted[MODEL], held.ratings, scale),
+        _popularity(held.movie_counts, ranking.top, held.movie[held.ratings >= scale.liked]),
+        _movie_map(held, answers.model.movies.embeddings),
+        _examples(held, answers, ranking, seed),
     )
 
 
-def _rmse(user: np.ndarray, error: np.ndarray) -> tuple[float, float, float]:
+def _rmse(user: np.ndarray, errors: np.ndarray) -> list[tuple[float, float, float]]:
+    """Return value and interval of each model's RMSE; `errors`: `[models, ratings]`."""
     _, place = np.unique(user, return_inverse=True)
-    squared, ratings = np.bincount(place, error**2), np.bincount(place)
-    value = float(statistics.root_mean_square(squared, ratings))
-    return value, *statistics.interval(statistics.root_mean_square, squared, ratings)
+    group = place % _MOST_GROUPS
+    squared, ratings = np.stack([np.bincount(group, error**2) for error in errors]), np.bincount(group)
+    values = statistics.root_mean_square(squared, ratings)
+    lows, highs = statistics.interval(statistics.root_mean_square, squared, ratings)
+    return [(float(value), float(low), float(high)) for value, low, high in zip(values, lows, highs, strict=True)]
 
 
 _Cell = tuple[float, float, float] | None
@@ -132,8 +136,12 @@ def _ranks(ranking: Ranking | None, famous: np.ndarray) -> tuple[_Cell, _Cell, f
     shares = ranking.coverage, ranking.famous_share(famous)
     if len(ranking.recall) < 2:  # There is nothing to draw from.
         return None, None, *shares
-    recall, ndcg = ((float(x.mean()), *statistics.interval(np.mean, x)) for x in (ranking.recall, ranking.ndcg))
-    return recall, ndcg, *shares
+    return _mean(ranking.recall), _mean(ranking.ndcg), *shares
+
+
+def _mean(values: np.ndarray) -> tuple[float, float, float]:
+    low, high = statistics.interval(np.mean, values)
+    return float(values.mean()), float(low), float(high)
 
 
 def _calibration(predicted: np.ndarray, ratings: np.ndarray, scale: Scale) -> Calibration:
@@ -154,33 +162,32 @@ def _popularity(counts: np.ndarray, top: np.ndarray, liked: np.ndarray) -> Popul
     return Popularity(np.bincount(group, minlength=_POPULARITY_GROUPS), share(liked), share(top[top >= 0]))
 
 
-def _movie_map(data: Dataset, embeddings: np.ndarray, counts: np.ndarray) -> MovieMap:
-    rows = np.argsort(-counts, kind="stable")[:_MAP_MOVIES]
+def _movie_map(held: HeldOut, embeddings: np.ndarray) -> MovieMap:
+    rows = np.argsort(-held.movie_counts, kind="stable")[:_MAP_MOVIES]
     centred = embeddings[rows] - embeddings[rows].mean(axis=0)
     u, singular, _ = np.linalg.svd(centred, full_matrices=False)
     variance = singular**2
-    movies = data.catalog[rows]
-    genres = [names[0] if len(names) else data.constants.domain.none for names in movies[GENRE_NAMES].to_list()]
+    movies = held.catalog[rows]
+    genres = [names[0] if len(names) else held.constants.domain.none for names in movies[GENRE_NAMES].to_list()]
     explained = float(variance[:2].sum() / max(variance.sum(), 1e-12))
     return MovieMap(u[:, :2] * singular[:2], movies[TITLE].to_list(), genres, explained)
 
 
-def _examples(data: Dataset, model: Embeddings, task: RankingTask, ranking: Ranking, seed: int) -> list[Example]:
-    titles = data.catalog[TITLE]
+def _examples(held: HeldOut, answers: Answers, ranking: Ranking, seed: int) -> list[Example]:
+    titles, task, scale = held.catalog[TITLE], held.task, held.constants.domain.scale
     chosen = np.random.default_rng(seed).permutation(len(task.users))[:_EXAMPLES]
     examples = []
     for row in np.sort(chosen):
-        user = task.users[row]
-        start, stop = np.searchsorted(data.user, [user, user + 1])
-        train = np.flatnonzero(data.train[start:stop])[::-1][:_LIST] + start
+        offsets, seen = task.seen
+        latest = range(offsets[row + 1] - 1, max(offsets[row], offsets[row + 1] - _LIST) - 1, -1)
         top = ranking.top[row][ranking.top[row] >= 0]
         relevant = task.relevant[1][task.relevant[0][row] : task.relevant[0][row + 1]]
-        scale = data.constants.domain.scale
-        expected = np.clip(model.predict(np.full(len(top), user), top), scale.min, scale.max)
+        users = np.repeat(answers.users.rating_vectors[row : row + 1], len(top), axis=0)
+        expected = np.clip(answers.model.predict(users, top), scale.min, scale.max)
         examples.append(
             Example(
-                data.user_key(user),
-                [(titles[int(data.movie[i])], float(data.ratings[i])) for i in train],
+                held.user_key(task.users[row]),
+                [(titles[int(seen[i])], float(held.seen_ratings[i])) for i in latest],
                 [(titles[int(m)], float(s), bool(m in relevant)) for m, s in zip(top, expected, strict=True)],
             )
         )

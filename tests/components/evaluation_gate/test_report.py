@@ -6,13 +6,15 @@ import polars as pl
 import pytest
 
 from components.dataset import Dataset
-from components.evaluation_gate.evaluate import Embeddings, evaluate, measure
+from components.evaluation_gate.evaluate import ask, evaluate, measure
+from components.evaluation_gate.held_out import HeldOut
 from components.evaluation_gate.report.contents import collect
 from components.evaluation_gate.report.page import render
 from schemas import features as f
 from schemas.evaluation import Evaluation
 from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
+from tests.fixed_model import fixed_model
 
 USERS, MOVIES = 8, 12
 HISTORY = {
@@ -53,14 +55,21 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def model():
+def model(data):
     rng = np.random.default_rng(1)
-    return Embeddings(*(Vectors(unit(rng, rows), unit(rng, rows)) for rows in (USERS, MOVIES)))
+    return fixed_model(data, *(Vectors(unit(rng, rows), unit(rng, rows)) for rows in (USERS, MOVIES)))
 
 
-def test_the_table_holds_the_gates_own_numbers_within_their_intervals(data, model):
-    result = evaluate(data, model, 100)
-    table = {row.name: row for row in collect(data, model, measure(data, model, 100)).table}
+@pytest.fixture(scope="module")
+def contents(data, model):
+    held = HeldOut.read([data], 100)
+    (answers,) = ask([data], held, [model])
+    return collect(held, answers, measure(held, answers))
+
+
+def test_the_table_holds_the_gates_own_numbers_within_their_intervals(data, model, contents):
+    result = evaluate([data], model, 100)
+    table = {row.name: row for row in contents.table}
     for name, expected in (("this model", result.model), ("popularity", result.baselines["popularity"])):
         for metric, cell in (("recall", table[name].recall), ("ndcg", table[name].ndcg)):
             assert cell[0] == pytest.approx(getattr(expected, metric))
@@ -70,18 +79,18 @@ def test_the_table_holds_the_gates_own_numbers_within_their_intervals(data, mode
         assert table[name].rmse[1] <= table[name].rmse[0] <= table[name].rmse[2]
 
 
-def test_calibration_is_of_equal_shares_by_prediction(data, model):
+def test_calibration_is_of_equal_shares_by_prediction(data, model, contents):
     held = ~data.train
-    predicted = np.clip(model.predict(data.user[held], data.movie[held]), 0.5, 5)
-    found = collect(data, model, measure(data, model, 100)).calibration
+    predicted = np.clip(model.predict(model.users.rating_vectors[data.user[held]], data.movie[held]), 0.5, 5)
+    found = contents.calibration
     order = np.argsort(predicted, kind="stable")
     assert len(found.predicted) == 16, "as many as there are held-out ratings"
     np.testing.assert_allclose(found.predicted, predicted[order], rtol=1e-6)
     np.testing.assert_allclose(found.given, data.stars[held][order])
 
 
-def test_popularity_groups_hold_as_many_ratings_each(data, model):
-    found = collect(data, model, measure(data, model, 100)).popularity
+def test_popularity_groups_hold_as_many_ratings_each(data, model, contents):
+    found = contents.popularity
     counts = np.sort(np.bincount(data.movie[data.train], minlength=MOVIES))[::-1]
     assert found.movies.sum() == MOVIES
     # A movie belongs to the tenth in which its first rating falls, the most rated movie first.
@@ -91,8 +100,8 @@ def test_popularity_groups_hold_as_many_ratings_each(data, model):
     assert found.liked.sum() == pytest.approx(1)
 
 
-def test_the_examples_are_users_with_what_they_rated_and_liked(data, model):
-    for example in collect(data, model, measure(data, model, 100)).examples:
+def test_the_examples_are_users_with_what_they_rated_and_liked(data, model, contents):
+    for example in contents.examples:
         rows = np.flatnonzero(data.user == example.user_id - 100)
         train = rows[data.train[rows]][::-1]
         assert example.rated == [(f"<b>Movie</b> & {data.movie[i]}", data.stars[i]) for i in train]
@@ -102,17 +111,17 @@ def test_the_examples_are_users_with_what_they_rated_and_liked(data, model):
         assert len(example.recommended) == MOVIES - 4
 
 
-def test_the_page_needs_nothing_else_and_escapes_what_it_shows(data, model):
-    measures = evaluate(data, model, 100)
+def test_the_page_needs_nothing_else_and_escapes_what_it_shows(data, model, contents):
+    measures = evaluate([data], model, 100)
     decided = {"served_version": None, "comparison": None, "blessed": False, "reason": "refused: <it> is worse"}
     result = Evaluation(**dict(measures), **decided)
     assert Evaluation.from_json(result.to_json()) == result
-    page = render(collect(data, model, measure(data, model, 100)), result, HISTORY)
+    page = render(contents, result, HISTORY)
     assert "refused: &lt;it&gt; is worse" in page
     assert "&lt;b&gt;Movie&lt;/b&gt; &amp; 3" in page
     outside = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     assert "<b>Movie" not in outside
     assert not re.search(r"<(script|img|link)[^>]*(src|href)=", page)
     assert page.count('class="plotly-graph-div"') == 5
-    without = render(dataclasses.replace(collect(data, model, measure(data, model, 100))), result, {})
+    without = render(dataclasses.replace(contents), result, {})
     assert "Learning curves" not in without

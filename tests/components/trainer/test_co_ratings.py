@@ -10,6 +10,7 @@ from schemas import features as f
 
 MOVIES, DIM = 30, 6
 VOCABULARY = np.arange(1, MOVIES + 1) * 10
+ORDER = f.USER_ID, f.TIMESTAMP, f.MOVIE_ID
 
 
 def table(seed=0, users=80):
@@ -21,7 +22,7 @@ def table(seed=0, users=80):
         rows += [(user, int(movie), float(rng.choice([2.0, 4.0, 5.0])), 1) for movie in rng.choice(half, 6, False)]
     rows.append((7, 300, 5.0, 2))
     columns = {f.USER_ID: pl.Int64, f.MOVIE_ID: pl.Int64, f.RATING: pl.Float32, f.TIMESTAMP: pl.Int64}
-    return HistoryTable.of(pl.DataFrame(rows, columns, orient="row"), VOCABULARY)
+    return HistoryTable.of(pl.DataFrame(rows, columns, orient="row").sort(*ORDER), VOCABULARY)
 
 
 def test_movies_that_the_same_users_like_belong_together():
@@ -69,6 +70,16 @@ def test_aligned_factors_mean_the_same_and_say_the_same():
     aligned = second.aligned_with(first.liked)
     np.testing.assert_allclose(aligned.liking @ aligned.liked.T, second.liking @ second.liked.T, atol=1e-4)
     assert np.linalg.norm(aligned.liked - first.liked) < np.linalg.norm(second.liked - first.liked)
+
+
+def test_what_begins_with_the_factors_of_nearly_the_same_ratings_ends_with_those_of_all():
+    """Of the two factors that stand for the two groups, and with a movie more than there were."""
+    everyone = table()
+    near = co_ratings.fit(table(users=72), 2).liked[:-1]
+    found, exact = co_ratings.fit(everyone, 2, near), co_ratings.fit(everyone, 2).aligned_with(near)
+    before = np.linalg.norm(near - exact.liked[:-1])
+    assert np.linalg.norm(found.liked - exact.liked) < 0.3 * before
+    assert found.liked[-1].any(), "the movie that came later"
 
 
 @pytest.mark.parametrize("users", [1, 2, 3])

@@ -10,6 +10,7 @@ from components.trainer.movie_averages import MovieAverages
 from schemas import features as f
 
 VOCABULARY = np.arange(30, 20, -1)
+ORDER = f.USER_ID, f.TIMESTAMP, f.MOVIE_ID
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def table():
         for movie in (*range(23, 31), 21 + user % 2, 99)
     ]
     columns = (f.USER_ID, f.MOVIE_ID, f.RATING, f.TIMESTAMP)
-    return HistoryTable.of(pl.DataFrame(rows, schema=columns, orient="row"), VOCABULARY)
+    return HistoryTable.of(pl.DataFrame(rows, schema=columns, orient="row").sort(*ORDER), VOCABULARY)
 
 
 @pytest.fixture(scope="module")

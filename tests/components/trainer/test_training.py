@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import logging
 import os
 import pathlib
@@ -10,14 +11,13 @@ import pytest
 import tensorflow as tf
 
 from components.embedding import movie_inputs
-from components.evaluation_gate.evaluate import Embeddings, evaluate
+from components.evaluation_gate.evaluate import Model, evaluate
 from components.progress import LOGGER
 from components.trainer.config import TrainerConfig
 from components.trainer.input import Order, batches, shard_paths
 from components.trainer.row_inputs import RowInputs
 from components.trainer.training import BestOfBoth, KeepRanking, train
 from schemas import keys
-from schemas import signatures as s
 from schemas.vectors import Vectors
 from tests import forked
 
@@ -98,18 +98,14 @@ def test_early_stopping_looks_at_the_ranking(train_data):
     trained = train(config, train_data)
     model, history = trained.evaluated, trained.history
     data = train_data.ranking
-    users, movies = (
-        {name: np.asarray(value) for name, value in tower(train_data.inputs(as_tensors(raw))).items()}
-        for tower, raw in (
-            (model.user_tower, data.user_tower_inputs(slice(None))),
-            (model.movie_tower, movie_inputs(data.catalog)),
-        )
-    )
-    embeddings = Embeddings(
-        Vectors(users[s.USER_EMBEDDING], users[s.USER_RATING_VECTOR]),
-        Vectors(movies[s.MOVIE_EMBEDDING], movies[s.MOVIE_RATING_VECTOR]),
-    )
-    found = evaluate(data, embeddings, 1000).model
+
+    def embed(tower, raw):
+        outputs = tower(train_data.inputs(as_tensors(raw)))
+        return Vectors(outputs[tower.EMBEDDING].numpy(), outputs[tower.RATING_VECTOR].numpy())
+
+    movies = embed(model.movie_tower, movie_inputs(data.catalog))
+    asked = Model(functools.partial(embed, model.user_tower), movies, data.constants)
+    found = evaluate([data], asked, 1000).model
     assert min(abs(found.ndcg - ndcg) for ndcg in history[keys.VAL_NDCG]) < 1e-6
     assert found.ndcg > 0.98 * max(history[keys.VAL_NDCG][:4])
     assert found.users >= 5
