@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from scipy import sparse
 
 from schemas import features as f
+from schemas.ids import places_of
 from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, HISTORIES_PREFIX, IS_TRAIN, USER_KEY, USERS_PREFIX
 from schemas.user_features import FeatureConstants, latest_s, user_tower_inputs
 from schemas.vectors import column_array
@@ -168,7 +169,7 @@ def _dataset(
 
 def _with_positions(ratings: pl.DataFrame, catalog: pl.DataFrame) -> pl.DataFrame:
     """Put positions in the catalogue in place of the movies' ids."""
-    movie = np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), ratings[f.MOVIE_ID].to_numpy()).astype(np.int32)
+    movie = places_of(ratings[f.MOVIE_ID].to_numpy(), catalog[f.MOVIE_ID].to_numpy())
     return ratings.drop(f.MOVIE_ID).with_columns(pl.Series(_MOVIE, movie))
 
 

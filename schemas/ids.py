@@ -13,6 +13,8 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
+_LONGEST_TABLE = 1 << 22
+
 
 def number_of(key: str) -> int:
     """Return the number of a key."""
@@ -32,3 +34,21 @@ def check_distinct(keys: Iterable[str], numbers: Iterable[int]) -> None:
     for key, number in zip(keys, numbers, strict=True):
         if seen.setdefault(number, key) != key:
             raise ValueError(f"{seen[number]!r} and {key!r} have the same number {number}; rename one of them")
+
+
+def places_of(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return where ids are among others, `[n]` int32; -1 for one that is not.
+
+    Args:
+      ids: `[n]` int64.
+      among: `[m]` int64, ascending, none below 0.
+    """
+    if not len(among):
+        return np.full(len(ids), -1, np.int32)
+    most = int(among[-1])
+    if most < _LONGEST_TABLE:  # A look into it takes a tenth of a search.
+        table = np.full(most + 2, -1, np.int32)
+        table[among] = np.arange(len(among), dtype=np.int32)
+        return table[np.clip(ids, -1, most + 1)]
+    place = np.minimum(np.searchsorted(among, ids), len(among) - 1)
+    return np.where(among[place] == ids, place, -1).astype(np.int32)

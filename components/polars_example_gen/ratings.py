@@ -21,7 +21,7 @@ from components.polars_example_gen.source import Source, dialect_of
 from schemas import features as f
 from schemas.data_spec import ISO, SECONDS_OF, DataSpec
 from schemas.domain import Scale
-from schemas.ids import numbers_of
+from schemas.ids import numbers_of, places_of
 from schemas.ingest import USER_KEY
 
 _INDEX = "_index"
@@ -238,8 +238,7 @@ def _problems(frame: pl.DataFrame, movie_ids: np.ndarray, spec: DataSpec) -> pl.
     """Name the first problem of each row's values, null for a good row."""
     scale, unrated = spec.scale, spec.ratings.unrated
     ids = frame[f.MOVIE_ID].fill_null(-1).to_numpy()
-    place = np.minimum(np.searchsorted(movie_ids, ids), len(movie_ids) - 1)
-    known = pl.Series(movie_ids[place] == ids)
+    known = pl.Series(places_of(ids, movie_ids) >= 0)
     steps = (pl.col(f.RATING) - f.RATING_MIN) / scale.star_step
     on_scale = pl.col(f.RATING).is_between(f.RATING_MIN, f.RATING_MAX)
     on_scale &= (steps == steps.round()) if scale.is_stars else ((steps - steps.round()).abs() < _NEAR)

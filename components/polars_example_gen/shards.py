@@ -20,6 +20,7 @@ from components.polars_example_gen import movie_features
 from components.polars_example_gen.record_layout import RecordLayout
 from schemas import features as f
 from schemas import user_features
+from schemas.ids import places_of
 from schemas.ingest import EVAL, IS_TRAIN, TRAIN
 from schemas.vectors import column_array
 
@@ -48,7 +49,7 @@ class Partition:
         self._constants = constants
         self._rows = {TRAIN: np.flatnonzero(train), EVAL: np.flatnonzero(~train)}
         self._user = ratings[f.USER_ID].rle_id().cast(pl.Int64).to_numpy()
-        self._movie = np.searchsorted(catalog[f.MOVIE_ID].to_numpy(), ratings[f.MOVIE_ID].to_numpy())
+        self._movie = places_of(ratings[f.MOVIE_ID].to_numpy(), catalog[f.MOVIE_ID].to_numpy())
         self._of_ratings = {name: ratings[name].to_numpy() for name in (*f.IDS, f.RATING)}
         self._of_movies = {name: column_array(catalog[name]) for name in f.MOVIE_FEATURES}
         users = int(self._user[-1]) + 1 if len(train) else 0

@@ -17,6 +17,7 @@ from components import dataset
 from schemas import features as f
 from schemas.data_spec import movielens
 from schemas.domain import Domain
+from schemas.ids import places_of
 from schemas.ingest import IS_TRAIN
 
 USER_ROW = "user_row"
@@ -61,13 +62,13 @@ class HistoryTable:
         domain = domain or movielens()
         users = ratings[f.USER_ID].rle().struct.unnest()
         order = np.argsort(vocabulary)
-        movie_ids = ratings[f.MOVIE_ID].to_numpy()
-        place = np.minimum(np.searchsorted(vocabulary, movie_ids, sorter=order), len(vocabulary) - 1)
-        tokens = order.astype(np.int32)[place] + np.int32(1)
+        place = places_of(ratings[f.MOVIE_ID].to_numpy(), vocabulary[order])
+        # One before the first place is the last token: the unknown movie's.
+        tokens = np.append(order + 1, 0).astype(np.int32)
         return cls(
             users["value"].to_numpy(),
             np.append(0, np.cumsum(users["len"].to_numpy())).astype(np.int64),
-            np.where(vocabulary[order[place]] == movie_ids, tokens, np.int32(0)),
+            tokens[place],
             domain.scale.steps_of_stars(ratings[f.RATING].to_numpy()),
             ratings[f.TIMESTAMP].to_numpy(),
             vocabulary,

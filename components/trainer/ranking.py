@@ -31,16 +31,17 @@ class RankingMetrics(keras.callbacks.Callback):
     The weights of the embedding's parts are looked for after the first rounds, and then now and again.
     """
 
-    def __init__(self, data: Dataset, inputs: Transform, config: TrainerConfig) -> None:
+    def __init__(self, data: Dataset, inputs: Transform, config: TrainerConfig, weighs: bool = True) -> None:
         """Prepare the inputs.
 
         Args:
           data: The users that are ranked for, with their train and eval ratings.
           inputs: Raw features -> the towers' inputs.
           config: With the weights to begin with.
+          weighs: Whether weights are looked for at all; a training that goes on keeps those that it has.
         """
         super().__init__()
-        self._config = config
+        self._config, self._weighs = config, weighs
         self._task = ranking_metrics.ranking_task(
             *(data.user, data.movie, data.stars, data.train, data.catalog.height, data.num_users),
             seed=0,
@@ -69,7 +70,7 @@ class RankingMetrics(keras.callbacks.Callback):
             users = np.concatenate([learned, *weighted], axis=1)
             return ranking_metrics.rank(self._task, lambda rows: users[self._task.users[rows]] @ movies.T)
 
-        if rounds < _SEARCH_ROUNDS or rounds % _SEARCH_ROUNDS == 0:
+        if self._weighs and (rounds < _SEARCH_ROUNDS or rounds % _SEARCH_ROUNDS == 0):
             configured = np.array(self._config.blend, np.float32)
             found, _ = blend.search(lambda weights: ranking(weights).ndcg, configured, self._config.least_blend_gain)
             tower.blend.assign(found)

@@ -180,7 +180,7 @@ def train(
     rounds, calls = _rounds(steps, source, min(config.eval_steps, source.epoch_steps))
     clocks = [Clock("train", begin, source.steps_per_call, limit_s * _TRAINING_SHARE)]
     patience = min(config.patience, -(-_PATIENCE_STEPS // (calls * source.steps_per_call)))
-    callbacks = [*_averaging(config), *clocks, *_early_stopping(config, data, patience)]
+    callbacks = [*_averaging(config), *clocks, *_early_stopping(config, data, patience, not base)]
     if worker.is_chief and log_dir and importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
     history = model.fit(
@@ -261,9 +261,11 @@ def _averaging(config: TrainerConfig) -> list[keras.callbacks.Callback]:
     return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema_momentum else []
 
 
-def _early_stopping(config: TrainerConfig, data: TrainData, patience: int) -> list[keras.callbacks.Callback]:
+def _early_stopping(
+    config: TrainerConfig, data: TrainData, patience: int, weighs: bool
+) -> list[keras.callbacks.Callback]:
     """Stop by ranking and rating error; by the loss where nothing is ranked for, or nothing else is trained."""
-    ranking = RankingMetrics(data.ranking, data.inputs, config) if config.retrieval_weight else None
+    ranking = RankingMetrics(data.ranking, data.inputs, config, weighs) if config.retrieval_weight else None
     if ranking is None or not ranking.has_users:
         return [keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
     return [ranking, BestOfBoth(patience)]

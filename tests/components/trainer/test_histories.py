@@ -19,7 +19,7 @@ def table(tmp_path):
     for i, rows in enumerate((many, few)):
         schema = {f.USER_ID: pl.Int64, f.MOVIE_ID: pl.Int64, f.RATING: pl.Float32, f.TIMESTAMP: pl.Int64}
         frame = pl.DataFrame(rows, schema={**schema, IS_TRAIN: pl.Boolean}, orient="row")
-        frame.sample(fraction=1, shuffle=True, seed=1).write_parquet(tmp_path / f"histories-{i}.parquet")
+        frame.sort(f.USER_ID, f.TIMESTAMP, f.MOVIE_ID).write_parquet(tmp_path / f"histories-{i}.parquet")
     return histories.load(str(tmp_path), np.arange(159, 99, -1), movielens())
 
 
