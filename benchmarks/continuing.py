@@ -1,16 +1,18 @@
 """Going on from the served model beside training from the start: a day's ratings at a time.
 
-    python -m benchmarks.continuing --data DIR --work WORK [--days 10] [--from-the-start-every 1]
+    python -m benchmarks.continuing --data DIR --work WORK [--days 10] [--until 2023-02-23] [--from-the-start-every 1]
 
 DIR is a MovieLens data set. Its last days become spans of a day each behind a first span with all that was rated
-before; what is published of the first span is where both sides begin. After every day `matinee run --warm-start` goes
-on from what it has published, and `matinee run` trains anew, each with a serving root of its own. Prints the time from
-typing the command to the published version, and what the gate measured of each model on the same held-out ratings.
+before, and what was rated after the day given by --until is left out; what is published of the first span is where both
+sides begin. After every day `matinee run --warm-start` goes on from what it has published, and `matinee run` trains
+anew, each with a serving root of its own. Prints the time from typing the command to the published version, and what
+the gate measured of each model on the same held-out ratings.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import pathlib
 import shutil
 import subprocess
@@ -42,10 +44,15 @@ class Found:
     pushed: bool
 
 
-def write_spans(data: pathlib.Path, directory: pathlib.Path, days: int) -> list[pl.DataFrame]:
+def write_spans(
+    data: pathlib.Path, directory: pathlib.Path, days: int, until: datetime.datetime | None
+) -> list[pl.DataFrame]:
     """Write the first span, and return the ratings of each day after it."""
     ratings = pl.read_csv(data / "ratings.csv").sort("timestamp", "userId", "movieId")
     end = int(ratings["timestamp"].max()) + 1  # type: ignore[arg-type]
+    if until:
+        end = int(until.replace(tzinfo=datetime.timezone.utc).timestamp()) + _DAY_S
+    ratings = ratings.filter(pl.col("timestamp") < end)
     day = (pl.col("timestamp") - (end - days * _DAY_S)).floordiv(_DAY_S)
     (directory / "0").mkdir(parents=True)
     ratings.filter(day < 0).write_csv(directory / "0" / "ratings.csv")
@@ -70,11 +77,12 @@ def main(
     data: Annotated[pathlib.Path, typer.Option(help="MovieLens data set.")],
     work: Annotated[pathlib.Path, typer.Option(help="Empty directory of spans and runs.")],
     days: Annotated[int, typer.Option(help="Days.")] = 10,
+    until: Annotated[datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The last of them.")] = None,
     from_the_start_every: Annotated[int, typer.Option(help="Train anew after every so many days.")] = 1,
 ) -> None:
     """Print a table of both, day by day, as Markdown."""
     spans = work / "spans"
-    new = write_spans(data, spans, days)
+    new = write_spans(data, spans, days, until)
     pattern = f"{spans}/{SPAN}"
     first = matinee_run(pattern, work / "continued")
     _LOG.print(f"first span: {first.seconds:.0f} s")

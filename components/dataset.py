@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import io
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -14,6 +13,7 @@ import tensorflow as tf
 from pydantic import TypeAdapter
 from scipy import sparse
 
+from components.threads import in_threads
 from schemas import features as f
 from schemas.ids import places_of
 from schemas.ingest import CATALOG_FILE, CONSTANTS_FILE, HISTORIES_PREFIX, IS_TRAIN, USER_KEY, USERS_PREFIX
@@ -101,7 +101,7 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
-    """All ratings, a shard of users at a time: never more than two of them have to fit into memory."""
+    """All ratings, a shard of users at a time: two of them have to fit into memory."""
 
     catalog: pl.DataFrame
     """Every movie with its features, sorted by `movie_id`."""
@@ -116,15 +116,8 @@ class Shards:
         return cls(read_catalog(catalog_uri), read_constants(catalog_uri), histories_uri)
 
     def __iter__(self) -> Iterator[Dataset]:
-        """Read one shard after the other, each while there is still work to do on the one before."""
-        with ThreadPoolExecutor(1) as pool:
-            ahead = None
-            for path in history_shards(self.histories_uri):
-                before, ahead = ahead, pool.submit(self._read, path)
-                if before:
-                    yield before.result()
-            if ahead:
-                yield ahead.result()
+        """Read one shard after the other, the next one ahead."""
+        yield from in_threads(self._read, history_shards(self.histories_uri), threads=1, ahead=0)
 
     def _read(self, path: str) -> Dataset:
         ratings = _with_positions(read_parquet(path), self.catalog)

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from pipeline import config as run_config
-from pipeline import options
+from pipeline import cores, options
 from pipeline.artifacts import newest
 from pipeline.data_sample import SampleConfig, write_sample
 from schemas import keys
@@ -85,6 +85,7 @@ def main() -> None:
     """Run the command line."""
     # Before TensorFlow is imported: its C++ notices would go between the lines of the output.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    cores.share_out()
     warnings.simplefilter("ignore")
     # Whoever is told to end cleans up as whoever is interrupted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

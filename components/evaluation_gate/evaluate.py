@@ -12,6 +12,7 @@ from components.dataset import Dataset
 from components.evaluation_gate.held_out import HeldOut
 from components.evaluation_gate.statistics import rating_error
 from components.ranking_metrics import Ranking, most_rated, rank, rank_alike
+from components.threads import in_threads
 from schemas import features as f
 from schemas.evaluation import MODEL, Comparison, Measures, ModelQuality, Quality, RatingError
 from schemas.user_features import FeatureConstants
@@ -19,6 +20,8 @@ from schemas.vectors import Vectors, column_array
 
 _USER_BINS = (20, 100, 500)
 _MOVIE_BINS = (1, 10, 100)
+_THREADS = 2
+"""That embed users, while a third one computes features."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Model:
 
     def embed(self, data: Dataset) -> Vectors:
         """Embed the users of a shard."""
-        return Vectors.concatenate(map(self.embed_users, data.user_blocks(self.constants)))
+        # TensorFlow's graphs have little to do at once.
+        return Vectors.concatenate(in_threads(self.embed_users, data.user_blocks(self.constants), _THREADS))
 
     def predict(self, users: np.ndarray, movie: np.ndarray) -> np.ndarray:
         """Predict the ratings of pairs, not clipped.

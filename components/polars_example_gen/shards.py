@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import functools
 import io
-import itertools
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -18,6 +15,7 @@ from isal import igzip
 
 from components.polars_example_gen import movie_features
 from components.polars_example_gen.record_layout import RecordLayout
+from components.threads import in_threads
 from schemas import features as f
 from schemas import user_features
 from schemas.ids import places_of
@@ -88,11 +86,7 @@ def encode(partition: Partition, split: str, rows: np.ndarray) -> Iterator[np.nd
         return layout.records(partition.features(split, batch))
 
     batches = (rows[begin : begin + _ENCODE_ROWS] for begin in range(0, len(rows), _ENCODE_ROWS))
-    with ThreadPoolExecutor(_THREADS) as pool:
-        pending = collections.deque(pool.submit(records, batch) for batch in itertools.islice(batches, 2 * _THREADS))
-        while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(records, batch) for batch in itertools.islice(batches, 1))
+    yield from in_threads(records, batches, _THREADS, ahead=_THREADS)
 
 
 def write_examples(batches: Iterable[np.ndarray], path: str, tmp_dir: str) -> None:

@@ -15,12 +15,15 @@ import runpy
 import sys
 import traceback
 
+from pipeline import cores
+
 _TFX_ENTRY = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 
 
 def main() -> None:
     """Run a step and end the process."""
     code = 0
+    cores.share_out()
     try:
         if any("s3://" in argument for argument in sys.argv):
             _import_s3()

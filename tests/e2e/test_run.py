@@ -26,6 +26,7 @@ from schemas.manifest import EMBEDDING_INDEX
 from serving import Recommender
 from serving.store import ServingStore
 from tests import forked
+from tests.e2e.kills import KILLS
 
 pytestmark = pytest.mark.e2e
 
@@ -221,28 +222,6 @@ def test_a_refused_model_is_not_pushed(workspace):
     again = workspace.run("--max-rmse", "0.1")
     assert set(workspace.states(again.stdout).values()) == {"cached"}
     assert again.returncode == 3, "a refusal from the cache is one"
-
-
-KILLS = {
-    "PolarsExampleGen": """
-from components.polars_example_gen import shards
-shards.write_parquet = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
-""",
-    "Trainer": """
-from components.trainer import export
-export.export_user_tower = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
-""",
-    "Pusher, between index and model": """
-from serving.store import ServingStore
-from tests import forked
-put = ServingStore._put
-def _put(self, source, kind, version):
-    if kind == "user_tower":
-        os.kill(os.getpid(), signal.SIGKILL)
-    put(self, source, kind, version)
-ServingStore._put = _put
-""",
-}
 
 
 CHANGES = {

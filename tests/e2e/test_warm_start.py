@@ -1,6 +1,7 @@
 """A day's ratings more: the run goes on from the served model."""
 
 import json
+import signal
 
 import polars as pl
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from schemas.manifest import EMBEDDING_INDEX
 from serving import Recommender
 from serving.store import ServingStore
+from tests.e2e.kills import KILLS
 
 pytestmark = pytest.mark.e2e
 
@@ -59,6 +61,23 @@ def test_new_ratings_go_on_from_the_served_model(workspace):
     assert anew.returncode == 0, anew.stdout
     assert "from the start: the last training from the start is 0 days old" in anew.stdout
     assert state(workspace)[1]["continued"] == 0
+
+
+@pytest.mark.parametrize("where", ["Trainer", "Pusher, between index and model"])
+def test_a_killed_run_leaves_what_is_served_and_the_next_goes_on_from_it(workspace, where):
+    first, _ = state(workspace)
+    before = Recommender.load(str(workspace.serving)).recommend(user_id=1)
+    append(workspace, [(777, movie, 5) for movie in range(1, 13)])
+    killed = workspace.start(*WARM, fault=f"import os, signal\n{KILLS[where]}")
+    out, _ = killed.communicate(timeout=300)
+    assert killed.returncode == -signal.SIGKILL, out
+    assert f"goes on from version {first}" in out
+    assert ServingStore(str(workspace.serving)).versions() == [first]
+    assert Recommender.load(str(workspace.serving)).recommend(user_id=1) == before
+    done = workspace.run(*WARM)
+    assert done.returncode == 0, done.stdout
+    assert f"goes on from version {first}" in done.stdout
+    assert state(workspace)[1]["continued"] == 1
 
 
 def test_what_is_due_is_said_and_done_next_time(workspace):
