@@ -70,7 +70,10 @@ class ResidentRows:
         """
         shards = tf.data.Dataset.from_tensor_slices((self.starts[:-1], self.starts[1:]))
         numbers = order.batches(shards, len(self.starts) - 1, number_shard, lambda rows: {_ROW: rows})
-        return numbers.map(lambda rows, seeds: (rows[_ROW], seeds)).batch(steps, drop_remainder=True).prefetch(2)
+        found = numbers.map(lambda rows, seeds: (rows[_ROW], seeds)).batch(steps, drop_remainder=True)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # Its thread is waited for at the end of `fit`, for up to ten seconds.
+        return found.prefetch(2).with_options(options)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
