@@ -34,6 +34,7 @@ SERVICE = [
     "httpx",
     "limits",
     "prometheus-client",
+    "rapidfuzz",
     "structlog",
     "tenacity",
     "uvicorn",

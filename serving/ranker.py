@@ -30,7 +30,7 @@ from serving.answers import (
 from serving.index import EmbeddingIndex
 from serving.search import Hits, MovieSearch
 from serving.starter import most_telling
-from serving.titles import TitleSearch
+from serving.titles import TitleSearch, as_written
 
 _LEAST_SIMILARITY = 0.2
 """Cosine from which on a movie that the user liked is a reason for another one."""
@@ -59,7 +59,7 @@ class Ranker:
         self._keys: list[Id] = index.movies[MOVIE_KEY if self._domain.text_item_ids else f.MOVIE_ID].to_list()
         self._genres = column_array(index.movies[f.MOVIE_GENRES])
         # Python's own lists: a frame takes half a millisecond to look ten movies up. Most movies share their genres.
-        self._title, self._years = index.movies[TITLE].to_list(), index.movies[YEAR].to_list()
+        self._title, self._years = [as_written(title) for title in index.movies[TITLE]], index.movies[YEAR].to_list()
         joined = index.movies[GENRE_NAMES].list.join("|")
         sets = joined.unique(maintain_order=True)
         self._genre_sets = [tuple(filter(None, text.split("|"))) for text in sets]
@@ -215,9 +215,10 @@ class Ranker:
         """
         rows, stars, timestamps = self._histories[self._slice(user_id)]
         key = MOVIE_KEY if self._domain.text_item_ids else f.MOVIE_ID
-        rated = self.movies.select(pl.col(key).alias(f.MOVIE_ID), TITLE)[rows]
+        rated = self.movies.select(pl.col(key).alias(f.MOVIE_ID))[rows]
+        titles = pl.Series(TITLE, [self._title[row] for row in rows], pl.String)
         times = pl.Series(f.TIMESTAMP, timestamps if self._domain.timed else [None] * len(timestamps), pl.Int64)
-        return rated.with_columns(pl.Series(f.RATING, self._scale.given(stars)), times)
+        return rated.with_columns(titles, pl.Series(f.RATING, self._scale.given(stars)), times)
 
     def known(self, movie_ids: Sequence[Id]) -> tuple[list[Id], list[Id]]:
         """Part a list of movies into those that the version holds and those that it does not, in their order.

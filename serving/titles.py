@@ -1,37 +1,197 @@
-"""Search of the catalogue by title."""
+"""Titles as people write them, and the search for them."""
 
 from __future__ import annotations
 
+import bisect
+import itertools
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
 import polars as pl
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
 
 from schemas import features as f
-from schemas.ingest import TITLE
+from schemas.ingest import TITLE, YEAR
+
+_ARTICLES = "The|A|An|L'|La|Le|Les|El|Los|Las|Il|Lo|Gli|I|Der|Die|Das|Den|Det|En|Un|Une|Una|O|Os|As"
+_MOVED_ARTICLE = re.compile(rf"^(.*), ({_ARTICLES})$")
+_YEAR_BEHIND = re.compile(r"\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*$")
+_IN_BRACKETS = re.compile(r"\s*\(([^()]*)\)")
+_ALSO = re.compile(r"^(?:a\.?k\.?a\.?|also known as)\s+", re.IGNORECASE)
+_WORD = re.compile(r"[^\W_]+")
+_PIECES = re.compile(r"\d+|[^\W\d_]+")
+_UNSAID = {"the", "a", "an", "and", "part", "episode", "vol", "volume", "chapter"}
+"""Words that people leave out, or say for one another."""
+_NUMBERS = dict(zip("i ii iii iv v vi vii viii ix x xi xii xiii".split(), map(str, range(1, 14)), strict=True)) | dict(
+    zip("one two three four five six seven eight nine ten eleven twelve".split(), map(str, range(1, 13)), strict=True)
+)
+_WHOLE, _BEGUN, _MISSPELT = 1.0, 0.4, 0.2
+"""How well a word of a query is found: as it is, as the beginning of a word, but for a letter or two."""
+_SAME, _BEGINS, _OTHER_NAME = 1.0, 0.4, -0.3
+"""What it counts that a name is the query, begins with it, and is not a movie's first one; ten times as many ratings
+count 1."""
+_LOOKED_AT = 2000
+_NEAR_WORDS = 20
+_LEAST_INITIALS, _LEAST_MISSPELT, _TWO_WRONG = 3, 4, 8
+_FIRST_YEAR, _LAST_YEAR = 1880, 2100
 
 
-def _fold(text: pl.Expr) -> pl.Expr:
-    """Drop case, accents and punctuation, so that "amelie" finds "Amélie"."""
-    plain = text.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.to_lowercase()
-    return plain.str.replace_all(r"[^\p{L}\p{N}]+", " ").str.strip_chars()
+def as_written(title: str) -> str:
+    """Return a title as people write it: "The Matrix (1999)" of "Matrix, The (1999)"."""
+    year = _YEAR_BEHIND.search(title)
+    name, end = (title[: year.start()], title[year.start() :]) if year else (title, "")
+    brackets = name.find(" (")
+    if brackets > 0:
+        name, rest = name[:brackets], name[brackets:]
+        end = _IN_BRACKETS.sub(lambda found: f" ({_article_first(found[1])})", rest) + end
+    return _article_first(name) + end
+
+
+def _article_first(name: str) -> str:
+    moved = _MOVED_ARTICLE.match(name)
+    if not moved:
+        return name
+    return f"{moved[2]}{'' if moved[2].endswith(chr(39)) else ' '}{moved[1]}"
+
+
+def _names(title: str) -> list[str]:
+    """Return the names in a title, the main one first, without its year."""
+    bare = _YEAR_BEHIND.sub("", title)
+    others = [_article_first(_ALSO.sub("", name).strip()) for name in _IN_BRACKETS.findall(bare)]
+    return [_article_first(_IN_BRACKETS.sub("", bare).strip()) or bare, *filter(None, others)]
+
+
+def _words(text: str) -> list[str]:
+    """Return the words of a text without case, accents and apostrophes: "amelie" of "Amélie"."""
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return _WORD.findall(text.lower().replace("'", "").replace("’", ""))
+
+
+def _meant(words: Sequence[str]) -> list[str]:
+    """Return what words mean: numbers as digits, without the words that people leave out unless there are no others."""
+    numbers = [_NUMBERS.get(word, word) for word in words]
+    return [word for word in numbers if word not in _UNSAID] or numbers
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Return each word with the next one: "spiderman" of "spider man"."""
+    return [first + second for first, second in itertools.pairwise(words)]
+
+
+def _pieces(words: Sequence[str]) -> list[str]:
+    """Return the letters and the digits of words that have both: "x 2" of "x2"."""
+    return _meant([piece for word in words if not word.isalpha() for piece in _PIECES.findall(word)])
 
 
 class TitleSearch:
-    """Finds movies whose title holds every word of a query."""
+    """Finds movies by any of their names: words in any order, begun, joined, split, or a letter or two wrong."""
 
     def __init__(self, movies: pl.DataFrame) -> None:
-        """Fold the titles of a catalogue."""
-        self._titles = movies.select(
-            (pl.lit(" ") + _fold(pl.col(TITLE))).alias(TITLE), pl.col(f.MOVIE_NUM_RATINGS).alias("count")
-        ).with_row_index("row")
+        """Read the titles of a catalogue: `title`, and the number of ratings."""
+        counts = movies[f.MOVIE_NUM_RATINGS].to_numpy()
+        self._by_fame = np.argsort(-counts, kind="stable")
+        self._meant: list[list[str]] = []
+        owners: list[int] = []
+        holders: dict[str, list[int]] = {}
+        initials: list[tuple[str, int]] = []
+        for row, title in enumerate(movies[TITLE].to_list()):
+            for name in _names(title):
+                words = _words(name)
+                if not words:
+                    continue
+                number, meant = len(owners), _meant(words)
+                owners.append(row)
+                self._meant.append(meant)
+                for term in {*meant, *_joined(words), *_pieces(words)}:
+                    holders.setdefault(term, []).append(number)
+                letters = "".join([word[0] for word in words[words[0] in _UNSAID :]])
+                if len(letters) >= _LEAST_INITIALS:
+                    initials.append((letters, number))
+        self._row = np.array(owners, np.int64)
+        self._fame, self._is_other = np.log10(1 + counts)[self._row], np.diff(self._row, prepend=-1) == 0
+        years = movies[YEAR].fill_null(0).to_numpy() if YEAR in movies.columns else np.zeros(movies.height, int)
+        self._year = years[self._row]
+        self._terms, self._initials = sorted(holders), sorted(initials)
+        self._names = np.array([number for term in self._terms for number in holders[term]], np.int64)
+        self._starts = np.cumsum([0, *(len(holders[term]) for term in self._terms)])
+        self._spelt: dict[tuple[str, int], list[str]] = {}
+        for word in {word for words in self._meant for word in words if len(word) >= _LEAST_MISSPELT}:
+            self._spelt.setdefault((word[0], len(word)), []).append(word)
 
     def find(self, query: str, n: int) -> list[int]:
         """Return the catalogue positions of the n best matches.
 
-        A word of the query matches the beginning of a word of the title. Titles that begin with the query come first,
-        then the ones with most ratings. A query without a letter or digit finds the most rated movies.
+        Every word of the query must be found in one of a movie's names; a number of four digits may be its year
+        instead. Where that finds nothing, the words may be a letter or two wrong. Of what is found, names that are the
+        query, or begin with it, and movies with many ratings come first. A query without a letter or digit finds the
+        most rated movies.
         """
-        folded = pl.select(_fold(pl.lit(query))).item()
-        matches = pl.lit(True)
-        for word in folded.split():
-            matches = matches & pl.col(TITLE).str.contains(f" {word}", literal=True)
-        found = self._titles.filter(matches).sort(~pl.col(TITLE).str.starts_with(f" {folded}"), -pl.col("count"), "row")
-        return found["row"].head(n).to_list()
+        words = _words(query)
+        if not words:
+            return self._by_fame[:n].tolist()
+        found = self._found(words, misspelt=False)
+        if not found.any():
+            found = self._found(words, misspelt=True)
+        candidates = np.flatnonzero(found)
+        if len(candidates) > _LOOKED_AT:
+            candidates = candidates[np.argsort(-self._fame[candidates], kind="stable")[:_LOOKED_AT]]
+        scores = found[candidates] + self._fame[candidates] + _OTHER_NAME * self._is_other[candidates]
+        scores += [self._fit(self._meant[name], _meant(words)) for name in candidates]
+        rows = self._row[candidates[np.lexsort((candidates, -scores))]]
+        _, first = np.unique(rows, return_index=True)
+        return rows[np.sort(first)][:n].tolist()
+
+    @staticmethod
+    def _fit(name: list[str], asked: list[str]) -> float:
+        """Rate how well a name as a whole fits to a query."""
+        whole, wanted = "".join(name), "".join(asked)
+        return _SAME * (whole == wanted) + _BEGINS * whole.startswith(wanted)
+
+    def _found(self, words: list[str], misspelt: bool) -> np.ndarray:
+        """Rate how well each name holds all words, `[names]`; 0 where one is missing."""
+        joined = ["", *_joined(words), ""]
+        total, every = np.zeros(len(self._row)), np.ones(len(self._row), bool)
+        asked = [(place, _NUMBERS.get(word, word)) for place, word in enumerate(words)]
+        asked = [pair for pair in asked if pair[1] not in _UNSAID] or asked
+        for place, word in asked:
+            rating = self._rated(word)
+            for other in filter(None, joined[place : place + 2]):
+                np.maximum.at(rating, self._with(other, other), _WHOLE)
+            if word.isdigit() and _FIRST_YEAR <= int(word) <= _LAST_YEAR and len(asked) > 1:
+                rating[self._year == int(word)] = _WHOLE
+            if misspelt and len(word) >= _LEAST_MISSPELT:
+                np.maximum.at(rating, self._nearly(word), _MISSPELT)
+            total += rating
+            every &= rating > 0
+        found = np.where(every, total / len(asked), 0)
+        if len(words) == 1 and len(words[0]) >= _LEAST_INITIALS:
+            np.maximum.at(found, self._with_initials(words[0]), _BEGUN)
+        return found
+
+    def _rated(self, word: str) -> np.ndarray:
+        rating = np.zeros(len(self._row))
+        rating[self._with(word, word + "\U0010ffff")] = _BEGUN
+        rating[self._with(word, word)] = _WHOLE
+        return rating
+
+    def _with(self, first: str, last: str) -> np.ndarray:
+        """Return the names that hold a term between two."""
+        begin, end = bisect.bisect_left(self._terms, first), bisect.bisect_right(self._terms, last)
+        return self._names[self._starts[begin] : self._starts[end]]
+
+    def _with_initials(self, letters: str) -> list[int]:
+        begin = bisect.bisect_left(self._initials, (letters, 0))
+        end = bisect.bisect_right(self._initials, (letters + "\U0010ffff", 0))
+        return [number for _, number in self._initials[begin:end]]
+
+    def _nearly(self, word: str) -> np.ndarray:
+        """Return the names that hold a word with the same first letter, but for one letter, or two of a long word."""
+        wrong = 1 if len(word) < _TWO_WRONG else 2
+        lengths = range(len(word) - wrong, len(word) + wrong + 1)
+        choices = [choice for length in lengths for choice in self._spelt.get((word[0], length), ())]
+        near = process.extract(word, choices, scorer=OSA.distance, score_cutoff=wrong, limit=_NEAR_WORDS)
+        return np.concatenate([self._with(found, found) for found, _, _ in near] or [np.zeros(0, np.int64)])

@@ -13,6 +13,7 @@ from components.ranking_metrics import Ranking
 from schemas.domain import Scale
 from schemas.evaluation import MODEL
 from schemas.ingest import GENRE_NAMES, TITLE
+from serving.titles import as_written
 
 _CALIBRATION_BINS = 20
 _POPULARITY_GROUPS = 10
@@ -170,11 +171,12 @@ def _movie_map(held: HeldOut, embeddings: np.ndarray) -> MovieMap:
     movies = held.catalog[rows]
     genres = [names[0] if len(names) else held.constants.domain.none for names in movies[GENRE_NAMES].to_list()]
     explained = float(variance[:2].sum() / max(variance.sum(), 1e-12))
-    return MovieMap(u[:, :2] * singular[:2], movies[TITLE].to_list(), genres, explained)
+    return MovieMap(u[:, :2] * singular[:2], [as_written(title) for title in movies[TITLE]], genres, explained)
 
 
 def _examples(held: HeldOut, answers: Answers, ranking: Ranking, seed: int) -> list[Example]:
-    titles, task, scale = held.catalog[TITLE], held.task, held.constants.domain.scale
+    titles = [as_written(title) for title in held.catalog[TITLE]]
+    task, scale = held.task, held.constants.domain.scale
     chosen = np.random.default_rng(seed).permutation(len(task.users))[:_EXAMPLES]
     examples = []
     for row in np.sort(chosen):
