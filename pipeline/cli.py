@@ -17,27 +17,24 @@ from rich.progress import Progress
 from rich.text import Text
 
 from pipeline import config as run_config
-from pipeline import cores, options
+from pipeline import cores, options, queries
 from pipeline.artifacts import newest
 from pipeline.data_sample import SampleConfig, write_sample
+from pipeline.queries import DEFAULT_SERVING
 from schemas import keys
 from schemas.configuration import build, fields_of
 from schemas.data_spec import DEFAULT, built_in, to_yaml
 from schemas.data_spec import load as load_spec
 from serving.config import ServiceConfig, TowerConfig
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-data_app = typer.Typer(help="Make or fetch a data set.", no_args_is_help=True)
+_SETTINGS: dict[str, Any] = {"context_settings": {"help_option_names": ["-h", "--help"]}, "no_args_is_help": True}
+app = typer.Typer(**_SETTINGS, pretty_exceptions_enable=False)
+data_app = typer.Typer(help="Make or fetch a data set.", **_SETTINGS)
 app.add_typer(data_app, name="data")
-index_app = typer.Typer(help="Change the served index.", no_args_is_help=True)
+index_app = typer.Typer(help="Change the served index.", **_SETTINGS)
 app.add_typer(index_app, name="index")
 
 DEFAULT_OUTPUT = "output"
-DEFAULT_SERVING = f"{DEFAULT_OUTPUT}/serving"
 _EXIT_FAILED, _EXIT_USAGE, _EXIT_REFUSED, _EXIT_INTERRUPTED = 1, 2, 3, 130
 _STATUSES = (
     "Exit status: 0 pushed, or nothing to do; 1 a component failed; 2 wrong options or files; 3 the gate refused the "
@@ -97,6 +94,8 @@ def main() -> None:
     except Exception as error:
         if not isinstance(error, ValueError | RuntimeError | OSError) and not hasattr(error, "format_message"):
             raise
+        if not _worded(error):  # Without arguments there is the help, and nothing more to say.
+            raise SystemExit(_EXIT_USAGE) from None
         from serving.console import terminal_console
 
         line = Text.assemble(("error", "bold red"), f" {_worded(error)}")
@@ -287,30 +286,7 @@ def submit(
             raise typer.Exit(_EXIT_FAILED)
 
 
-@app.command()
-def recommend(
-    user: Annotated[str | None, typer.Option(help="A known user's id")] = None,
-    rate: Annotated[str | None, typer.Option(help='A new user\'s ratings, "movie:rating,movie:rating"')] = None,
-    n: Annotated[int, typer.Option("--n", "-n", help="How many movies")] = 10,
-    serving_dir: Annotated[str, typer.Option(help="Path or URI of the served versions")] = DEFAULT_SERVING,
-    version: Annotated[int | None, typer.Option(help="Version to ask", show_default="the newest")] = None,
-) -> None:
-    """Recommend movies to a known user, or to a new one from a few ratings."""
-    if (user is None) == (rate is None):
-        raise ValueError('pass either --user ID or --rate "movie:rating,movie:rating"')
-    ratings: list[tuple[int | str, float]] | None = None if rate is None else [*parse_ratings(rate)]
-    from pipeline.terminal import silenced
-    from serving.console import print_recommendations, terminal_console
-    from serving.recommender import Recommender
-
-    with silenced():
-        recommender = Recommender.load(serving_dir, version)
-        if ratings:
-            held, unknown = recommender.known([movie_id for movie_id, _ in ratings])
-            ratings = [(movie_id, stars) for movie_id, stars in ratings if movie_id in held]
-            if unknown:
-                typer.echo(f"ignored, unknown movies: {', '.join(map(str, unknown))}", err=True)
-        print_recommendations(terminal_console(), recommender, user, ratings, n)
+queries.add_to(app)
 
 
 @app.command()
@@ -322,24 +298,6 @@ def report(
     to.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(newest(output, "evaluation") / keys.REPORT_FILE, to)
     typer.echo(f"{to}")
-
-
-def parse_ratings(text: str) -> list[tuple[str, float]]:
-    """Parse "movie:rating,movie:rating"; an empty text is no ratings.
-
-    Raises:
-      ValueError: A part is not of this form.
-    """
-    pairs = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        movie, _, rating = part.rpartition(":")
-        try:
-            pairs.append((movie.strip(), float(rating)))
-        except ValueError:
-            movie = ""
-        if not movie:
-            raise ValueError(f'--rate: {part!r} is not of the form movie:rating, such as "1:5,260:4.5"')
-    return pairs
 
 
 def _serve(

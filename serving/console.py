@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:  # An error message needs no recommender.
-    from serving.answers import Id, Recommendation
+    from serving.answers import Id, Movie, Recommendation
     from serving.recommender import Recommender
 
 _PLAIN_WIDTH = 120
@@ -35,33 +36,43 @@ def print_recommendations(
     ratings: list[tuple[Id, float]] | None = None,
     n: int = 10,
 ) -> None:
-    """Print recommendations, for a known user with their favourites beside them."""
+    """Print recommendations to a known user, by default the first, or to a new one."""
     if ratings is not None:
         console.print(recommendation_table(recommender.recommend(ratings=ratings, n=n), "Recommendations"))
         return
     user_id = recommender.user_ids[:1].tolist()[0] if user_id is None else user_id
     recommendations = recommender.recommend(user_id=user_id, n=n)
-    favourites = recommender.history(user_id).sort("rating", "timestamp", descending=True, nulls_last=True).head(n)
-    liked = [f"{row['title']}  {row['rating']:.4g}" for row in favourites.iter_rows(named=True)]
-    console.print(recommendation_table(recommendations, f"Recommendations for user {user_id}", liked))
+    console.print(recommendation_table(recommendations, f"Recommendations for user {user_id}"))
 
 
-def recommendation_table(
-    recommendations: list[Recommendation], title: str, favourites: list[str] | None = None
-) -> Table:
-    """Lay recommendations out as a table, with a user's favourites in a last column."""
+def recommendation_table(recommendations: list[Recommendation], title: str) -> Table:
+    """Lay recommendations out as a table, each with its reason."""
     table = Table(title=visible(title), title_justify="left")
     table.add_column("movie id", justify="right")
     # Folded: a long word would be cut.
     table.add_column("title", overflow="fold")
     table.add_column("genres", style="dim", overflow="fold")
     table.add_column("stars", justify="right")
-    if favourites:
-        table.add_column("rated highest so far", style="dim", overflow="fold")
-    for i, r in enumerate(recommendations):
-        last = [visible(favourites[i]) if i < len(favourites) else ""] if favourites else []
-        row = visible(r.title), visible(", ".join(r.genres)), f"{r.predicted_rating:.2f}"
-        table.add_row(str(r.movie_id), *row, *last)
+    table.add_column("because of", style="dim", overflow="fold")
+    for r in recommendations:
+        reason = "" if r.because is None else f"{r.because.title}  {r.because.rating:.4g}"
+        row = visible(r.title), visible(", ".join(r.genres)), f"{r.predicted_rating:.2f}", visible(reason)
+        table.add_row(str(r.movie_id), *row)
+    return table
+
+
+def movie_table(movies: Sequence[Movie], title: str) -> Table:
+    """Lay movies out as a table, with their scores if they have any."""
+    table = Table(title=visible(title), title_justify="left")
+    table.add_column("movie id", justify="right")
+    for name, style in (("title", None), ("genres", "dim")):
+        table.add_column(name, style=style, overflow="fold")
+    scores = [getattr(movie, "score", None) for movie in movies]
+    if any(score is not None for score in scores):
+        table.add_column("similarity", justify="right")
+    for movie, score in zip(movies, scores, strict=True):
+        last = [] if score is None else [f"{score:.2f}"]
+        table.add_row(str(movie.movie_id), visible(movie.title), visible(", ".join(movie.genres)), *last)
     return table
 
 

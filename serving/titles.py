@@ -82,6 +82,13 @@ def _joined(words: Sequence[str]) -> list[str]:
     return [first + second for first, second in itertools.pairwise(words)]
 
 
+def is_called(title: str, query: str) -> bool:
+    """Whether a query is one of the names in a title, with or without the year."""
+    year, asked = _YEAR_BEHIND.search(title), _meant(_words(query))
+    names = [_meant(_words(name)) for name in _names(title)]
+    return asked in names or (year is not None and asked in [[*name, year[1]] for name in names])
+
+
 def _pieces(words: Sequence[str]) -> list[str]:
     """Return the letters and the digits of words that have both: "x 2" of "x2"."""
     return _meant([piece for word in words if not word.isalpha() for piece in _PIECES.findall(word)])

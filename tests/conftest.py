@@ -115,6 +115,7 @@ GROUPS = {
     "tests/kubeflow/test_steps.py": "steps",
     "tests/serving": "serving",
     "tests/pipeline/test_add_movies.py": "serving",
+    "tests/pipeline/test_queries.py": "serving",
     "tests/components/trainer": "training",
     "tests/components/tuner": "training",
 }

@@ -2,7 +2,7 @@ import importlib.metadata
 
 import pytest
 
-from pipeline import cli, config
+from pipeline import config, queries
 from tests import forked
 
 
@@ -50,8 +50,8 @@ def test_wrong_calls_give_one_line_and_exit_2(matinee, arguments, message):
 
 
 def test_ratings_are_parsed():
-    assert cli.parse_ratings("1:5, 260:4.5,") == [("1", 5.0), ("260", 4.5)]
-    assert cli.parse_ratings("") == []
+    assert queries.parse_ratings("1:5, 260:4.5,") == [("1", 5.0), ("260", 4.5)]
+    assert queries.parse_ratings("") == []
 
 
 WITHOUT_KFP = """

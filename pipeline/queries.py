@@ -1,0 +1,199 @@
+"""Commands that ask a served version: recommendations, search, similar movies, users, versions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import click
+import typer
+from pydantic import TypeAdapter
+
+DEFAULT_SERVING = "output/serving"
+_CHOICES = 5
+ServingDir = Annotated[str, typer.Option(help="Path or URI of the served versions")]
+Version = Annotated[int | None, typer.Option(help="Version to ask", show_default="the newest")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table")]
+Count = Annotated[int, typer.Option("--n", "-n", min=1, help="How many")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to a command line."""
+    for command in (recommend, search, similar, users, versions):
+        app.command()(command)
+
+
+def recommend(
+    user: Annotated[str | None, typer.Option(help="A known user's id")] = None,
+    rate: Annotated[
+        str | None, typer.Option(help='A new user\'s ratings, "movie:rating,movie:rating"; a movie is an id or a title')
+    ] = None,
+    n: Count = 10,
+    serving_dir: ServingDir = DEFAULT_SERVING,
+    version: Version = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recommend movies to a known user, or to a new one from a few ratings."""
+    if (user is None) == (rate is None):
+        raise ValueError('pass either --user ID or --rate "movie:rating,movie:rating"')
+    rated = None if rate is None else parse_ratings(rate)
+    from pipeline.terminal import silenced
+    from serving.console import print_recommendations, terminal_console
+    from serving.recommender import Recommender
+
+    with silenced():
+        recommender = Recommender.load(serving_dir, version)
+    ratings = None if rated is None else _known(recommender, rated)
+    if as_json:
+        _print_json(recommender.recommend(user, ratings, n))
+    else:
+        print_recommendations(terminal_console(), recommender, user, ratings, n)
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="Words of a title; without any, the most rated movies")] = "",
+    n: Count = 10,
+    serving_dir: ServingDir = DEFAULT_SERVING,
+    version: Version = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search the served movies by title."""
+    _print_movies(_ranker(serving_dir, version).find_movies(query, n), f"Movies like {query!r}", as_json)
+
+
+def similar(
+    movie: Annotated[str, typer.Argument(help="A movie's id or title")],
+    n: Count = 10,
+    serving_dir: ServingDir = DEFAULT_SERVING,
+    version: Version = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the movies most similar to one."""
+    ranker = _ranker(serving_dir, version)
+    key = _movie(ranker, movie)
+    _print_movies(ranker.similar_movies(key, n), f"Similar to {ranker.movie(key).title}", as_json)
+
+
+def users(
+    n: Count = 10,
+    serving_dir: ServingDir = DEFAULT_SERVING,
+    version: Version = None,
+    as_json: AsJson = False,
+) -> None:
+    """List known users, the first by their ids."""
+    ranker = _ranker(serving_dir, version)
+    found = ranker.user_ids[:n].tolist()
+    if as_json:
+        _print_json(found)
+        return
+    typer.echo("\n".join(map(str, found)))
+    typer.echo(f"{len(found):,} of {len(ranker.user_ids):,} users", err=True)
+
+
+def versions(serving_dir: ServingDir = DEFAULT_SERVING, as_json: AsJson = False) -> None:
+    """List the served versions, the newest last."""
+    from serving.store import ServingStore
+
+    found = ServingStore(serving_dir).versions()
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo("\n".join(map(str, found)) or f"no model is published under {serving_dir}")
+
+
+def parse_ratings(text: str) -> list[tuple[str, float]]:
+    """Parse "movie:rating,movie:rating"; an empty text is no ratings.
+
+    A title may have commas and colons of its own: a part ends with a colon and a number.
+
+    Raises:
+      ValueError: A part is not of this form.
+    """
+    pairs, begun = [], ""
+    for part in text.split(","):
+        begun = f"{begun},{part}" if begun else part
+        movie, _, rating = begun.rpartition(":")
+        try:
+            pairs.append((movie.strip(), float(rating)))
+        except ValueError:
+            continue
+        if not movie.strip():
+            break
+        begun = ""
+    if begun.strip():
+        raise ValueError(f'--rate: {begun.strip()!r} is not of the form movie:rating, such as "1:5,Toy Story:4.5"')
+    return pairs
+
+
+def _ranker(serving_dir: str, version: int | None) -> Any:
+    """Load what needs no user tower: TensorFlow takes seconds to import."""
+    from schemas.manifest import EMBEDDING_INDEX
+    from serving.index import read_index
+    from serving.ranker import Ranker
+    from serving.store import ServingStore
+
+    store = ServingStore(serving_dir)
+    chosen = store.resolve(version)
+    return Ranker(read_index(store.directory(EMBEDDING_INDEX, chosen), chosen))
+
+
+def _known(ranker: Any, rated: Sequence[tuple[str, float]]) -> list[tuple[Any, float]]:
+    """Return the ratings of movies that the version holds, and say which ones it does not.
+
+    Raises:
+      UnknownIdError: It holds none.
+    """
+    from serving.answers import UnknownIdError
+
+    known, unknown = [], []
+    for text, stars in rated:
+        try:
+            known.append((_movie(ranker, text), stars))
+        except UnknownIdError as error:
+            unknown.append((text, error))
+    if unknown and not known:
+        raise unknown[0][1]
+    if unknown:
+        typer.echo(f"ignored, unknown movies: {', '.join(text for text, _ in unknown)}", err=True)
+    return known
+
+
+def _movie(ranker: Any, text: str) -> Any:
+    """Return the id of the movie that is meant by an id or a title; ask back where it may be one of several.
+
+    Raises:
+      UnknownIdError: No movie is.
+      ValueError: Several may be, and there is no terminal to ask at.
+    """
+    from serving.answers import UnknownIdError
+    from serving.titles import is_called
+
+    try:
+        return ranker.movie(text).movie_id
+    except UnknownIdError:
+        found = ranker.find_movies(text, _CHOICES)
+    if not found:
+        raise UnknownIdError(f"no movie has the id or the title {text!r}; try matinee search")
+    called = [movie for movie in found if is_called(movie.title, text)]
+    if len(called) == 1 or len(found) == 1:
+        return (called or found)[0].movie_id
+    choices = [f"{movie.title}, id {movie.movie_id}" for movie in found]
+    if not sys.stdin.isatty():
+        raise ValueError(f"{text!r} may be {'; '.join(choices)}: pass the id, or the title with its year")
+    typer.echo("\n".join(f"{number} {choice}" for number, choice in enumerate(choices, 1)), err=True)
+    chosen = typer.prompt(f"Which {text!r}", type=click.IntRange(1, len(found)), err=True)
+    return found[chosen - 1].movie_id
+
+
+def _print_movies(movies: Sequence[Any], title: str, as_json: bool) -> None:
+    from serving.console import movie_table, terminal_console
+
+    if as_json:
+        _print_json(movies)
+    else:
+        terminal_console().print(movie_table(movies, title))
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(TypeAdapter(Any).dump_json(value, indent=1))
