@@ -123,16 +123,17 @@ class _Wanted(BaseModel):
     year_min: Year | None = None
     year_max: Year | None = None
     diversity: Diversity = 0.0
+    genres: Annotated[
+        list[Genre], FailFast(), Field(max_length=MAX_GENRES, description="Any of these, in any case")
+    ] = []
 
 
 class RecommendationQuery(_Wanted):
     """What a known user wants."""
 
-    genre: Annotated[list[Genre], FailFast(), Field(max_length=MAX_GENRES, description="Any of these")] = []
-
     def request(self) -> Request:
         """Return what the ranker is asked."""
-        return Request(self.n, (), MovieFilter(tuple(self.genre), self.year_min, self.year_max), self.diversity)
+        return Request(self.n, (), MovieFilter(tuple(self.genres), self.year_min, self.year_max), self.diversity)
 
 
 class RecommendationRequest(_Known, _Wanted):
@@ -144,7 +145,6 @@ class RecommendationRequest(_Known, _Wanted):
     exclude_movie_ids: Annotated[
         list[MovieId], FailFast(), Field(max_length=MAX_EXCLUDED, description="Not these, beside the rated ones")
     ] = []
-    genres: Annotated[list[Genre], FailFast(), Field(max_length=MAX_GENRES, description="Any of these")] = []
 
     @field_validator("ratings")
     @classmethod

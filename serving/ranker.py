@@ -218,7 +218,9 @@ class Ranker:
         rated = self.movies.select(pl.col(key).alias(f.MOVIE_ID))[rows]
         titles = pl.Series(TITLE, [self._title[row] for row in rows], pl.String)
         times = pl.Series(f.TIMESTAMP, timestamps if self._domain.timed else [None] * len(timestamps), pl.Int64)
-        return rated.with_columns(titles, pl.Series(f.RATING, self._scale.given(stars)), times)
+        return rated.with_columns(
+            titles, pl.Series(f.RATING, self._scale.given(stars).astype(np.float64).round(4)), times
+        )
 
     def known(self, movie_ids: Sequence[Id]) -> tuple[list[Id], list[Id]]:
         """Part a list of movies into those that the version holds and those that it does not, in their order.
@@ -284,18 +286,23 @@ class Ranker:
             allowed &= self._year <= wanted.year_max
         return allowed
 
+    def category(self, name: str) -> str | None:
+        """Return the category that is meant, whatever the case of its name; None if there is none."""
+        found = [known for known in self._domain.categories if known.casefold() == name.casefold()]
+        return name if name in found else found[0] if found else None
+
     def _category(self, name: str) -> int:
-        categories = self._domain.categories
-        if name not in categories:
-            raise ValueError(f"unknown genre {_shown(name)}; expected one of {', '.join(categories)}")
-        return categories.index(name)
+        category = self.category(name)
+        if category is None:
+            raise ValueError(f"unknown genre {_shown(name)}; expected one of {', '.join(self._domain.categories)}")
+        return self._domain.categories.index(category)
 
     def _popular(self, hidden: np.ndarray, allowed: np.ndarray | None, n: int) -> list[Recommendation]:
         left = np.ones(len(self._movie_ids), bool) if allowed is None else allowed.copy()
         left[hidden] = False
         rows = self._by_popularity[left[self._by_popularity]][:n]
         return [
-            Recommendation(*movie, 0.0, float(self._average[row]), POPULAR)
+            Recommendation(*movie, 0.0, _plain(self._average[row]), POPULAR)
             for row, movie in zip(rows, self._movies(rows), strict=True)
         ]
 
@@ -309,7 +316,7 @@ class Ranker:
             hits = self._similar.diversify(hits, request.n, request.diversity)
         reasons = self._reasons(hits.rows, profile)
         return [
-            Recommendation(*movie, float(score), float(expected), PERSONAL, reason)
+            Recommendation(*movie, float(score), _plain(expected), PERSONAL, reason)
             for movie, score, expected, reason in zip(
                 self._movies(hits.rows), hits.scores, self._stars_of(hits.rows, user), reasons, strict=True
             )
@@ -325,7 +332,7 @@ class Ranker:
         similarity[self._genres[rows] @ self._genres[known].T == 0] = 0.0
         nearest = similarity.argmax(axis=1)
         return [
-            RatedMovie(self._keys[known[near]], self._title[known[near]], float(ratings[near]))
+            RatedMovie(self._keys[known[near]], self._title[known[near]], _plain(ratings[near]))
             if similarity[place, near] >= _LEAST_SIMILARITY
             else None
             for place, near in enumerate(nearest)
@@ -346,6 +353,11 @@ class Ranker:
             (self._keys[row], self._title[row], self._genre_sets[self._genre_set[row]], self._years[row])
             for row in rows
         ]
+
+
+def _plain(rating: np.float32) -> float:
+    """Return a rating as people write it: 3.3, not the 3.299999952316284 that is nearest to it in 32 bits."""
+    return float(str(rating))
 
 
 def _whole_number(key: Id) -> int:

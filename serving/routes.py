@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 
 from schemas import features as f
 from schemas.ingest import TITLE
@@ -18,6 +19,7 @@ from serving.user_tower import UserTowers
 from serving.versions import ServedVersion, Versions
 
 MODEL_VERSION_HEADER = "X-Model-Version"
+_LONGEST_NAME = 100
 
 
 class NotReadyError(RuntimeError):
@@ -58,9 +60,6 @@ def _problems(*statuses: int) -> dict:
     return {status: _PROBLEMS[status] for status in (401, 422, 429, 503, *statuses)}
 
 
-router = APIRouter(prefix="/v1")
-
-
 class RequestError(ValueError):
     """A value that the version in use does not take."""
 
@@ -73,8 +72,29 @@ class RequestError(ValueError):
 def _check_genres(version: ServedVersion, genres: Sequence[str], field: str) -> None:
     known = version.ranker.domain.categories
     for place, name in enumerate(genres):
-        if name not in known:
+        if version.ranker.category(name) is None:
             raise RequestError(f"{field}.{place}", f"unknown genre; expected one of {', '.join(known)}")
+
+
+def check_parameters(request: Request) -> None:
+    """Refuse query parameters that the route does not have: one that is misspelt would change nothing, unnoticed.
+
+    Raises:
+      RequestError: There is one.
+    """
+    taken = {name for field in request.scope["route"].dependant.query_params for name in _names_of(field)}
+    for name in request.query_params:
+        if name not in taken:
+            raise RequestError(f"query.{name[:_LONGEST_NAME]}", f"unknown parameter; expected {_listed(taken)}")
+
+
+def _names_of(field: Any) -> Iterable[str]:
+    model = field.field_info.annotation
+    return model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else [field.alias]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return f"one of {', '.join(sorted(names))}" if names else "none"
 
 
 def _check_ratings(version: ServedVersion, ratings: Sequence[api.Rating]) -> None:
@@ -82,6 +102,9 @@ def _check_ratings(version: ServedVersion, ratings: Sequence[api.Rating]) -> Non
     for place, rating in enumerate(ratings):
         if not scale.min <= rating.rating <= scale.max:
             raise RequestError(f"body.ratings.{place}.rating", f"expected {scale.min:g} to {scale.max:g}")
+
+
+router = APIRouter(prefix="/v1", dependencies=[Depends(check_parameters)])
 
 
 async def _recommend(
@@ -101,7 +124,7 @@ async def recommend_to_user(
     version: Served, user_id: UserPath, query: Annotated[api.RecommendationQuery, Query()]
 ) -> api.Recommendations:
     """Recommend unseen movies to a known user."""
-    _check_genres(version, query.genre, "query.genre")
+    _check_genres(version, query.genres, "query.genres")
     return await _recommend(version, version.ranker.profile(user_id), query.request())
 
 

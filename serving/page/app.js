@@ -61,7 +61,7 @@ function recommendations(signal) {
   if (state.tab === "user") {
     if (state.user === null) return null;
     const query = new URLSearchParams({ n: SHOWN, diversity });
-    if (genre) query.set("genre", genre);
+    if (genre) query.set("genres", genre);
     return request(`v1/users/${encodeURIComponent(state.user)}/recommendations?${query}`, { signal });
   }
   const ratings = [...state.ratings].map(([id, { rating }]) => ({ movie_id: id, rating }));

@@ -84,7 +84,7 @@ def test_the_service_speaks_them(run):
         assert (model["timed"], model["genres"][0]) == (False, "(no genres listed)")
         assert "Horror" in model["genres"]
         assert all(user.startswith("user-") for user in model["example_user_ids"])
-        of_user = service.get("/v1/users/user-17/recommendations", params={"genre": "Horror"}).json()
+        of_user = service.get("/v1/users/user-17/recommendations", params={"genres": "Horror"}).json()
         assert all(r["movie_id"].startswith("item-") for r in of_user["recommendations"])
         body = {"ratings": [{"movie_id": "item-1", "rating": 10}, {"movie_id": "no-film", "rating": 3}]}
         answer = service.post("/v1/recommendations", body).json()

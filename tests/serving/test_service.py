@@ -55,7 +55,7 @@ def test_a_known_user(service, recommender):
 def test_filters_and_variety(service, recommender):
     user = int(recommender.user_ids[3])
     path = f"/v1/users/{user}/recommendations"
-    drama = service.get(path, params={"genre": ["Drama", "War"], "year_min": 1990, "year_max": 2010}).json()
+    drama = service.get(path, params={"genres": ["Drama", "war"], "year_min": 1990, "year_max": 2010}).json()
     assert ids(drama)
     for movie in drama["recommendations"]:
         assert {"Drama", "War"} & set(movie["genres"])
@@ -146,6 +146,9 @@ def test_other_bad_requests(service):
     problem(service.get("/v1/users/abc/recommendations"), 404, "user abc is unknown")
     problem(service.get("/v1/users/1/recommendations", params={"n": 101}), 422, "query.n")
     problem(service.get("/v1/movies", params={"query": "x" * 201}), 422, "query.query")
+    misspelt = problem(service.get("/v1/users/1/recommendations", params={"genre": "Drama"}), 422, "query.genre")
+    assert "expected one of diversity, genres, n, year_max, year_min" in misspelt["errors"][0]["message"]
+    problem(service.get("/v1/movies/1", params={"n": 3}), 422, "query.n: unknown parameter; expected none")
     problem(service.get("/nowhere"), 404, "Not Found")
 
 
