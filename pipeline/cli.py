@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import signal
+import time
 import uuid
 import warnings
 from typing import Annotated, Any, TypeVar
@@ -158,8 +159,9 @@ app.command("run", epilog=_STATUSES)(options.with_options(_run, _RUN_SECTIONS, _
 def _run_pipeline(
     settings: run_config.RunConfig, data: str, output: str, serving_dir: str, cache: bool, user: str | None
 ) -> None:
-    from pipeline.terminal import RunView, redirected_to
+    from pipeline.terminal import RunView, elapsed, redirected_to
 
+    begin = time.monotonic()
     log = pathlib.Path(output) / "logs" / f"run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
     with redirected_to(log) as console:
         console.print(f"Data    {data}\nOutput  {output}\nLog     {log}\n", soft_wrap=True)
@@ -191,8 +193,11 @@ def _run_pipeline(
                 console.print(f"\nStopped in {view.node}. Nothing half-written was kept. Log: {log}", soft_wrap=True)
                 raise typer.Exit(_EXIT_INTERRUPTED) from None
         print_summary(console, results, serving_dir, user)
+        console.print(f"\nTotal   {elapsed(time.monotonic() - begin)}")
         if not evaluation_of(results).blessed:
             raise typer.Exit(_EXIT_REFUSED)
+        where = "" if serving_dir == DEFAULT_SERVING else f" --serving-dir {serving_dir}"
+        console.print(f"Next    matinee serve{where}, or matinee recommend --rate MOVIE:5{where}", soft_wrap=True)
 
 
 def _cause(error: BaseException) -> str:

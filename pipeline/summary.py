@@ -48,17 +48,15 @@ def print_summary(console: Console, results: dict[str, NodeResult], serving_dir:
     evaluation_uri = results[_GATE].artifacts["evaluation"].uri
     evaluation = evaluation_of(results)
     console.print(metrics_table(evaluation))
-    console.print(f"Gate    {evaluation.reason}", soft_wrap=True)
     console.print(f"Report  {evaluation_uri}/{keys.REPORT_FILE}", soft_wrap=True)
-    pushed = results[_PUSHER]
-    reason = detail(pushed)
-    console.print(f"Pusher  {'nothing to do; last time: ' if pushed.cached else ''}{reason}", soft_wrap=True)
+    refused = "" if evaluation.blessed else "The model was refused, see above; "
     try:
         recommender = Recommender.load(serving_dir)
     except ValueError as error:  # Nothing was ever pushed: the first model was refused.
-        console.print(str(error), soft_wrap=True)
+        console.print(f"{refused}{error}", soft_wrap=True)
         return
-    console.print(f"Serving version {recommender.model_version} under {serving_dir}", soft_wrap=True)
+    version = f"version {recommender.model_version} under {serving_dir}"
+    console.print(f"{refused}{version} stays served" if refused else f"Serving {version}", soft_wrap=True)
     try:
         recommender.profile(user_id if user_id is not None else recommender.user_ids[:1].tolist()[0])
     except UnknownIdError as error:
@@ -70,7 +68,7 @@ def print_summary(console: Console, results: dict[str, NodeResult], serving_dir:
 def _print_data(console: Console, data: dict[str, Any]) -> None:
     console.print(
         f"\nData    {data['train'] + data['eval']:,} ratings ({data['train']:,} train, {data['eval']:,} eval), "
-        f"{data['users']:,} users, {data['movies']:,} movies, {data['years_imputed']:,} years imputed",
+        f"{data['users']:,} users, {data['movies']:,} movies, {data['years_imputed']:,} of them without a year",
     )
     if data.get("hold_one"):
         console.print("        nobody has ratings enough to hold a share of them out: each user's last one is held out")

@@ -81,6 +81,15 @@ def silenced() -> Iterator[None]:
         os.close(error)
 
 
+def elapsed(seconds: float) -> str:
+    """Word a time: 42 s, 1 min 34 s, 2 h 5 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 @dataclasses.dataclass
 class Stage:
     """A part of a component's work."""

@@ -19,7 +19,7 @@ from schemas.ingest import TITLE, YEAR
 _ARTICLES = "The|A|An|L'|La|Le|Les|El|Los|Las|Il|Lo|Gli|I|Der|Die|Das|Den|Det|En|Un|Une|Una|O|Os|As"
 _MOVED_ARTICLE = re.compile(rf"^(.*), ({_ARTICLES})$")
 _YEAR_BEHIND = re.compile(r"\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*$")
-_IN_BRACKETS = re.compile(r"\s*\(([^()]*)\)")
+_IN_BRACKETS = re.compile(r"\(([^()]*)\)")
 _ALSO = re.compile(r"^(?:a\.?k\.?a\.?|also known as)\s+", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 _PIECES = re.compile(r"\d+|[^\W\d_]+")
@@ -46,7 +46,7 @@ def as_written(title: str) -> str:
     brackets = name.find(" (")
     if brackets > 0:
         name, rest = name[:brackets], name[brackets:]
-        end = _IN_BRACKETS.sub(lambda found: f" ({_article_first(found[1])})", rest) + end
+        end = _IN_BRACKETS.sub(lambda found: f"({_article_first(found[1])})", rest) + end
     return _article_first(name) + end
 
 
@@ -61,7 +61,8 @@ def _names(title: str) -> list[str]:
     """Return the names in a title, the main one first, without its year."""
     bare = _YEAR_BEHIND.sub("", title)
     others = [_article_first(_ALSO.sub("", name).strip()) for name in _IN_BRACKETS.findall(bare)]
-    return [_article_first(_IN_BRACKETS.sub("", bare).strip()) or bare, *filter(None, others)]
+    main = " ".join(_IN_BRACKETS.sub(" ", bare).split())
+    return [_article_first(main) or bare, *filter(None, others)]
 
 
 def _words(text: str) -> list[str]:

@@ -12,10 +12,10 @@ from playwright.sync_api import sync_playwright
 from components.polars_example_gen import checks
 from components.polars_example_gen.catalog import read_movies
 from components.polars_example_gen.source import Source
-from pipeline import cli
+from pipeline import queries
 from pipeline.data_sample import SampleConfig, write_sample
 from serving import Recommender
-from serving.answers import Recommendation
+from serving.answers import RatedMovie, Recommendation
 from serving.console import recommendation_table, terminal_console, visible
 from tests.serving.harness import serving
 from tests.serving.test_page import ARGUMENTS, CHROMIUM
@@ -76,8 +76,8 @@ def test_titles_are_read_as_they_are(tmp_path_factory, titles):
 @given(TITLE)
 def test_titles_are_printed_as_they_are_and_move_no_cursor(title):
     output = io.StringIO()
-    found = [Recommendation(1, title, (title,), 2000, 0.5, 4.0)]
-    terminal_console(output).print(recommendation_table(found, title, [title]))
+    found = [Recommendation(1, title, (title,), 2000, 0.5, 4.0, because=RatedMovie(2, title, 5.0))]
+    terminal_console(output).print(recommendation_table(found, title))
     assert not set(output.getvalue()) & {chr(code) for code in (*range(10), *range(11, 32), *range(127, 160))}
     if "│" not in title and "\n" not in title:
         assert titles_in(output.getvalue()) == [unspaced(visible(title))]
@@ -95,7 +95,7 @@ def test_ids_that_are_none_are_named_in_the_error(text):
     assert str(error.value).isprintable()
     if "," not in bad:
         with pytest.raises(ValueError, match=r"--rate: .* is not of the form movie:rating") as refused:
-            cli.parse_ratings(f"{bad}:x")
+            queries.parse_ratings(f"{bad}:x")
         assert str(refused.value).isprintable()
 
 

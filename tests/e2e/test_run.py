@@ -67,7 +67,9 @@ def test_a_run_ends_with_the_summary_and_ten_recommendations(finished):
     assert "bad rows dropped: none" in out
     for name in ("this model", "global mean", "biases", "popularity"):
         assert name in out
-    assert "Gate    blessed: RMSE" in out
+    assert out.count("blessed: RMSE") == 1
+    assert "Total   " in out
+    assert "Next    matinee serve --serving-dir " in out
     (version,) = versions(workspace)
     assert f"pushed as version {version}" in out
     table = out[out.index("Recommendations for user 1") :]
@@ -218,6 +220,8 @@ def test_a_refused_model_is_not_pushed(workspace):
     assert done.returncode == 3, done.stdout
     assert "refused: RMSE" in done.stdout
     assert "not pushed: the model was not blessed" in done.stdout
+    assert "The model was refused, see above; version " in done.stdout
+    assert " stays served" in done.stdout
     assert snapshot(workspace) == before
     again = workspace.run("--max-rmse", "0.1")
     assert set(workspace.states(again.stdout).values()) == {"cached"}

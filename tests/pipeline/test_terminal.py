@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from components import progress
-from pipeline.terminal import RunView, Stage
+from pipeline.terminal import RunView, Stage, elapsed
 from serving.console import terminal_console
 from tests.forked import ROOT
 
@@ -74,3 +74,10 @@ def test_a_locale_that_knows_ascii_alone_loses_letters_and_nothing_else(tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("seconds", "worded"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (94, "1 min 34 s"), (7_530, "2 h 5 min")]
+)
+def test_times_in_words(seconds, worded):
+    assert elapsed(seconds) == worded
