@@ -18,6 +18,8 @@ _BLOCKS = 16
 """Of rows, whose products are taken in threads and added up in order, however many threads there are."""
 _REFINEMENTS = 2
 """Steps of the power iteration from vectors that are nearly right."""
+_LARGE = 2_000_000
+"""Values from which on that is worth what it costs in exactness; fewer are decomposed within seconds."""
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
@@ -28,12 +30,12 @@ def rounded(values: np.ndarray) -> np.ndarray:
 def largest_singular_vectors(
     matrix: sparse.csr_matrix, number: int, near: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decompose a matrix by ARPACK, or by a power iteration from singular vectors of a matrix that is nearly the same.
+    """Decompose a matrix by ARPACK, or a large one by a power iteration from what is nearly right.
 
     Args:
       matrix: `[rows, columns]`.
       number: How many singular values; fewer come back where it has fewer, none of a matrix of one row or column.
-      near: `[columns, number]` what spans nearly what the right singular vectors do.
+      near: `[columns, number]` what spans nearly what the right singular vectors do; looked at if the matrix is large.
 
     Returns:
       `[values]` descending and the right singular vectors, `[columns, values]`.
@@ -42,7 +44,10 @@ def largest_singular_vectors(
     if number < 1 or not matrix.nnz:
         return np.zeros(0), np.zeros((matrix.shape[1], 0))
     with _Blocks(matrix) as blocks:
-        values, right = _largest(blocks, number) if near is None else _refined(blocks, near)
+        if near is None or matrix.nnz < _LARGE:
+            values, right = _largest(blocks, number)
+        else:
+            values, right = _refined(blocks, near)
     order = np.argsort(-values)
     order = order[values[order] > values.max() * _NOTHING]
     return values[order], right[:, order]

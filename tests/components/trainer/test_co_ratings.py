@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from components import factors
 from components.trainer import co_ratings
 from components.trainer.histories import HistoryTable
 from schemas import features as f
@@ -72,8 +73,9 @@ def test_aligned_factors_mean_the_same_and_say_the_same():
     assert np.linalg.norm(aligned.liked - first.liked) < np.linalg.norm(second.liked - first.liked)
 
 
-def test_what_begins_with_the_factors_of_nearly_the_same_ratings_ends_with_those_of_all():
+def test_what_begins_with_the_factors_of_nearly_the_same_ratings_ends_with_those_of_all(monkeypatch):
     """Of the two factors that stand for the two groups, and with a movie more than there were."""
+    monkeypatch.setattr(factors, "_LARGE", 0)
     everyone = table()
     near = co_ratings.fit(table(users=72), 2).liked[:-1]
     found, exact = co_ratings.fit(everyone, 2, near), co_ratings.fit(everyone, 2).aligned_with(near)
