@@ -363,8 +363,9 @@ def test_what_is_no_file_is_neither_followed_nor_waited_for(root, place, kind):
         path.unlink()
         path.symlink_to("/dev/zero")
     with serving(root) as service:
+        # What is waited for is never refused.
+        service.wait_for(lambda: "refused" in service.get("/readyz").json()["problem"])
         assert service.version() is None
-        assert "refused" in service.get("/readyz").json()["problem"]
 
 
 @pytest.mark.parametrize("damage", ["cut off", "overwritten"])
