@@ -161,8 +161,9 @@ def _knn(fitted: HeldOut, liked: bool, kind: type[ItemItemRecommender], neighbou
 def _matrix(held: HeldOut, liked: bool) -> sparse.csr_matrix:
     """Return who rated what in train, or liked it, `[users, movies]` of 1 and 0."""
     rows = held.train & (held.stars >= movielens().scale.liked) if liked else held.train
-    shape = len(held.user_ids), len(held.movie_ids)
-    return sparse.csr_matrix((np.ones(rows.sum(), np.float32), (held.user[rows], held.movie[rows])), shape)
+    found = held.matrix(rows)
+    found.data[:] = 1
+    return found
 
 
 def _known(asked: HeldOut, liked: bool) -> sparse.csr_matrix:

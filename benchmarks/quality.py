@@ -24,8 +24,8 @@ from rich.table import Table
 
 from benchmarks import heldout, peers
 from components.ranking_metrics import TOP_N
+from pipeline.artifacts import SERVING_FOLDER
 from pipeline.data_sample import SampleConfig, write_sample
-from pipeline.local_runner import SERVING_FOLDER
 from schemas import features as f
 from serving import Recommender
 from serving.answers import Profile

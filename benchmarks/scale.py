@@ -29,9 +29,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import artifacts
+from pipeline.artifacts import SERVING_FOLDER
 from pipeline.config import RunConfig
 from pipeline.data_sample import SampleConfig, write_sample
-from pipeline.local_runner import SERVING_FOLDER, NodeResult, run
+from pipeline.local_runner import NodeResult, run
 from schemas.configuration import build
 
 _ML_32M = SampleConfig(users=200_948, movies=87_585, ratings=32_000_204)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import pathlib
 
+DEFAULT_OUTPUT = "output"
+SERVING_FOLDER = "serving"
+"""In an output directory: the served versions, unless they are elsewhere."""
+DEFAULT_SERVING = f"{DEFAULT_OUTPUT}/{SERVING_FOLDER}"
+
 
 def newest(output: str | pathlib.Path, key: str) -> pathlib.Path:
     """Return the directory of the latest artifact of an output channel.

@@ -19,9 +19,8 @@ from rich.text import Text
 
 from pipeline import config as run_config
 from pipeline import cores, options, queries
-from pipeline.artifacts import newest
+from pipeline.artifacts import DEFAULT_OUTPUT, DEFAULT_SERVING, SERVING_FOLDER, newest
 from pipeline.data_sample import SampleConfig, write_sample
-from pipeline.queries import DEFAULT_SERVING
 from schemas import keys
 from schemas.configuration import build, fields_of
 from schemas.data_spec import DEFAULT, built_in, to_yaml
@@ -35,7 +34,6 @@ app.add_typer(data_app, name="data")
 index_app = typer.Typer(help="Change the served index.", **_SETTINGS)
 app.add_typer(index_app, name="index")
 
-DEFAULT_OUTPUT = "output"
 _EXIT_FAILED, _EXIT_USAGE, _EXIT_REFUSED, _EXIT_INTERRUPTED = 1, 2, 3, 130
 _STATUSES = (
     "Exit status: 0 pushed, or nothing to do; 1 a component failed; 2 wrong options or files; 3 the gate refused the "
@@ -95,11 +93,12 @@ def main() -> None:
     except Exception as error:
         if not isinstance(error, ValueError | RuntimeError | OSError) and not hasattr(error, "format_message"):
             raise
-        if not _worded(error):  # Without arguments there is the help, and nothing more to say.
+        worded = _worded(error)
+        if not worded:  # Without arguments there is the help, and nothing more to say.
             raise SystemExit(_EXIT_USAGE) from None
         from serving.console import terminal_console
 
-        line = Text.assemble(("error", "bold red"), f" {_worded(error)}")
+        line = Text.assemble(("error", "bold red"), f" {worded}")
         terminal_console(stderr=True).print(line, soft_wrap=True)
         raise SystemExit(_EXIT_USAGE) from None
 
@@ -150,7 +149,7 @@ def _run(
             rows = write_sample(data, SampleConfig())
             typer.echo(f"No --data: made a sample of {rows:,} ratings in {data}")
     preflight.check_input(settings, data, user)
-    _run_pipeline(settings, data, output, serving_dir or str(pathlib.Path(output) / "serving"), cache, user)
+    _run_pipeline(settings, data, output, serving_dir or str(pathlib.Path(output) / SERVING_FOLDER), cache, user)
 
 
 app.command("run", epilog=_STATUSES)(options.with_options(_run, _RUN_SECTIONS, _PANELS))

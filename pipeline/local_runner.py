@@ -29,7 +29,6 @@ from serving.store import ServingStore
 
 ARTIFACTS_DIR = "artifacts"
 METADATA_FILE = "metadata.sqlite"
-SERVING_FOLDER = "serving"
 _LOCK_FILE = ".lock"
 _ID_FILE = ".serving-dir-id"
 

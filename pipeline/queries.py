@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import click
 import typer
 from pydantic import TypeAdapter
+from rich.table import Table
 
-DEFAULT_SERVING = "output/serving"
+from pipeline.artifacts import DEFAULT_SERVING
+
 _CHOICES = 5
 ServingDir = Annotated[str, typer.Option(help="Path or URI of the served versions")]
 Version = Annotated[int | None, typer.Option(help="Version to ask", show_default="the newest")]
@@ -59,7 +61,9 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search the served movies by title."""
-    _print_movies(_ranker(serving_dir, version).find_movies(query, n), f"Movies like {query!r}", as_json)
+    from serving.console import movie_table
+
+    _show(_ranker(serving_dir, version).find_movies(query, n), movie_table, f"Movies like {query!r}", as_json)
 
 
 def similar(
@@ -70,9 +74,11 @@ def similar(
     as_json: AsJson = False,
 ) -> None:
     """List the movies most similar to one."""
+    from serving.console import similar_table
+
     ranker = _ranker(serving_dir, version)
     key = _movie(ranker, movie)
-    _print_movies(ranker.similar_movies(key, n), f"Similar to {ranker.movie(key).title}", as_json)
+    _show(ranker.similar_movies(key, n), similar_table, f"Similar to {ranker.movie(key).title}", as_json)
 
 
 def users(
@@ -186,13 +192,13 @@ def _movie(ranker: Any, text: str) -> Any:
     return found[chosen - 1].movie_id
 
 
-def _print_movies(movies: Sequence[Any], title: str, as_json: bool) -> None:
-    from serving.console import movie_table, terminal_console
+def _show(movies: Sequence[Any], table_of: Callable[[Sequence[Any], str], Table], title: str, as_json: bool) -> None:
+    from serving.console import terminal_console
 
     if as_json:
         _print_json(movies)
     else:
-        terminal_console().print(movie_table(movies, title))
+        terminal_console().print(table_of(movies, title))
 
 
 def _print_json(value: Any) -> None:

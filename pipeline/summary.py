@@ -18,7 +18,7 @@ from serving.answers import UnknownIdError
 from serving.console import print_recommendations
 
 _MOVIES = 10
-_GATE, _PUSHER, _EXAMPLE_GEN = "EvaluationGate", "Pusher", "PolarsExampleGen"
+_GATE, _EXAMPLE_GEN = "EvaluationGate", "PolarsExampleGen"
 
 
 def detail(result: NodeResult) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:  # An error message needs no recommender.
-    from serving.answers import Id, Movie, Recommendation
+    from serving.answers import Id, Movie, Recommendation, SimilarMovie
     from serving.recommender import Recommender
 
 _PLAIN_WIDTH = 120
@@ -47,32 +48,39 @@ def print_recommendations(
 
 def recommendation_table(recommendations: list[Recommendation], title: str) -> Table:
     """Lay recommendations out as a table, each with its reason."""
+    stars = [f"{r.predicted_rating:.2f}" for r in recommendations]
+    reasons = ["" if r.because is None else f"{r.because.title}  {r.because.rating:.4g}" for r in recommendations]
+    return _table(recommendations, title, {"stars": stars}, {"because of": reasons})
+
+
+def movie_table(movies: Sequence[Movie], title: str) -> Table:
+    """Lay movies out as a table."""
+    return _table(movies, title)
+
+
+def similar_table(movies: Sequence[SimilarMovie], title: str) -> Table:
+    """Lay similar movies out as a table, with how similar they are."""
+    return _table(movies, title, {"similarity": [f"{movie.score:.2f}" for movie in movies]})
+
+
+def _table(
+    movies: Sequence[Movie],
+    title: str,
+    numbers: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    texts: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Table:
+    """Lay movies out as a table, with further columns: name -> a cell a movie."""
     table = Table(title=visible(title), title_justify="left")
     table.add_column("movie id", justify="right")
     # Folded: a long word would be cut.
     table.add_column("title", overflow="fold")
     table.add_column("genres", style="dim", overflow="fold")
-    table.add_column("stars", justify="right")
-    table.add_column("because of", style="dim", overflow="fold")
-    for r in recommendations:
-        reason = "" if r.because is None else f"{r.because.title}  {r.because.rating:.4g}"
-        row = visible(r.title), visible(", ".join(r.genres)), f"{r.predicted_rating:.2f}", visible(reason)
-        table.add_row(str(r.movie_id), *row)
-    return table
-
-
-def movie_table(movies: Sequence[Movie], title: str) -> Table:
-    """Lay movies out as a table, with their scores if they have any."""
-    table = Table(title=visible(title), title_justify="left")
-    table.add_column("movie id", justify="right")
-    for name, style in (("title", None), ("genres", "dim")):
-        table.add_column(name, style=style, overflow="fold")
-    scores = [getattr(movie, "score", None) for movie in movies]
-    if any(score is not None for score in scores):
-        table.add_column("similarity", justify="right")
-    for movie, score in zip(movies, scores, strict=True):
-        last = [] if score is None else [f"{score:.2f}"]
-        table.add_row(str(movie.movie_id), visible(movie.title), visible(", ".join(movie.genres)), *last)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    for name in texts:
+        table.add_column(name, style="dim", overflow="fold")
+    for movie, *cells in zip(movies, *numbers.values(), *texts.values(), strict=True):
+        table.add_row(*map(visible, (str(movie.movie_id), movie.title, ", ".join(movie.genres), *cells)))
     return table
 
 

@@ -67,7 +67,6 @@ class Ranker:
         self._year = index.movies[YEAR].to_numpy().astype(np.float64)  # Null is nan, which no bound lets through.
         self._average = self._scale.of_stars(index.movies[f.MOVIE_AVERAGE_RATING].to_numpy())
         self._by_popularity = np.argsort(-index.movies[f.MOVIE_NUM_RATINGS].to_numpy(), kind="stable")
-        self._titles = TitleSearch(index.movies)
         self._user_ids, self._offsets = index.histories.user_ids, index.histories.offsets
         self._user_keys = index.user_keys
 
@@ -202,6 +201,14 @@ class Ranker:
         """Return the n movies to ask a new user about first: well known, and each says something new; 100 at most."""
         return [Movie(*movie) for movie in self._movies(self._starter[:n])]
 
+    def prepare(self) -> None:
+        """Read the titles, which the first search would do: of 87,585 movies it takes more than a second."""
+        _ = self._titles
+
+    @functools.cached_property
+    def _titles(self) -> TitleSearch:
+        return TitleSearch(self.movies)
+
     @functools.cached_property
     def _starter(self) -> np.ndarray:
         counts = self.movies[f.MOVIE_NUM_RATINGS].to_numpy()
@@ -218,9 +225,8 @@ class Ranker:
         rated = self.movies.select(pl.col(key).alias(f.MOVIE_ID))[rows]
         titles = pl.Series(TITLE, [self._title[row] for row in rows], pl.String)
         times = pl.Series(f.TIMESTAMP, timestamps if self._domain.timed else [None] * len(timestamps), pl.Int64)
-        return rated.with_columns(
-            titles, pl.Series(f.RATING, self._scale.given(stars).astype(np.float64).round(4)), times
-        )
+        ratings = pl.Series(f.RATING, [_plain(rating) for rating in self._scale.given(stars)], pl.Float64)
+        return rated.with_columns(titles, ratings, times)
 
     def known(self, movie_ids: Sequence[Id]) -> tuple[list[Id], list[Id]]:
         """Part a list of movies into those that the version holds and those that it does not, in their order.
@@ -286,16 +292,17 @@ class Ranker:
             allowed &= self._year <= wanted.year_max
         return allowed
 
-    def category(self, name: str) -> str | None:
-        """Return the category that is meant, whatever the case of its name; None if there is none."""
-        found = [known for known in self._domain.categories if known.casefold() == name.casefold()]
-        return name if name in found else found[0] if found else None
+    def category(self, name: str) -> int | None:
+        """Return the place of the category that is meant, whatever the case of its name; None if there is none."""
+        known = self._domain.categories
+        places = {other.casefold(): place for place, other in reversed([*enumerate(known)])}
+        return known.index(name) if name in known else places.get(name.casefold())
 
     def _category(self, name: str) -> int:
-        category = self.category(name)
-        if category is None:
+        place = self.category(name)
+        if place is None:
             raise ValueError(f"unknown genre {_shown(name)}; expected one of {', '.join(self._domain.categories)}")
-        return self._domain.categories.index(category)
+        return place
 
     def _popular(self, hidden: np.ndarray, allowed: np.ndarray | None, n: int) -> list[Recommendation]:
         left = np.ones(len(self._movie_ids), bool) if allowed is None else allowed.copy()

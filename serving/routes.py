@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
@@ -82,19 +83,22 @@ def check_parameters(request: Request) -> None:
     Raises:
       RequestError: There is one.
     """
-    taken = {name for field in request.scope["route"].dependant.query_params for name in _names_of(field)}
+    if not request.query_params:
+        return
+    taken = _parameters(request.scope["route"])
     for name in request.query_params:
         if name not in taken:
-            raise RequestError(f"query.{name[:_LONGEST_NAME]}", f"unknown parameter; expected {_listed(taken)}")
+            expected = f"one of {', '.join(taken)}" if taken else "none"
+            raise RequestError(f"query.{name[:_LONGEST_NAME]}", f"unknown parameter; expected {expected}")
 
 
-def _names_of(field: Any) -> Iterable[str]:
-    model = field.field_info.annotation
-    return model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else [field.alias]
-
-
-def _listed(names: Iterable[str]) -> str:
-    return f"one of {', '.join(sorted(names))}" if names else "none"
+def _parameters(route: APIRoute) -> list[str]:
+    """Return the names of a route's query parameters, single ones and those of models."""
+    names: list[str] = []
+    for field in route.dependant.query_params:
+        model = field.field_info.annotation
+        names += model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else [field.alias]
+    return sorted(names)
 
 
 def _check_ratings(version: ServedVersion, ratings: Sequence[api.Rating]) -> None:

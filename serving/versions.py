@@ -164,7 +164,13 @@ class Versions:
         # The tower first: where TensorFlow Serving lags behind, this is the cheaper question.
         tower = await self._towers.open(version)
         directory = self._store.directory(EMBEDDING_INDEX, version)
-        ranker = await abandonable(lambda: Ranker(read_index(directory, version)))
+
+        def read() -> Ranker:
+            ranker = Ranker(read_index(directory, version))
+            ranker.prepare()
+            return ranker
+
+        ranker = await abandonable(read)
         await check_probe(tower, ranker.probe_features(), ranker.manifest.probe, f"the user tower of version {version}")
         return ServedVersion(ranker, tower, self._metrics)
 

@@ -6,7 +6,6 @@ import functools
 import logging
 import tempfile
 
-import numpy as np
 import polars as pl
 import tensorflow as tf
 
@@ -14,6 +13,7 @@ from components.embedding import embed_movies, embed_users
 from components.evaluation_gate.evaluate import Model
 from schemas import features as f
 from schemas.domain import Domain
+from schemas.ids import places_of
 from schemas.manifest import EMBEDDING_INDEX, EVALUATED
 from serving import store
 from serving.verification import newest_whole
@@ -46,10 +46,8 @@ def load(serving_dir: str, catalog: pl.DataFrame, domain: Domain) -> tuple[int, 
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
         model = tf.saved_model.load(serving.local_copy(EMBEDDING_INDEX, version, directory, EVALUATED))
     vectors = embed_movies(model, served.movies)
-    ids, own = served.movies[f.MOVIE_ID].to_numpy(), catalog[f.MOVIE_ID].to_numpy()
-    place = np.minimum(np.searchsorted(ids, own), len(ids) - 1)
-    known = ids[place] == own
-    movies = vectors[place]
+    place = places_of(catalog[f.MOVIE_ID].to_numpy(), served.movies[f.MOVIE_ID].to_numpy())
+    known, movies = place >= 0, vectors[place]
     for side in (movies.embeddings, movies.rating_vectors):
         side[~known] = 0
     return version, Model(functools.partial(embed_users, model), movies, served.constants, known)

@@ -21,8 +21,8 @@ def join(shards: Iterable[Dataset], path: str) -> tuple[Histories, pl.Series | N
     Returns:
       The histories, and the users' ids as the data has them, `[users]` text; None where those are numbers.
     """
-    found = [(data.user_ids, np.bincount(data.user), data.user_keys, data.constants.domain.scale) for data in shards]
-    ids, counts, keys, scales = zip(*found, strict=True)
+    found = [(data.user_ids, np.bincount(data.user), data.user_keys) for data in shards]
+    ids, counts, keys = zip(*found, strict=True)
     order = np.argsort(joined := np.concatenate(ids))
     users = np.empty(len(order), USERS_DTYPE)
     users["user_id"], users["end"] = joined[order], np.cumsum(np.concatenate(counts)[order])
@@ -31,6 +31,7 @@ def join(shards: Iterable[Dataset], path: str) -> tuple[Histories, pl.Series | N
         behind = users["end"][np.searchsorted(users["user_id"], data.user_ids)]
         # From where each rating is in the shard to where it is among all.
         rows = np.arange(len(data.user)) + np.repeat(behind - np.cumsum(count), count)
-        ratings["movie"][rows], ratings["timestamp"][rows] = data.movie, data.timestamp
-        ratings["step"][rows] = scales[0].steps_of_stars(data.stars)
-    return Histories(users, ratings, scales[0]), join_user_keys(keys, order)
+        scale = data.constants.domain.scale
+        own = Histories.of(data.user_ids[data.user], data.movie, data.stars, data.timestamp, scale)
+        ratings[rows] = own.ratings[:]
+    return Histories(users, ratings, scale), join_user_keys(keys, order)

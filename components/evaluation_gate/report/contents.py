@@ -175,8 +175,11 @@ def _movie_map(held: HeldOut, embeddings: np.ndarray) -> MovieMap:
 
 
 def _examples(held: HeldOut, answers: Answers, ranking: Ranking, seed: int) -> list[Example]:
-    titles = [as_written(title) for title in held.catalog[TITLE]]
     task, scale = held.task, held.constants.domain.scale
+
+    def title(movie: int) -> str:
+        return as_written(held.catalog[TITLE][int(movie)])
+
     chosen = np.random.default_rng(seed).permutation(len(task.users))[:_EXAMPLES]
     examples = []
     for row in np.sort(chosen):
@@ -189,8 +192,8 @@ def _examples(held: HeldOut, answers: Answers, ranking: Ranking, seed: int) -> l
         examples.append(
             Example(
                 held.user_key(task.users[row]),
-                [(titles[int(seen[i])], float(held.seen_ratings[i])) for i in latest],
-                [(titles[int(m)], float(s), bool(m in relevant)) for m, s in zip(top, expected, strict=True)],
+                [(title(seen[i]), float(held.seen_ratings[i])) for i in latest],
+                [(title(m), float(s), bool(m in relevant)) for m, s in zip(top, expected, strict=True)],
             )
         )
     return examples
