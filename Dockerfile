@@ -3,8 +3,8 @@
 #   docker build -t matinee .                              the pipeline's steps, and Beam's workers
 #   docker build -t matinee-gpu --target gpu .             the same with CUDA, for a Trainer on a GPU
 #   docker build -t matinee-service --target service .     the recommendation service
-# The service asks TensorFlow Serving for the user tower, so that there is no TensorFlow in its image. A pipeline's step
-# brings its own command; without one, the first image is a Beam SDK worker.
+# There is no TensorFlow in the service's image. A pipeline's step brings its own command; without one, the first image
+# is a Beam SDK worker.
 ARG PYTHON_IMAGE=python:3.10.16-slim-bookworm
 
 FROM apache/beam_python3.10_sdk:2.74.0 AS beam

@@ -25,8 +25,8 @@ CORE = [
     "tqdm",
     "typer",
 ]
-# The service and its index, beside a TensorFlow Serving that holds the user tower.
-SERVICE = [
+# The service and its index. The user tower runs in NumPy, or behind TensorFlow Serving.
+SERVING = [
     "circuitbreaker",
     "faiss-cpu",
     "fastapi",
@@ -40,12 +40,6 @@ SERVICE = [
     "uvicorn",
     "uvloop",
 ]
-# The same with the user tower in the process.
-SERVING = [
-    *SERVICE,
-    f"tensorflow==2.16.2; {OLD_STACK}",
-    f"tensorflow>=2.21,<2.22; {NEW_STACK}",
-]
 # gs:// and s3://; pipeline-remote below has what the pipeline needs for s3:// beside it.
 REMOTE = ["s3fs", "gcsfs"]
 GRPC = ["grpcio", "tensorflow-serving-api"]
@@ -54,6 +48,8 @@ KUBEFLOW = [f"kfp>=2; {OLD_STACK}", f"kfp-pipeline-spec>=0.2.2; {OLD_STACK}"]
 PIPELINE = [
     *SERVING,
     *GRPC,
+    f"tensorflow==2.16.2; {OLD_STACK}",
+    f"tensorflow>=2.21,<2.22; {NEW_STACK}",
     f"tfx==1.16.0; {OLD_STACK}",
     f"tfx==1.21.0; {NEW_STACK}",
     # tfx_bsl imports dill; Beam stopped requiring it in 2.70.
@@ -91,8 +87,9 @@ setup(
     },
     install_requires=CORE,
     extras_require={
-        "service": SERVICE,
         "serving": SERVING,
+        # As it was called when the tower in the process needed TensorFlow.
+        "service": SERVING,
         "grpc": GRPC,
         "pipeline": PIPELINE,
         "kubeflow": KUBEFLOW,

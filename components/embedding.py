@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from schemas import features as f
 from schemas import signatures as s
+from schemas.manifest import USER_TOWER_FILE
 from schemas.vectors import Vectors, column_array
 
 _BATCH = 1024
@@ -59,6 +60,7 @@ class Towers:
         self.user_tower_dir = f"{model_uri}/{s.USER_TOWER_DIR}"
         self.movie_tower_dir = f"{model_uri}/{s.MOVIE_TOWER_DIR}"
         self.evaluated_dir = f"{model_uri}/{s.EVALUATED_DIR}"
+        self.user_tower_file = f"{model_uri}/{USER_TOWER_FILE}"
         self._model = tf.saved_model.load(f"{model_uri}/{saved_model}")
 
     def embed_users(self, features: Mapping[str, np.ndarray]) -> Vectors:

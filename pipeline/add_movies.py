@@ -6,6 +6,7 @@ import dataclasses
 import pathlib
 import tempfile
 import time
+from functools import partial
 
 import fsspec
 import numpy as np
@@ -19,16 +20,16 @@ from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.header import SCHEMA
 from components.polars_example_gen.source import table_at
 from components.pusher.config import PusherConfig
-from components.pusher.publish import weights_digest
+from components.pusher.publish import check_pair, weights_digest
 from components.similarity import similarity_vectors
 from schemas import features as f
 from schemas import manifest as m
 from schemas import signatures as s
 from schemas.data_spec import DataSpec, named
 from schemas.ingest import YEAR
+from schemas.user_features import no_ratings
 from schemas.vectors import Vectors
 from serving import index, store
-from serving.verification import check_pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,8 @@ def _add(
     spec: DataSpec,
 ) -> Added:
     served = serving.resolve()
-    old = index.read_index(serving.directory(m.EMBEDDING_INDEX, served), served)
+    served_dir = serving.directory(m.EMBEDDING_INDEX, served)
+    old = index.read_index(served_dir, served)
     movies, report = _read(movies_path, old, spec)
     checks.enforce([report], on_bad_rows, max_bad_rows)
     new = _featurise(movies, old)
@@ -104,14 +106,16 @@ def _add(
             movies=movies,
             histories=histories,
             constants=old.constants,
+            user_tower_file=f"{served_dir}/{m.USER_TOWER_FILE}",
             tower_digest=weights_digest(user_tower),
             probe=old.manifest.probe,
             models=models,
             index_factory=old.manifest.index_factory,
             user_keys=old.user_keys,
         )
-        index.write_index(str(work / m.EMBEDDING_INDEX), version, contents)
-        serving.publish(version, str(work / m.EMBEDDING_INDEX), user_tower, check_pair)
+        index.write_index(str(work / m.EMBEDDING_INDEX), version, contents, user_tower)
+        check = partial(check_pair, no_ratings(old.constants))
+        serving.publish(version, str(work / m.EMBEDDING_INDEX), user_tower, check)
     return Added(version, new.height, tuple(serving.prune(keep_versions)))
 
 

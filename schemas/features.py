@@ -42,6 +42,11 @@ USER_AVERAGE_RATING = "user_average_rating"
 USER_TIME = "user_time"
 """Where `timestamp` stands among those of the train ratings: weights of evenly spaced points, which sum to 1."""
 TIME_POINTS = 33
+TIME_REACH = 2.0
+"""The first and the last point, in standard deviations of the train ratings' time; evenly spread times have all of
+theirs within 1.73."""
+SCORE_STEPS = 2.0**16
+"""z-scores are rounded to steps of one by this."""
 MOVIE_GENRES = "movie_genres"
 MOVIE_NUM_RATINGS = "movie_num_ratings"
 MOVIE_AVERAGE_RATING = "movie_average_rating"
@@ -124,6 +129,15 @@ def example_lengths(categories: int) -> dict[str, int]:
     """Return every float32 feature of an example and its length where there are so many categories."""
     return {RATING: 1, **lengths((*USER_FEATURES, *MOVIE_FEATURES), categories)}
 
+
+def _scaled(scaling: Scaling) -> tuple[str, ...]:
+    return tuple(feature.name for feature in FEATURES if feature.scaling is scaling)
+
+
+LOG_Z_SCORED = _scaled(Scaling.LOG_Z_SCORE)
+Z_SCORED = _scaled(Scaling.Z_SCORE)
+STANDARDISED = (*LOG_Z_SCORED, *Z_SCORED)
+"""What Transform learns the means and deviations of, in this order, and behind it of the timestamp."""
 
 USER_INPUTS = tuple(feature.name for feature in FEATURES if feature.side is Side.USER)
 """What the user tower reads of Transform's outputs; beside them, the history."""

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from schemas.configuration import FROZEN
 from schemas.domain import Domain
 
-FORMAT = 3
+FORMAT = 4
 """Number of the published format: manifest, files, and what the towers take and answer. It is raised with every change
 that an older reader does not understand."""
 
@@ -30,6 +30,8 @@ USER_KEYS_FILE = "user_keys.parquet"
 """Only where users are text: in the order of `USERS_FILE`."""
 HISTORIES_FILE = "histories.npy"
 """With `USERS_FILE`, a `schemas.histories.Histories`."""
+USER_TOWER_FILE = "user_tower.npz"
+"""The user tower's weights, for `schemas.numpy_tower`; also in the Model artifact."""
 SAVED_MODEL_FILE = "saved_model.pb"
 MOVIE_TOWER = "movie_tower"
 """Folder of an index version with the movie tower's SavedModel, to embed movies that come later."""
@@ -67,6 +69,8 @@ class Manifest:
     """SHA-256 over the user tower's weights and the movie embeddings."""
     files: dict[str, str]
     """File name -> SHA-256."""
+    tower_files: dict[str, str]
+    """The same of the user tower's SavedModel, which lies beside the index."""
     global_mean: float
     """Feature constant: mean of all train ratings, in stars."""
     genre_means: list[float]

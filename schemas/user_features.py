@@ -16,6 +16,8 @@ from schemas import features as f
 from schemas.data_spec import movielens
 from schemas.domain import Domain
 
+Features = Mapping[str, np.ndarray]
+"""What the user tower takes, `schemas.features.USER_TOWER_INPUTS`: name -> `[batch, n]`."""
 PSEUDO_RATINGS = 5.0
 """k: how many ratings at the global mean every smoothed average starts from."""
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 
 import anyio
 import structlog
-from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
@@ -63,8 +62,6 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if isinstance(towers, InProcessUserTowers):
-            await to_thread.run_sync(towers.prepare)
         # What is there before any version stays: to look through it at every collection takes a fifth of a second.
         gc.collect()
         gc.freeze()

@@ -28,7 +28,7 @@ EXACT = "Flat"
 """index_factory of the exact search."""
 
 _KEPT = frozenset([m.EMBEDDINGS_FILE, m.RATING_VECTORS_FILE, m.SIMILARITY_FILE, m.MOVIES_FILE, m.USERS_FILE])
-_MODELS = {f"{folder}/{m.SAVED_MODEL_FILE}" for folder in (m.MOVIE_TOWER, m.EVALUATED)}
+_MODELS = {f"{folder}/{m.SAVED_MODEL_FILE}" for folder in (m.MOVIE_TOWER, m.EVALUATED)} | {m.USER_TOWER_FILE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +52,15 @@ class EmbeddingIndex:
     @property
     def constants(self) -> FeatureConstants:
         """The constants of the user features."""
-        manifest = self.manifest
-        return FeatureConstants(
-            *(manifest.global_mean, tuple(manifest.genre_means), manifest.latest_s, manifest.pseudo_ratings),
-            manifest.domain,
-        )
+        return constants_of(self.manifest)
+
+
+def constants_of(manifest: m.Manifest) -> FeatureConstants:
+    """Return the constants of the user features."""
+    return FeatureConstants(
+        *(manifest.global_mean, tuple(manifest.genre_means), manifest.latest_s, manifest.pseudo_ratings),
+        manifest.domain,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +77,10 @@ class IndexContents:
     """Every rating, its movie by its position in `movies`."""
     constants: FeatureConstants
     """Constants of the user features."""
+    user_tower_file: str
+    """The user tower's weights, as `schemas.numpy_tower` has written them: a local path or a URI."""
     tower_digest: str
-    """SHA-256 of the user tower's weights."""
+    """SHA-256 of the same in its SavedModel."""
     probe: Sequence[float]
     """`[dim]` the user tower's embedding of a user without ratings."""
     models: Mapping[str, str]
@@ -85,13 +91,16 @@ class IndexContents:
     """`[users]` text, the users' ids as the data has them; None where those are numbers."""
 
 
-def write_index(directory: str, version: int, contents: IndexContents, created_s: float | None = None) -> m.Manifest:
+def write_index(
+    directory: str, version: int, contents: IndexContents, tower_dir: str, created_s: float | None = None
+) -> m.Manifest:
     """Write an index to an empty local directory, the manifest last.
 
     Args:
       directory: Where to write; created if missing.
       version: Version of the index.
       contents: What to write; its models lie in local directories.
+      tower_dir: Local directory with the user tower's SavedModel that is published with it.
       created_s: Unix time of the publication; now by default.
 
     Returns:
@@ -118,7 +127,8 @@ def write_index(directory: str, version: int, contents: IndexContents, created_s
         contents.user_keys.alias(USER_KEY).to_frame().write_parquet(path / m.USER_KEYS_FILE)
     for folder, saved_model in contents.models.items():
         shutil.copytree(saved_model, path / folder)
-    files = sorted(entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
+    with fsspec.open(contents.user_tower_file, "rb") as file:
+        (path / m.USER_TOWER_FILE).write_bytes(file.read())
     weights = contents.tower_digest.encode() + embeddings.tobytes() + rating_vectors.tobytes()
     manifest = m.Manifest(
         format=m.FORMAT,
@@ -131,7 +141,8 @@ def write_index(directory: str, version: int, contents: IndexContents, created_s
         index_factory=contents.index_factory,
         counts={"movies": movies.height, "users": len(histories.users), "ratings": len(histories.ratings)},
         model_digest=hashlib.sha256(weights).hexdigest(),
-        files={name: m.sha256(str(path / name)) for name in files},
+        files=_digests(path),
+        tower_files=_digests(pathlib.Path(tower_dir)),
         global_mean=constants.global_mean,
         genre_means=list(constants.genre_means),
         pseudo_ratings=constants.pseudo_ratings,
@@ -141,6 +152,11 @@ def write_index(directory: str, version: int, contents: IndexContents, created_s
     )
     (path / m.MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
+
+
+def _digests(directory: pathlib.Path) -> dict[str, str]:
+    files = sorted(entry.relative_to(directory).as_posix() for entry in directory.rglob("*") if entry.is_file())
+    return {name: m.sha256(str(directory / name)) for name in files}
 
 
 def _checked(vectors: np.ndarray, movies: int, name: str) -> np.ndarray:
@@ -173,11 +189,7 @@ def read_manifest(directory: str) -> m.Manifest:
       RuntimeError: It is missing or broken.
     """
     path = f"{directory}/{m.MANIFEST_FILE}"
-    if _is_local(directory):
-        try:
-            check_tree(fsspec.core.strip_protocol(directory))
-        except ValueError as error:
-            raise RuntimeError(str(error)) from None
+    check_regular(directory)
     try:
         with fsspec.open(path, "rb") as file:
             return m.Manifest.from_json(file.read())
@@ -185,6 +197,15 @@ def read_manifest(directory: str) -> m.Manifest:
         raise m.FormatError(f"{path}: {error}") from None
     except (FileNotFoundError, ValueError) as error:
         raise RuntimeError(f"{path} is missing or broken: {error}. Publish the version again") from error
+
+
+def check_regular(directory: str) -> None:
+    """Raise RuntimeError if a directory, where it is local, holds anything but directories and regular files."""
+    if _is_local(directory):
+        try:
+            check_tree(fsspec.core.strip_protocol(directory))
+        except ValueError as error:
+            raise RuntimeError(str(error)) from None
 
 
 def _is_local(directory: str) -> bool:
@@ -216,6 +237,15 @@ def read_index(directory: str, version: int | None = None) -> EmbeddingIndex:
         return _read(directory, path, manifest, kept)
     except (ValueError, OverflowError, pl.exceptions.PolarsError) as error:
         raise RuntimeError(f"{directory} makes no sense: {error}. Publish the version again") from error
+
+
+def check_digest(file: str, found: str, expected: str) -> None:
+    """Raise RuntimeError unless a file's SHA-256 is the manifest's."""
+    if found != expected:
+        raise RuntimeError(
+            f"{file} is damaged: its SHA-256 is {found[:12]}..., the manifest says {expected[:12]}.... "
+            "Publish the version again"
+        )
 
 
 def _read(directory: str, path: str | None, manifest: m.Manifest, kept: frozenset[str]) -> EmbeddingIndex:
@@ -261,11 +291,7 @@ def _verified(
                 found = m.sha256(file)
         except FileNotFoundError:
             raise RuntimeError(f"{file} is missing. Publish the version again") from None
-        if found != expected:
-            raise RuntimeError(
-                f"{file} is damaged: its SHA-256 is {found[:12]}..., the manifest says {expected[:12]}.... "
-                "Publish the version again"
-            )
+        check_digest(file, found, expected)
     assert ratings is not None, "listed, which was looked at before"
     return blobs, ratings
 

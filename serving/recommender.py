@@ -12,7 +12,7 @@ from serving.answers import Id, MovieFilter, Profile, Recommendation, Request
 from serving.index import EmbeddingIndex, read_index
 from serving.ranker import Ranker
 from serving.store import ServingStore
-from serving.user_tower import InProcessUserTower, UserEmbedder
+from serving.user_tower import UserEmbedder, tower_of
 
 
 class Recommender(Ranker):
@@ -42,7 +42,7 @@ class Recommender(Ranker):
         while True:
             try:
                 index = read_index(store.directory(EMBEDDING_INDEX, chosen), chosen)
-                return cls(index, user_tower or InProcessUserTower.of(store, chosen))
+                return cls(index, user_tower or tower_of(store, chosen))
             except (OSError, RuntimeError, ValueError):
                 # It may have been pruned while it was read; what came after it is there.
                 before, chosen = chosen, store.resolve(version)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
-import tempfile
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import fsspec
 import numpy as np
 from anyio.from_thread import start_blocking_portal
 
+from schemas import numpy_tower
 from schemas import signatures as s
+from schemas.manifest import EMBEDDING_INDEX, USER_TOWER_FILE, sha256
+from schemas.numpy_tower import NumpyTower
+from schemas.user_features import Features, no_ratings
 from schemas.vectors import Vectors
+from serving.index import check_digest, check_regular, constants_of, read_manifest
+from serving.index_checks import check_names
 from serving.store import ServingStore
 from serving.threads import abandonable
-
-Features = Mapping[str, np.ndarray]
-"""What the user tower takes, `schemas.features.USER_TOWER_INPUTS`: name -> `[batch, n]`."""
 
 _PROBE_TOLERANCE = 1e-3
 _UNIT_TOLERANCE = 1e-2
@@ -124,55 +127,42 @@ async def check_probe(tower: AsyncUserEmbedder, features: Features, expected: li
         )
 
 
-class InProcessUserTower:
-    """The user tower as a SavedModel in this process."""
+def read_user_tower(index_dir: str, tower_dir: str) -> NumpyTower:
+    """Load a version's tower and verify that all of it is as it was published, what TensorFlow Serving loads as well.
 
-    def __init__(self, model_dir: str) -> None:
-        """Load the tower.
+    Args:
+      index_dir: The version's index, local or behind a URI.
+      tower_dir: Its user tower, likewise.
 
-        Args:
-          model_dir: Local directory of one version, such as `SERVING/user_tower/1700000000`.
+    Raises:
+      FormatError: The version is of another format.
+      RuntimeError: A file is missing or damaged, or the tower is another model's than the index.
+    """
+    manifest, file = read_manifest(index_dir), f"{index_dir}/{USER_TOWER_FILE}"
+    try:
+        check_names(manifest.tower_files)
+        check_regular(tower_dir)
+        for name, digest in manifest.tower_files.items():
+            check_digest(f"{tower_dir}/{name}", sha256(f"{tower_dir}/{name}"), digest)
+        with fsspec.open(file, "rb") as opened:
+            blob = opened.read()
+        check_digest(file, hashlib.sha256(blob).hexdigest(), manifest.files.get(USER_TOWER_FILE, ""))
+        tower = numpy_tower.load(blob, manifest.domain)
+        answer = tower.embed(no_ratings(constants_of(manifest))).embeddings[0]
+    except OSError as error:
+        raise RuntimeError(
+            f"{error.filename or tower_dir} cannot be read: {error}. Publish the version again"
+        ) from None
+    except ValueError as error:
+        raise RuntimeError(f"the user tower in {file} makes no sense: {error}. Publish again") from error
+    if not is_probe(answer, manifest.probe):
+        raise RuntimeError(f"the user tower in {file} is another model's than its index. Publish again")
+    return tower
 
-        Raises:
-          RuntimeError: The directory holds no loadable user tower.
-        """
-        # TensorFlow takes seconds to import; a service that asks TensorFlow Serving never needs it.
-        try:
-            import tensorflow as tf
-        except ModuleNotFoundError:
-            raise RuntimeError(
-                "the user tower in this process needs TensorFlow: pip install 'matinee[serving]', or ask TensorFlow "
-                "Serving (--tf-serving)"
-            ) from None
-        graph = tf.Graph()
-        # As TensorFlow Serving does, through the session loader: a prepared call takes half the time of a signature's.
-        with graph.as_default():
-            # A request is a few hundred tiny operations: to hand each to another thread takes longer than to run it.
-            here = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=-1)
-            self._session = tf.compat.v1.Session(graph=graph, config=here)
-            try:
-                model = tf.compat.v1.saved_model.loader.load(self._session, [tf.saved_model.SERVING], model_dir)
-            except (OSError, tf.errors.OpError) as error:
-                raise RuntimeError(f"no user tower at {model_dir}: {error}. Publish the version again") from error
-        signature = model.signature_def.get(s.EMBED_USER)
-        if signature is None:
-            raise RuntimeError(f"{model_dir} has no signature {s.EMBED_USER!r}. Publish the version again")
-        self._names = sorted(signature.inputs)
-        outputs = signature.outputs
-        self._call = self._session.make_callable(
-            [outputs[s.USER_EMBEDDING].name, outputs[s.USER_RATING_VECTOR].name],
-            [signature.inputs[name].name for name in self._names],
-        )
 
-    @classmethod
-    def of(cls, store: ServingStore, version: int) -> InProcessUserTower:
-        """Load a version's tower from a serving root, also from one behind a URI."""
-        with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
-            return cls(store.local_copy(s.USER_TOWER, version, directory))
-
-    def embed(self, features: Features) -> Vectors:
-        """Embed users; see `UserEmbedder`."""
-        return Vectors(*self._call(*(features[name] for name in self._names)))
+def tower_of(store: ServingStore, version: int) -> NumpyTower:
+    """Load the tower of a published version; see `read_user_tower`."""
+    return read_user_tower(*(store.directory(kind, version) for kind in (EMBEDDING_INDEX, s.USER_TOWER)))
 
 
 class _Awaitable:
@@ -191,15 +181,9 @@ class InProcessUserTowers:
     def __init__(self, store: ServingStore) -> None:
         self._store = store
 
-    @staticmethod
-    def prepare() -> None:
-        """Import TensorFlow, if it is installed: to load a tower says what to do if it is not."""
-        if importlib.util.find_spec("tensorflow"):
-            importlib.import_module("tensorflow")
-
     async def open(self, version: int) -> AsyncUserEmbedder:
         """Load a version's tower in a thread."""
-        return _Awaitable(await abandonable(lambda: InProcessUserTower.of(self._store, version)))
+        return _Awaitable(await abandonable(lambda: tower_of(self._store, version)))
 
     async def close(self) -> None:
         """Nothing is open."""

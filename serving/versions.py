@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import gc
 import random
-import weakref
 
 import anyio
 import structlog
-from anyio import to_thread
 
 from schemas.manifest import EMBEDDING_INDEX
 from serving.answers import Profile, Recommendation, Request
@@ -80,8 +77,6 @@ class Versions:
         self._refused: dict[int, _Refusal] = {}
         self._damaged: int | None = None
         """The version in use, if a file of it has changed since."""
-        self._leaving: weakref.ref[Ranker] | None = None
-        """The version before, until the last request that has it ends."""
         self.current: ServedVersion | None = None
         self.problem = f"no model is published under {serving_dir}"
         self.looked = asyncio.Event()
@@ -107,10 +102,6 @@ class Versions:
 
     async def refresh(self) -> None:
         """Look once, and take the newest version that loads into use."""
-        if self._leaving and self._leaving() is None:
-            # A tower's graph refers to itself: megabytes in a few objects, for which Python's collector sees no hurry.
-            await to_thread.run_sync(gc.collect)
-            self._leaving = None
         try:
             with anyio.fail_after(self._load_timeout_s):
                 versions = await abandonable(self._store.versions)
@@ -176,8 +167,6 @@ class Versions:
 
     def _use(self, loaded: ServedVersion) -> None:
         before, self.current = self.current, loaded  # Requests under way keep the old one alive until they end.
-        if before:
-            self._leaving = weakref.ref(before.ranker)
         self.problem, self._damaged = "", None
         self._refused.pop(loaded.version, None)
         counts = loaded.ranker.manifest.counts

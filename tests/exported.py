@@ -103,6 +103,7 @@ def publish_untrained(sample: pathlib.Path, serving_dir: pathlib.Path, work: pat
             movies=catalog,
             histories=histories,
             constants=constants,
+            user_tower_file=towers.user_tower_file,
             tower_digest=weights_digest(towers.user_tower_dir),
             probe=towers.embed_users(no_ratings(constants)).embeddings[0].tolist(),
             models={m.MOVIE_TOWER: towers.movie_tower_dir, m.EVALUATED: towers.evaluated_dir},

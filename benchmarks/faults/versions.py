@@ -31,6 +31,7 @@ _INDEX_FILES = [
     m.USERS_FILE,
     m.HISTORIES_FILE,
 ]
+_INDEX_FILES.append(m.USER_TOWER_FILE)
 _INDEX_FILES.append(f"{m.MOVIE_TOWER}/{m.SAVED_MODEL_FILE}")
 _TOWER_FILES = [m.SAVED_MODEL_FILE, "variables/variables.index", "variables/variables.data-00000-of-00001"]
 
@@ -103,8 +104,6 @@ def _file_damages() -> dict[str, Damage]:
         for place, (kind, names) in enumerate(((m.EMBEDDING_INDEX, _INDEX_FILES), (USER_TOWER, _TOWER_FILES)))
         for name in names
         for what, damage in kinds.items()
-        # A wrong byte in the middle of a tower's weights is another tower, which the probe may not tell.
-        if not (kind == USER_TOWER and what == "has a wrong byte" and "data" in name)
     }
 
 

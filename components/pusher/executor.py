@@ -66,6 +66,7 @@ class Executor(tfx_pusher.Executor):
                     histories=joined,
                     user_keys=user_keys,
                     constants=shards.constants,
+                    user_tower_file=towers.user_tower_file,
                     tower_digest=weights_digest(towers.user_tower_dir),
                     probe=towers.embed_users(no_ratings(shards.constants)).embeddings[0].tolist(),
                     models={m.MOVIE_TOWER: towers.movie_tower_dir, m.EVALUATED: towers.evaluated_dir},

@@ -6,18 +6,24 @@ import dataclasses
 import hashlib
 import pathlib
 import time
-from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
+from components.embedding import embed_users
 from components.files import copy_tree
 from components.pusher import warmup
 from schemas import manifest as m
 from schemas.signatures import USER_TOWER
+from schemas.user_features import Features
 from serving import index, store
 from serving.index import IndexContents
-from serving.verification import check_pair, whole
+from serving.user_tower import read_user_tower
+from serving.verification import whole
+
+_TOLERANCE = 1e-4
+"""Between both forms of a tower; rounded features may differ by 2**-16."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Publication:
     """SavedModel of the user tower, path or URI."""
     contents: IndexContents
     """The index of the same version; the models in it are paths or URIs."""
-    warmup_features: Mapping[str, np.ndarray]
+    warmup_features: Features
     """User features of a few users, replayed by TensorFlow Serving when it loads the tower."""
 
 
@@ -85,22 +91,41 @@ def _publish(
     for folder, saved_model in models.items():
         copy_tree(saved_model, staged_models[folder])
     contents = dataclasses.replace(publication.contents, models=staged_models)
-    manifest = index.write_index(index_dir, version, contents)
+    copy_tree(publication.tower_dir, staged_tower)
+    warmup.write(staged_tower, USER_TOWER, publication.warmup_features)
+    manifest = index.write_index(index_dir, version, contents, staged_tower)
     served = serving.latest()
     # A damaged version does not serve the model, whatever its manifest says.
     found = None if served is None else whole(serving, served)
     if found and _same(manifest, found.manifest):
         return Published(found.manifest.version, False)
-    copy_tree(publication.tower_dir, staged_tower)
-    warmup.write(staged_tower, USER_TOWER, publication.warmup_features)
-    serving.publish(version, index_dir, staged_tower, check_pair)
+    serving.publish(version, index_dir, staged_tower, partial(check_pair, publication.warmup_features))
     return Published(version, True, tuple(serving.prune(keep_versions)))
+
+
+def check_pair(features: Features, index_dir: str, tower_dir: str) -> None:
+    """Raise RuntimeError unless an index, and the user tower in both of its forms, load and answer the same.
+
+    Args:
+      features: Of a few users.
+      index_dir: Directory of the index, local or behind a URI.
+      tower_dir: Directory of the user tower, likewise.
+    """
+    index.read_index(index_dir)
+    answer = read_user_tower(index_dir, tower_dir).embed(features)
+    try:
+        expected = embed_users(tf.saved_model.load(tower_dir), features)
+    except Exception as error:  # A damaged graph fails in as many ways as there are operations.
+        raise RuntimeError(f"the user tower in {tower_dir} does not work: {error}. Publish again") from error
+    for found, other in ((answer.embeddings, expected.embeddings), (answer.rating_vectors, expected.rating_vectors)):
+        if found.shape != other.shape or not np.allclose(found, other, atol=_TOLERANCE):
+            raise RuntimeError(f"the user tower in {tower_dir} answers otherwise than its weights. Publish again")
 
 
 def _same(a: m.Manifest, b: m.Manifest) -> bool:
     def essence(manifest: m.Manifest) -> m.Manifest:
         # A SavedModel's graph differs from one save to the next; the vectors stand for the models.
         files = {name: digest for name, digest in manifest.files.items() if "/" not in name}
-        return dataclasses.replace(manifest, version=0, created_s=0, files=files)
+        return dataclasses.replace(manifest, version=0, created_s=0, files=files, tower_files={})
 
     return essence(a) == essence(b)

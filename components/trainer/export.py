@@ -11,14 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from components.trainer.tower_inputs import TowerInputs
 from components.trainer.towers import Tower
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
+from schemas import numpy_tower
 from schemas import signatures as s
 from schemas.domain import Domain
+from schemas.manifest import USER_TOWER_FILE
+from schemas.numpy_tower import NumpyTower, Perceptron, Retrieval
 
 _Tensors = dict[str, tf.Tensor]
 
@@ -64,13 +68,55 @@ def export_movie_tower(model: TwoTower, inputs: TowerInputs, directory: str) -> 
 
 
 def export_user_tower(model: TwoTower, inputs: TowerInputs, directory: str) -> None:
-    """Write the user tower for TensorFlow Serving: `serving_default` over examples and `embed_user` over tensors."""
+    """Write the user tower for TensorFlow Serving: `serving_default` over examples and `embed_user` over tensors.
+
+    Beside the directory its weights are written, for serving without TensorFlow.
+    """
     embed, specs = _embed(model.user_tower, inputs), _user_specs(model.domain)
     signatures = {
         s.SERVING_DEFAULT: _of_examples(embed, specs),
         s.EMBED_USER: _of_tensors(embed, specs),
     }
     _save(model.user_tower, inputs, directory, signatures)
+    with tf.io.gfile.GFile(f"{directory.rsplit('/', 1)[0]}/{USER_TOWER_FILE}", "wb") as file:
+        file.write(numpy_tower.dump(numpy_user_tower(model, inputs)))
+
+
+def numpy_user_tower(model: TwoTower, inputs: TowerInputs) -> NumpyTower:
+    """Return the user tower as what serves it without TensorFlow."""
+    tower, domain = model.user_tower, model.domain
+    columns, begin = {}, 0
+    for name, width in (f.lengths(f.STANDARDISED, domain.num_categories) | {f.TIMESTAMP: 1}).items():
+        columns[name] = slice(begin, begin := begin + width)
+    read = (*numpy_tower.STANDARDISED, f.TIMESTAMP)
+    means, deviations = (np.concatenate([c[columns[name]] for name in read]) for c in inputs.transform.constants())
+    retrieval = None
+    if tower.retrieval:
+        movies = len(inputs.vocabulary) + 1
+        retrieval = Retrieval(
+            factors=np.asarray(tower.factors),
+            ids=np.asarray(tower.ids.embeddings) if model.config.id_dim else np.zeros((movies, 0), np.float32),
+            longest=np.asarray(tower.longest),
+            genre_shares=np.asarray(tower.genre_shares),
+            blend=np.asarray(tower.blend),
+            temperature=np.array(model.config.temperature, np.float32),
+            perceptron=_perceptron(tower.embedding_stack),
+        )
+    return NumpyTower(
+        movie_ids=np.asarray(inputs.vocabulary, np.int64),
+        means=means,
+        deviations=deviations,
+        averages=np.asarray(tower.averages),
+        genres=np.asarray(tower.genres),
+        perceptron=_perceptron(tower.rating_stack),
+        domain=domain,
+        retrieval=retrieval,
+    )
+
+
+def _perceptron(stack: keras.Sequential) -> Perceptron:
+    dense = [layer for layer in stack.layers if isinstance(layer, keras.layers.Dense)]
+    return Perceptron(tuple((np.asarray(layer.kernel), np.asarray(layer.bias)) for layer in dense))
 
 
 def _embed(tower: Tower, inputs: TowerInputs) -> Callable[[_Tensors], _Tensors]:

@@ -53,6 +53,15 @@ class _Transform(tf.Module):
         )
         return dict(zip(outputs, found, strict=True))
 
+    def constants(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the means and deviations that were learned, `[n]` float64, of `features.STANDARDISED` and the time."""
+        function = self._function
+        root = next(op for op in function.graph.get_operations() if op.type == "Sqrt")
+        of_deviations = {operation.name for operation in _operations(root.outputs[0])}
+        learned = function.inputs[-len(function.captured_inputs) :]
+        values = {t.op.name in of_deviations: v.numpy() for t, v in zip(learned, function.captured_inputs, strict=True)}
+        return values[False], np.sqrt(values[True])
+
 
 def _operations(tensor: tf.Tensor) -> set[tf.Operation]:
     """Return what a tensor is computed from."""
@@ -70,6 +79,7 @@ class TowerInputs(tf.Module):
 
     Attributes:
       transform: The transform alone, which is arithmetic and can be compiled.
+      vocabulary: `[movies]` int64.
     """
 
     def __init__(self, transform: tft.TFTransformOutput, vocabulary: np.ndarray) -> None:
@@ -80,7 +90,7 @@ class TowerInputs(tf.Module):
           vocabulary: `[movies]` int64, the ids of the movies that have an embedding of their own.
         """
         super().__init__()
-        self.transform = _Transform(transform)
+        self.transform, self.vocabulary = _Transform(transform), vocabulary
         entries = tf.lookup.KeyValueTensorInitializer(vocabulary, np.arange(1, len(vocabulary) + 1, dtype=np.int32))
         self._places = tf.lookup.StaticHashTable(entries, 0)
 

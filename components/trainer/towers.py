@@ -8,24 +8,22 @@ from typing import Any
 import keras
 from keras import ops
 
-from components.trainer import blend, tastes
+from components.trainer import blend
 from components.trainer.byte_dropout import ByteDropout
 from components.trainer.config import TrainerConfig
 from components.trainer.configured import PACKAGE, Configured
 from schemas import features as f
 from schemas import signatures as s
 from schemas.domain import Domain
+from schemas.tastes import NUMBERS, POOLS, Tastes
+from schemas.user_vectors import BIAS_LENGTH, STARS_LENGTH, joined, rating_inputs, rating_vector, unit
 
 RATING = "rating_perceptron"
 """Name of a tower's rating perceptron, in the paths of its weights and of no others'."""
 _FIRST_RATINGS = 0.3
 """Variance of the rating perceptrons' last layer at first."""
-_STARS_LENGTH = math.sqrt(f.RATING_HALF_RANGE)
-"""The product of what both perceptrons answer is in stars."""
 _AVERAGES_SCALE = 4.0
 """Movies' averages are a quarter of the labels' unit apart, and perceptrons want numbers of about one."""
-_BIAS_LENGTH = 0.7
-"""Splits the product of a user's bias and one between the two sides, so that neither vector gets too long."""
 _PARTS = 4
 """What movies are ranked by: learned embedding, co-ratings, genres, popularity; a movie's are at most of length 1."""
 
@@ -160,6 +158,7 @@ class UserTower(Tower):
     def __init__(self, config: TrainerConfig, vocabulary_size: int, domain: Domain, **kwargs: Any) -> None:
         """Create the layers; see `Tower`."""
         super().__init__(config, vocabulary_size, domain, **kwargs)
+        self.tastes = Tastes(ops, domain)
         self.genres = self.add_weight((vocabulary_size + 1, self.domain.num_categories), "zeros", trainable=False)
         self.genre_shares = self.add_weight((self.domain.num_categories,), "zeros", trainable=False)
         if self.retrieval:
@@ -167,19 +166,14 @@ class UserTower(Tower):
             self.blend.assign(config.blend)
 
     def rating_vector(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
-        """Give the rating vector alone, `[batch, embedding_dim + 4]`.
-
-        Its product with a movie's is the movie's average, to which the movie's perceptron adds, the user's bias, and
-        what both perceptrons make of this user and this movie: the more, the more ratings are known of the user.
-        """
+        """Give the rating vector alone, `[batch, embedding_dim + 4]`; see `schemas.user_vectors.rating_vector`."""
         tokens, stars = _latest(inputs)
         averages, genres = ops.take(self.averages, tokens, axis=0), ops.take(self.genres, tokens, axis=0)
-        bias = tastes.bias(stars, averages, genres)  # The average of a movie that the vocabulary lacks is the mean.
-        parts = [self._statistics(inputs, f.USER_TIME), bias.of_user, bias.log_number, bias.spread, bias.of_genres]
-        found = self.rating_stack(ops.concatenate(parts, axis=1), training=training) * tastes.acquaintance(stars)
-        found = found / _STARS_LENGTH
-        scaled = bias.of_user / (f.RATING_HALF_RANGE * _BIAS_LENGTH)
-        return _unit(ops.concatenate([ops.ones_like(scaled), scaled, found], axis=1), (0, 1))
+        # The average of a movie that the vocabulary lacks is the mean.
+        bias = self.tastes.bias(stars, averages, genres)
+        read = rating_inputs(ops, self._statistics(inputs, f.USER_TIME), bias)
+        answer = self.rating_stack(read, training=training)
+        return rating_vector(ops, answer, self.tastes.acquaintance(stars), bias)
 
     @property
     def _rating_width(self) -> int:
@@ -187,33 +181,30 @@ class UserTower(Tower):
 
     @property
     def _embedding_width(self) -> int:
-        return self._width + tastes.NUMBERS + tastes.POOLS * (self.config.co_rating_dim + self.config.id_dim)
+        return self._width + NUMBERS + POOLS * (self.config.co_rating_dim + self.config.id_dim)
 
     def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give what movies are ranked by, `[batch, joined_dim]`."""
-        learned, *others = self.parts(inputs, training)
-        weighted = [values * self.blend[place] for place, values in enumerate(others)]
-        # What fills the movies up to the same length must not count.
-        return ops.normalize(ops.pad(ops.concatenate([learned, *weighted], axis=1), ((0, 0), (0, 1))), axis=1)
+        return joined(ops, self.parts(inputs, training), self.blend)
 
     def parts(self, inputs: _Tensors, training: bool | None = None) -> list[keras.KerasTensor]:
         """Give what the embedding joins, `[batch, n]` each: the learned part, and `blend.PARTS` unweighted."""
         tokens, stars = _places(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
         stars = ops.where(tokens > 0, stars, 0.0)
-        taste = tastes.weighted_sum(ops.take(self.factors, tokens, axis=0), stars, self.domain)
-        genres = tastes.genre_affinity(ops.take(self.genres, tokens, axis=0), stars, self.genre_shares, self.domain)
+        taste = self.tastes.weighted_sum(ops.take(self.factors, tokens, axis=0), stars)
+        genres = self.tastes.genre_affinity(ops.take(self.genres, tokens, axis=0), stars, self.genre_shares)
         return [
             self.learned(inputs, training) / self.config.temperature,
             taste * self.longest,
             genres * math.sqrt(self.domain.num_categories),
-            tastes.acquaintance(stars),
+            self.tastes.acquaintance(stars),
         ]
 
     def _of_movies(
         self, inputs: _Tensors, training: bool | None, own: keras.KerasTensor | None
     ) -> list[keras.KerasTensor]:
         tokens, stars = _latest(inputs)
-        weights, numbers = tastes.pools(stars, self.domain)
+        weights, numbers = self.tastes.pools(stars)
         # One product of matrices for all means: an einsum each takes more than twice as long.
         factors = ops.matmul(weights, ops.take(self.factors, tokens, axis=0))
         if own is not None:
@@ -252,16 +243,16 @@ class MovieTower(Tower):
         return self._width + self.config.co_rating_dim + self.config.id_dim
 
     def rating_vector(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
-        """Give the rating vector alone, `[batch, embedding_dim + 4]`; see `UserTower.rating_vector`."""
+        """Give the rating vector alone, `[batch, embedding_dim + 4]`; see `schemas.user_vectors.rating_vector`."""
         average = inputs[f.MOVIE_SCALED_AVERAGE]
         if not training:  # The rows' own ratings are in the table. It knows more than the catalogue after a refit.
             token = _places(inputs[f.MOVIE_TOKEN])
             average = ops.where(token > 0, f.to_label(ops.take(self.averages, token, axis=0)), average)
         read = [self._statistics(inputs, f.MOVIE_AVERAGE_RATING), average * _AVERAGES_SCALE]
-        found = self.rating_stack(ops.concatenate(read, axis=1), training=training) / _STARS_LENGTH
+        found = self.rating_stack(ops.concatenate(read, axis=1), training=training) / STARS_LENGTH
         quality = average + found[:, :1]
-        parts = [quality, ops.full_like(quality, _BIAS_LENGTH), found]
-        return _unit(ops.concatenate(parts, axis=1), (1, 0))
+        parts = [quality, ops.full_like(quality, BIAS_LENGTH), found]
+        return unit(ops, ops.concatenate(parts, axis=1), (1, 0))
 
     def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give what movies are ranked by, `[batch, joined_dim]`."""
@@ -291,18 +282,6 @@ class MovieTower(Tower):
                 index = index * ops.cast(kept, index.dtype)
             found.append(self.ids(index))
         return found
-
-
-def _unit(values: keras.KerasTensor, end: tuple[int, int]) -> keras.KerasTensor:
-    """Fill vectors up to the length of 1, in places of which the other side's are zero; longer ones are shortened.
-
-    Args:
-      values: `[batch, n]`, of a length of up to the root of `RATING_REACH`.
-      end: (0, 1) for one side, (1, 0) for the other: what is behind the values is the filling, or zero.
-    """
-    rest = ops.maximum(f.RATING_REACH - ops.sum(ops.square(values), axis=1, keepdims=True), 0.0)
-    filling = [ops.sqrt(rest) * side for side in end]
-    return ops.normalize(ops.concatenate([values, *filling], axis=1), axis=1)
 
 
 def _latest(inputs: _Tensors) -> tuple[keras.KerasTensor, keras.KerasTensor]:

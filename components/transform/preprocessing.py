@@ -11,9 +11,7 @@ import tensorflow_transform as tft
 from schemas import features as f
 
 PREPROCESSING_FN = f"{__name__}.preprocessing_fn"
-_STEPS = 2.0**16
-_POINTS_IN_TIME = np.linspace(-2, 2, f.TIME_POINTS, dtype=np.float32)
-"""In standard deviations of the train ratings' time; evenly spread times have all of theirs within 1.73."""
+_POINTS_IN_TIME = np.linspace(-f.TIME_REACH, f.TIME_REACH, f.TIME_POINTS, dtype=np.float32)
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any] | None = None) -> dict[str, tf.Tensor]:
@@ -30,8 +28,8 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
     """
     del custom_config
     values = inputs | _derived(inputs)
-    columns = {name: tf.math.log1p(values[name]) for name in _of(f.Scaling.LOG_Z_SCORE)}
-    columns |= {name: values[name] for name in (*_of(f.Scaling.Z_SCORE), f.TIMESTAMP)}
+    columns = {name: tf.math.log1p(tf.cast(values[name], tf.float64)) for name in f.LOG_Z_SCORED}
+    columns |= {name: values[name] for name in (*f.Z_SCORED, f.TIMESTAMP)}
     scores = _z_scores(columns)
     return {
         f.USER_TIME: _weights_of_points(scores.pop(f.TIMESTAMP)),
@@ -42,10 +40,6 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]
         f.MOVIE_SCALED_AVERAGE: f.to_label(inputs[f.MOVIE_AVERAGE_RATING]),
         f.LABEL: f.to_label(inputs[f.RATING]),
     }
-
-
-def _of(scaling: f.Scaling) -> list[str]:
-    return [feature.name for feature in f.FEATURES if feature.scaling is scaling]
 
 
 def _z_scores(columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -64,8 +58,8 @@ def _z_scores(columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     for name, values in precise.items():
         part = slice(begin, begin := begin + values.shape[1])
         deviation = tf.sqrt(variances[part])
-        steps = tf.where(deviation > 0, _STEPS / deviation, _STEPS)
-        found[name] = tf.cast(tf.round((values - means[part]) * steps), tf.float32) / _STEPS
+        steps = tf.where(deviation > 0, f.SCORE_STEPS / deviation, f.SCORE_STEPS)
+        found[name] = tf.cast(tf.round((values - means[part]) * steps), tf.float32) / f.SCORE_STEPS
     return found
 
 
@@ -77,8 +71,11 @@ def _weights_of_points(time: tf.Tensor) -> tf.Tensor:
 
 
 def _derived(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Compute the features that are in no example: those of `schemas.features.FEATURES` without bounds."""
-    rating, count = inputs[f.USER_GENRE_RATING], inputs[f.USER_GENRE_COUNT]
+    """Compute the features that are in no example: those of `schemas.features.FEATURES` without bounds.
+
+    In float64: whoever computes them otherwise, in another order or without TensorFlow, gets the same rounded scores.
+    """
+    rating, count = (tf.cast(inputs[name], tf.float64) for name in (f.USER_GENRE_RATING, f.USER_GENRE_COUNT))
     total = tf.reduce_sum(count, axis=1, keepdims=True)
     average = tf.math.divide_no_nan(tf.reduce_sum(rating * count, axis=1, keepdims=True), total)
     # A user without ratings gets the mean of the smoothed means, which are then the genres' own.

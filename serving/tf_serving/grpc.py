@@ -17,10 +17,11 @@ from tensorflow_serving.apis import (
 )
 
 from schemas import signatures as s
+from schemas.user_features import Features
 from schemas.vectors import Vectors
 from serving.config import TowerConfig
 from serving.tf_serving.resilience import Resilience
-from serving.user_tower import Features, TowerError, check_answer
+from serving.user_tower import TowerError, check_answer
 
 _KINDS = {
     grpc.StatusCode.DEADLINE_EXCEEDED: ("timeout", True),

@@ -6,10 +6,11 @@ import httpx
 import numpy as np
 
 from schemas import signatures as s
+from schemas.user_features import Features
 from schemas.vectors import Vectors
 from serving.config import TowerConfig
 from serving.tf_serving.resilience import Resilience
-from serving.user_tower import Features, TowerError, check_answer
+from serving.user_tower import TowerError, check_answer
 
 _AVAILABLE = "AVAILABLE"
 

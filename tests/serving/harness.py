@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import uvicorn
 
-from schemas.manifest import EMBEDDING_INDEX, EVALUATED, MOVIE_TOWER
+from schemas.manifest import EMBEDDING_INDEX, EVALUATED, MOVIE_TOWER, USER_TOWER_FILE
 from schemas.signatures import USER_TOWER
 from serving import index
 from serving.app import create_app
@@ -37,12 +37,13 @@ def publish_next(root, seed=0):
         movies=old.movies,
         histories=old.histories,
         constants=old.constants,
+        user_tower_file=f"{served}/{USER_TOWER_FILE}",
         tower_digest="tower",
         probe=old.manifest.probe,
         models={folder: f"{served}/{folder}" for folder in (MOVIE_TOWER, EVALUATED)},
     )
-    index.write_index(str(staged / "index"), version, contents)
     shutil.copytree(store.directory(USER_TOWER, store.latest()), staged / "tower")
+    index.write_index(str(staged / "index"), version, contents, str(staged / "tower"))
     store.publish(version, str(staged / "index"), str(staged / "tower"))
     shutil.rmtree(staged)
     return version

@@ -58,12 +58,13 @@ def write(directory, embeddings=None, rating_vectors=None, index_factory=index.E
         movies=MOVIES,
         histories=Histories.of(*HISTORIES.values()),
         constants=CONSTANTS,
+        user_tower_file=str(model / m.SAVED_MODEL_FILE),
         tower_digest="tower",
         probe=[1.0] + [0.0] * 7,
         models={m.MOVIE_TOWER: str(model), m.EVALUATED: str(model)},
         index_factory=index_factory,
     )
-    return index.write_index(str(directory), 12, contents, created_s=5)
+    return index.write_index(str(directory), 12, contents, str(model), created_s=5)
 
 
 @pytest.mark.parametrize("factory", ["Flat", "HNSW32"])

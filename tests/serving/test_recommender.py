@@ -62,11 +62,12 @@ def recommender(tmp_path_factory):
         movies=movies,
         histories=histories,
         constants=CONSTANTS,
+        user_tower_file=str(model / m.SAVED_MODEL_FILE),
         tower_digest="tower",
         probe=[1.0] + [0.0] * (DIM - 1),
         models={m.MOVIE_TOWER: str(model), m.EVALUATED: str(model)},
     )
-    index.write_index(str(directory), 3, contents)
+    index.write_index(str(directory), 3, contents, str(model))
     return Recommender(index.read_index(str(directory)), FixedProjectionTower())
 
 

@@ -11,8 +11,10 @@ from components.trainer.export import export_model, export_user_tower
 from components.trainer.tower_inputs import TowerInputs
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
+from schemas import numpy_tower
 from schemas import signatures as s
 from schemas.data_spec import movielens
+from schemas.manifest import USER_TOWER_FILE
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,19 @@ def test_the_models_four_signatures(exported, raw, user, serialize, session_run)
         assert set(answer) == set(outputs)
         for name, value in answer.items():
             np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=f"{signature} {name}")
+
+
+def test_the_user_tower_in_numpy_gives_the_same(exported, user, session_run):
+    root, _ = exported
+    tower = numpy_tower.load((root / USER_TOWER_FILE).read_bytes(), movielens())
+    expected = session_run(root / "tower", s.EMBED_USER, user)
+    found = tower.embed(user)
+    for name, values in ((s.USER_EMBEDDING, found.embeddings), (s.USER_RATING_VECTOR, found.rating_vectors)):
+        np.testing.assert_allclose(values, expected[name], atol=1e-6, err_msg=name)
+        assert values.dtype == np.float32
+    np.testing.assert_allclose(
+        tower.embed({n: v[:1] for n, v in user.items()}).embeddings, found.embeddings[:1], atol=1e-6
+    )
 
 
 def test_the_user_towers_signatures(exported, user, session_run):

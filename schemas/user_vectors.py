@@ -1,0 +1,58 @@
+"""What the user tower makes of its perceptrons' answers, in Keras or in NumPy: the formulas are the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from schemas import features as f
+from schemas.tastes import Array, Bias
+
+STARS_LENGTH = math.sqrt(f.RATING_HALF_RANGE)
+"""The product of what both towers' rating perceptrons answer, times the square of this, is in stars."""
+BIAS_LENGTH = 0.7
+"""Splits the product of a user's bias and one between the two sides, so that neither vector gets too long."""
+
+
+def rating_inputs(ops: Any, statistics: Array, bias: Bias) -> Array:
+    """Return what the rating perceptron reads, `[batch, n]`: the statistics but for the time, and the biases."""
+    return ops.concatenate([statistics, bias.of_user, bias.log_number, bias.spread, bias.of_genres], axis=1)
+
+
+def rating_vector(ops: Any, answer: Array, acquaintance: Array, bias: Bias) -> Array:
+    """Return a user's rating vector, `[batch, n + 4]`.
+
+    Its product with a movie's is the movie's average, to which the movie's perceptron adds, the user's bias, and what
+    both perceptrons make of this user and this movie: the more, the more ratings are known of the user.
+
+    Args:
+      ops: `keras.ops`, or NumPy's functions of the same names.
+      answer: `[batch, n]` of the rating perceptron.
+      acquaintance: `[batch, 1]`; see `schemas.tastes.Tastes.acquaintance`.
+      bias: The user's.
+    """
+    found = answer * acquaintance / STARS_LENGTH
+    scaled = bias.of_user / (f.RATING_HALF_RANGE * BIAS_LENGTH)
+    return unit(ops, ops.concatenate([ops.ones_like(scaled), scaled, found], axis=1), (0, 1))
+
+
+def unit(ops: Any, values: Array, end: tuple[int, int]) -> Array:
+    """Fill vectors up to the length of 1, in places of which the other side's are zero; longer ones are shortened.
+
+    Args:
+      ops: `keras.ops`, or NumPy's functions of the same names.
+      values: `[batch, n]`, of a length of up to the root of `RATING_REACH`.
+      end: (0, 1) for one side, (1, 0) for the other: what is behind the values is the filling, or zero.
+    """
+    rest = ops.maximum(f.RATING_REACH - ops.sum(ops.square(values), axis=1, keepdims=True), 0.0)
+    filling = [ops.sqrt(rest) * side for side in end]
+    return ops.normalize(ops.concatenate([values, *filling], axis=1), axis=1)
+
+
+def joined(ops: Any, parts: Sequence[Array], weights: Array) -> Array:
+    """Return a user's embedding, `[batch, joined_dim]`: the learned part, and the others by their weights."""
+    learned, *others = parts
+    weighted = [values * weights[place] for place, values in enumerate(others)]
+    # What fills the movies up to the same length must not count.
+    return ops.normalize(ops.pad(ops.concatenate([learned, *weighted], axis=1), ((0, 0), (0, 1))), axis=1)
