@@ -123,8 +123,10 @@ class NumpyTower:
 
     def _embed(self, features: Features) -> Vectors:
         standardised = self._standardised(features)
-        ratings = features[f.USER_HISTORY_RATINGS]
-        tokens = self._tokens(features[f.USER_HISTORY_MOVIES])
+        given = features[f.USER_HISTORY_RATINGS]
+        longest = max(int(np.count_nonzero(given, axis=1).max(initial=0)), 1)  # Behind it there is padding alone.
+        ratings = given[:, :longest]
+        tokens = self._tokens(features[f.USER_HISTORY_MOVIES][:, :longest])
         latest = slice(f.HISTORY_LENGTH + 1)
         vector = self._rating_vector(standardised[:, : -f.TIME_POINTS], tokens[:, latest], ratings[:, latest])
         if self.retrieval is None:
