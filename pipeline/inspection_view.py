@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.polars_example_gen.inspection import Inspection
-from serving.console import visible
+from serving.console import show, visible
 
 
 def print_inspection(console: Console, found: Inspection, text: str) -> None:
@@ -28,8 +28,8 @@ def print_inspection(console: Console, found: Inspection, text: str) -> None:
     )
     kinds = counts["categories"]
     console.print(f"Items          {visible(found.files['movies'])}: {counts['items']:,} rows, {kinds:,} categories")
-    console.print(_rows("Ratings as they are read", found.ratings))
-    console.print(_rows("Items as they are read", found.items))
+    show(console, _rows("Ratings as they are read", found.ratings))
+    show(console, _rows("Items as they are read", found.items))
     rejected = ", ".join(f"{count:,} {problem}" for problem, count in found.report.counts.items())
     console.print(f"Rejected{read}: {rejected or 'nothing'}", soft_wrap=True)
     for row in found.report.samples:

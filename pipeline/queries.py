@@ -13,7 +13,6 @@ from rich.table import Table
 
 from pipeline.artifacts import DEFAULT_SERVING
 
-_CHOICES = 5
 ServingDir = Annotated[str, typer.Option(help="Path or URI of the served versions")]
 Version = Annotated[int | None, typer.Option(help="Version to ask", show_default="the newest")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON in place of a table")]
@@ -170,35 +169,29 @@ def _movie(ranker: Any, text: str) -> Any:
 
     Raises:
       UnknownIdError: No movie is.
-      ValueError: Several may be, and there is no terminal to ask at.
+      AmbiguousTitleError: Several may be, and there is no terminal to ask at.
     """
-    from serving.answers import UnknownIdError
-    from serving.titles import is_called
+    from serving.answers import AmbiguousTitleError
 
     try:
-        return ranker.movie(text).movie_id
-    except UnknownIdError:
-        found = ranker.find_movies(text, _CHOICES)
-    if not found:
-        raise UnknownIdError(f"no movie has the id or the title {text!r}; try matinee search")
-    called = [movie for movie in found if is_called(movie.title, text)]
-    if len(called) == 1 or len(found) == 1:
-        return (called or found)[0].movie_id
-    choices = [f"{movie.title}, id {movie.movie_id}" for movie in found]
-    if not sys.stdin.isatty():
-        raise ValueError(f"{text!r} may be {'; '.join(choices)}: pass the id, or the title with its year")
-    typer.echo("\n".join(f"{number} {choice}" for number, choice in enumerate(choices, 1)), err=True)
+        return ranker.movie_called(text).movie_id
+    except AmbiguousTitleError as error:
+        if not sys.stdin.isatty():
+            raise
+        found = error.movies
+    for number, movie in enumerate(found, 1):
+        typer.echo(f"{number} {movie.title}, id {movie.movie_id}", err=True)
     chosen = typer.prompt(f"Which {text!r}", type=click.IntRange(1, len(found)), err=True)
     return found[chosen - 1].movie_id
 
 
 def _show(movies: Sequence[Any], table_of: Callable[[Sequence[Any], str], Table], title: str, as_json: bool) -> None:
-    from serving.console import terminal_console
+    from serving.console import show, terminal_console
 
     if as_json:
         _print_json(movies)
     else:
-        terminal_console().print(table_of(movies, title))
+        show(terminal_console(), table_of(movies, title))
 
 
 def _print_json(value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from typing import Any
 
@@ -15,7 +16,7 @@ from schemas import keys
 from schemas.evaluation import Evaluation
 from serving import Recommender
 from serving.answers import UnknownIdError
-from serving.console import print_recommendations
+from serving.console import print_recommendations, show
 
 _MOVIES = 10
 _GATE, _EXAMPLE_GEN = "EvaluationGate", "PolarsExampleGen"
@@ -47,8 +48,8 @@ def print_summary(console: Console, results: dict[str, NodeResult], serving_dir:
     _print_data(console, read_summary(results[_EXAMPLE_GEN].artifacts["examples"]))
     evaluation_uri = results[_GATE].artifacts["evaluation"].uri
     evaluation = evaluation_of(results)
-    console.print(metrics_table(evaluation))
-    console.print(f"Report  {evaluation_uri}/{keys.REPORT_FILE}", soft_wrap=True)
+    show(console, metrics_table(evaluation))
+    console.print(f"Report  {os.path.relpath(evaluation_uri)}/{keys.REPORT_FILE}", soft_wrap=True)
     refused = "" if evaluation.blessed else "The model was refused, see above; "
     try:
         recommender = Recommender.load(serving_dir)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from pydantic import ConfigDict
 
-PERSONAL = "personal"
+if TYPE_CHECKING:
+    import polars as pl
+
+PERSONAL: Final = "personal"
 """`Recommendation.source`: ranked for this user."""
-POPULAR = "popular"
+POPULAR: Final = "popular"
 """`Recommendation.source`: nothing is known of the user, so that the movies with most ratings are listed."""
 
 
@@ -23,6 +29,16 @@ Id = int | str
 
 class UnknownIdError(ValueError):
     """A user or movie that the version does not hold."""
+
+
+class AmbiguousTitleError(ValueError):
+    """A title that several movies may have."""
+
+    def __init__(self, title: str, movies: Sequence[Movie]) -> None:
+        """Name the movies that may be meant."""
+        choices = "; ".join(f"{movie.title}, id {movie.movie_id}" for movie in movies)
+        super().__init__(f"{title!r} may be {choices}: pass the id, or the title with its year")
+        self.movies = movies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,16 +86,44 @@ class SimilarMovie(Movie):
     """How similar the two movies are, in [-1, 1]: by who liked them, genres and title."""
 
 
+_M = TypeVar("_M", bound=Movie)
+
+
+class MovieList(list[_M]):
+    """A list of movies, which notebooks show as a table."""
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return a data frame, a row a movie; of a reason its title."""
+        import polars as pl
+
+        rows = [dataclasses.asdict(movie) for movie in self]
+        for row in rows:
+            if row.get("because"):
+                row["because"] = row["because"]["title"]
+        return pl.DataFrame(rows, schema_overrides={"because": pl.String} if rows and "because" in rows[0] else None)
+
+    def to_pandas(self) -> Any:
+        """Return the same of pandas, which must be installed."""
+        return importlib.import_module("pandas").DataFrame(self.to_polars().to_dict(as_series=False))
+
+    def _repr_html_(self) -> str:
+        return self.to_polars()._repr_html_()
+
+
 @dataclasses.dataclass(frozen=True)
 class MovieFilter:
     """Which movies may be recommended; every bound that is given must hold."""
 
     genres: tuple[str, ...] = ()
-    """Any of these categories, of films the genres."""
+    """Any of these categories, of films the genres; one may be given by itself."""
     year_min: int | None = None
     """Released in this year or later; movies without a year are left out."""
     year_max: int | None = None
     """Released in this year or earlier; likewise."""
+
+    def __post_init__(self) -> None:
+        genres: Any = self.genres
+        object.__setattr__(self, "genres", (genres,) if isinstance(genres, str) else tuple(genres))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,3 +150,7 @@ class Request:
     """Which movies may be recommended."""
     diversity: float = 0.0
     """0 orders by score alone; up to 1, movies like the ones above them are passed over."""
+    skip: int = 0
+    """How many of the best ones come before, as an earlier page; only of the order by score."""
+    only_movie_ids: tuple[Id, ...] | None = None
+    """Movies to choose from; all by default."""

@@ -16,14 +16,24 @@ from serving.answers import Id, Movie, MovieFilter, RatedMovie, Recommendation, 
 _LONGEST_ID = 300
 _Number = Annotated[int, Field(ge=0, lt=2**63)]
 _Text = Annotated[str, Field(min_length=1, max_length=_LONGEST_ID)]
-MovieId = Annotated[_Number | _Text, Field(description="The movie's id as the data has it: MovieLens' movieId")]
-UserKey = Annotated[_Text, Field(description="The user's id as the data has it: MovieLens' userId")]
-MovieKey = Annotated[_Text, Field(description="The movie's id as the data has it: MovieLens' movieId")]
+MovieId = Annotated[
+    _Number | _Text, Field(description="The movie's id as the data has it: MovieLens' movieId", examples=[1])
+]
+UserKey = Annotated[_Text, Field(description="The user's id as the data has it: MovieLens' userId", examples=["42"])]
+MovieKey = Annotated[_Text, Field(description="The movie's id as the data has it: MovieLens' movieId", examples=["1"])]
+Cursor = Annotated[
+    str,
+    Field(pattern=r"^\d{1,19}-\d{1,9}$", description="`next_cursor` of the page before; all else must be the same"),
+]
+NextCursor = Annotated[
+    str | None, Field(description="Pass it as `cursor` for the next page; null after the last, and with diversity")
+]
 Genre = Annotated[_Text, Field(description="One of those that /v1/model lists")]
 Year = Annotated[int, Field(ge=-10_000, le=10_000)]
 Diversity = Annotated[float, Field(ge=0, le=1, description="0: by score alone; up to 1: pass over similar movies")]
 
 MAX_N = 100
+MAX_BATCH = 100
 MAX_RATINGS = 1_000
 MAX_EXCLUDED = 10_000
 MAX_GENRES = 500
@@ -53,6 +63,22 @@ class Recommendations(Answer):
     ignored_movie_ids: Annotated[
         list[Id], Field(description="Movies of the request that the version in use does not hold")
     ] = []
+    next_cursor: NextCursor = None
+
+
+class BatchAnswer(BaseModel):
+    """The answer to one request of a batch, or why there is none."""
+
+    source: Literal["personal", "popular"] | None = None
+    recommendations: list[Recommendation] = []
+    ignored_movie_ids: list[Id] = []
+    error: Annotated[str | None, Field(description="Why this request has no answer; the others have theirs")] = None
+
+
+class BatchAnswers(Answer):
+    """Answers in the order of the requests."""
+
+    answers: list[BatchAnswer]
 
 
 class MovieAnswer(Answer):
@@ -74,10 +100,11 @@ class SimilarMovies(Answer):
 
 
 class UserRatings(Answer):
-    """What a known user has rated, highest and then latest first."""
+    """What a known user has rated."""
 
     total: Annotated[int, Field(description="How many in all")]
     ratings: list[RatedMovie]
+    next_cursor: NextCursor = None
 
 
 class ModelInfo(Answer):
@@ -118,6 +145,12 @@ class Rating(_Known):
     ]
 
 
+class _FirstError(FailFast):
+    """Usable in a union, whose parts Python wants to hash."""
+
+    __hash__ = object.__hash__
+
+
 class _Wanted(BaseModel):
     n: Annotated[int, Field(ge=1, le=MAX_N, description="How many movies")] = 10
     year_min: Year | None = None
@@ -126,6 +159,11 @@ class _Wanted(BaseModel):
     genres: Annotated[
         list[Genre], FailFast(), Field(max_length=MAX_GENRES, description="Any of these, in any case")
     ] = []
+    cursor: Cursor | None = None
+
+    def filter(self) -> MovieFilter:
+        """Return which movies may be recommended."""
+        return MovieFilter(tuple(self.genres), self.year_min, self.year_max)
 
 
 class RecommendationQuery(_Wanted):
@@ -133,18 +171,32 @@ class RecommendationQuery(_Wanted):
 
     def request(self) -> Request:
         """Return what the ranker is asked."""
-        return Request(self.n, (), MovieFilter(tuple(self.genres), self.year_min, self.year_max), self.diversity)
+        return Request(self.n, (), self.filter(), self.diversity)
 
 
 class RecommendationRequest(_Known, _Wanted):
-    """What is known of a new user, and what they want."""
+    """Who asks, a known user or a new one with a few ratings, and what they want."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"ratings": [{"movie_id": 1, "rating": 5}, {"movie_id": 260, "rating": 4.5}], "n": 10},
+                {"user_id": "42", "genres": ["Comedy"], "year_min": 1990},
+            ]
+        }
+    )
+
+    user_id: Annotated[UserKey | None, Field(description="A known user, in place of ratings")] = None
     ratings: Annotated[
         list[Rating], FailFast(), Field(max_length=MAX_RATINGS, description="None: the popularity list")
     ] = []
     exclude_movie_ids: Annotated[
         list[MovieId], FailFast(), Field(max_length=MAX_EXCLUDED, description="Not these, beside the rated ones")
     ] = []
+    only_movie_ids: Annotated[
+        Annotated[list[MovieId], _FirstError(), Field(min_length=1, max_length=MAX_EXCLUDED)] | None,
+        Field(description="Choose from these alone; from all by default"),
+    ] = None
 
     @field_validator("ratings")
     @classmethod
@@ -153,10 +205,19 @@ class RecommendationRequest(_Known, _Wanted):
             raise ValueError("a movie is rated twice; pass each movie once")
         return ratings
 
-    def request(self) -> Request:
-        """Return what the ranker is asked."""
-        chosen = MovieFilter(tuple(self.genres), self.year_min, self.year_max)
-        return Request(self.n, tuple(self.exclude_movie_ids), chosen, self.diversity)
+    @model_validator(mode="after")
+    def _one_user(self) -> RecommendationRequest:
+        if self.user_id is not None and self.ratings:
+            raise ValueError("pass either user_id or ratings")
+        return self
+
+
+class BatchRequest(_Known):
+    """Several requests at once."""
+
+    requests: Annotated[
+        list[RecommendationRequest], FailFast(), Field(min_length=1, max_length=MAX_BATCH, description="Each by itself")
+    ]
 
 
 class FieldError(BaseModel):

@@ -79,9 +79,10 @@ def create_app(
         summary="Movie recommendations from a two-tower model",
         version="1",
         lifespan=lifespan,
-        # Their pages load scripts from another host.
+        # FastAPI's own pages load scripts from another host.
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.versions, app.state.towers, app.state.metrics = versions, towers, metrics
     if service.api_key_file:
@@ -101,6 +102,8 @@ def create_app(
     app.include_router(operations)
     # Not `html=True` below: it sends a folder's path to whatever host the request named.
     app.add_api_route("/", lambda: FileResponse(_PAGE / "index.html"), include_in_schema=False, response_model=None)
+    app.add_api_route("/docs", lambda: FileResponse(_PAGE / "docs.html"), include_in_schema=False, response_model=None)
+    app.mount("/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]), name="swagger")
     app.mount("/", StaticFiles(directory=_PAGE), name="page")
     _handle_errors(app)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TextIO
@@ -21,13 +22,21 @@ def terminal_console(file: TextIO | None = None, stderr: bool = False) -> Consol
     """Return a console that prints text as text: titles, paths and messages have brackets and colons of their own.
 
     Args:
-      file: Stream; standard output by default. Where it is no terminal, the console is wide.
+      file: Stream; standard output by default. Where it is no terminal, the console is wide, unless COLUMNS says how
+        wide.
       stderr: Standard error instead.
     """
     console = Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = _PLAIN_WIDTH
     return console
+
+
+def show(console: Console, table: Table) -> None:
+    """Print a table; without lines where there is no terminal, for other programs to read."""
+    if not console.is_terminal:
+        table.box, table.pad_edge = None, False
+    console.print(table)
 
 
 def print_recommendations(
@@ -39,11 +48,11 @@ def print_recommendations(
 ) -> None:
     """Print recommendations to a known user, by default the first, or to a new one."""
     if ratings is not None:
-        console.print(recommendation_table(recommender.recommend(ratings=ratings, n=n), "Recommendations"))
+        show(console, recommendation_table(recommender.recommend(ratings=ratings, n=n), "Recommendations"))
         return
     user_id = recommender.user_ids[:1].tolist()[0] if user_id is None else user_id
     recommendations = recommender.recommend(user_id=user_id, n=n)
-    console.print(recommendation_table(recommendations, f"Recommendations for user {user_id}"))
+    show(console, recommendation_table(recommendations, f"Recommendations for user {user_id}"))
 
 
 def recommendation_table(recommendations: list[Recommendation], title: str) -> Table:

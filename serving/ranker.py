@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -17,9 +17,11 @@ from schemas.vectors import Vectors, column_array
 from serving.answers import (
     PERSONAL,
     POPULAR,
+    AmbiguousTitleError,
     Id,
     Movie,
     MovieFilter,
+    MovieList,
     Profile,
     RatedMovie,
     Recommendation,
@@ -30,14 +32,20 @@ from serving.answers import (
 from serving.index import EmbeddingIndex
 from serving.search import Hits, MovieSearch
 from serving.starter import most_telling
-from serving.titles import TitleSearch, as_written
+from serving.titles import TitleSearch, as_written, is_called
 
 _LEAST_SIMILARITY = 0.2
 """Cosine from which on a movie that the user liked is a reason for another one."""
 _MOST_STARTERS = 100
+_CHOICES = 5
+"""Movies that an ambiguous title names."""
 _LONGEST_SHOWN = 100
 _DIVERSITY_POOL = 10
 """A diverse choice of n is made among the best n times this many movies."""
+
+
+Ratings = Mapping[Id, float] | Iterable[tuple[Id, float]]
+"""A new user's: movie -> rating, or pairs of both."""
 
 
 class Ranker:
@@ -90,8 +98,8 @@ class Ranker:
         """`[movies, dim]` float32, L2-normalised, in the order of `movies`."""
         return self.search.embeddings
 
-    def profile(self, user_id: Id | None = None, ratings: Iterable[tuple[Id, float]] | None = None) -> Profile:
-        """Look up a known user, or take a new one's (movie_id, rating) pairs.
+    def profile(self, user_id: Id | None = None, ratings: Ratings | None = None) -> Profile:
+        """Look up a known user, or take a new one's ratings, latest last.
 
         Raises:
           ValueError: Neither or both are given, a movie is rated twice, or a rating is off the data set's scale.
@@ -102,7 +110,7 @@ class Ranker:
             return Profile(rows, stars, int(timestamps[-1]))
         if user_id is not None or ratings is None:
             raise ValueError("pass either user_id or ratings")
-        pairs = list(ratings)
+        pairs = list(ratings.items() if isinstance(ratings, Mapping) else ratings)
         rows = self.rows([movie for movie, _ in pairs])
         given = np.array([rating for _, rating in pairs], np.float32)
         if len(set(rows.tolist())) < len(rows):
@@ -141,7 +149,7 @@ class Ranker:
         """
         hidden, allowed, wanted = self._checked(profile, request)
         if user is None or not len(profile.rows):
-            return self._popular(hidden, allowed, request.n)
+            return self._popular(hidden, allowed, request)
         return self._described(self.search.top(user.embeddings, wanted, hidden, allowed), user, profile, request)
 
     def rank_many(self, profiles: Sequence[Profile], users: Vectors, request: Request) -> list[list[Recommendation]]:
@@ -154,7 +162,7 @@ class Ranker:
         return [
             self._described(hits, user, profile, request)
             if len(profile.rows)
-            else self._popular(hidden, allowed, request.n)
+            else self._popular(hidden, allowed, request)
             for hits, user, profile, (hidden, _, _) in zip(found, users, profiles, checked, strict=True)
         ]
 
@@ -169,7 +177,7 @@ class Ranker:
             return self._average[rows]
         return self._stars_of(rows, user)
 
-    def similar_movies(self, movie_id: Id, n: int = 10) -> list[SimilarMovie]:
+    def similar_movies(self, movie_id: Id, n: int = 10) -> MovieList[SimilarMovie]:
         """Return the n movies most similar to a movie: by who liked them, genres and title.
 
         Raises:
@@ -180,10 +188,26 @@ class Ranker:
             raise ValueError(f"n is {n}, expected 1 to {len(self._movie_ids) - 1}, the number of other movies")
         row = self.rows([movie_id])
         hits = self._similar.top(self._similar.embeddings[row[0]], n, row)
-        return [
-            SimilarMovie(*movie, float(score))
-            for movie, score in zip(self._movies(hits.rows), hits.scores, strict=True)
-        ]
+        scored = zip(self._movies(hits.rows), hits.scores, strict=True)
+        return MovieList(SimilarMovie(*movie, float(score)) for movie, score in scored)
+
+    def movie_called(self, name: Id) -> Movie:
+        """Return the movie that has an id, or else a title.
+
+        Raises:
+          UnknownIdError: None has.
+          AmbiguousTitleError: Several may be meant.
+        """
+        try:
+            return self.movie(name)
+        except UnknownIdError:
+            found = self.find_movies(str(name), _CHOICES)
+        if not found or not isinstance(name, str):
+            raise UnknownIdError(f"no movie has the id or the title {_shown(name)!r}; search for it first")
+        called = [movie for movie in found if is_called(movie.title, name)]
+        if len(called) != 1 and len(found) != 1:
+            raise AmbiguousTitleError(_shown(name), found)
+        return (called or found)[0]
 
     def movie(self, movie_id: Id) -> Movie:
         """Return a movie.
@@ -193,13 +217,13 @@ class Ranker:
         """
         return Movie(*self._movies(self.rows([movie_id]))[0])
 
-    def find_movies(self, query: str, n: int) -> list[Movie]:
+    def find_movies(self, query: str, n: int = 10) -> MovieList[Movie]:
         """Return the n movies that match a title best; see `TitleSearch.find`."""
-        return [Movie(*movie) for movie in self._movies(self._titles.find(query, n))]
+        return MovieList(Movie(*movie) for movie in self._movies(self._titles.find(query, n)))
 
-    def starter_movies(self, n: int = 24) -> list[Movie]:
+    def starter_movies(self, n: int = 24) -> MovieList[Movie]:
         """Return the n movies to ask a new user about first: well known, and each says something new; 100 at most."""
-        return [Movie(*movie) for movie in self._movies(self._starter[:n])]
+        return MovieList(Movie(*movie) for movie in self._movies(self._starter[:n]))
 
     def prepare(self) -> None:
         """Read the titles, which the first search would do: of 87,585 movies it takes more than a second."""
@@ -274,16 +298,20 @@ class Ranker:
             raise ValueError(f"n is {request.n}, expected 1 to {movies}, the number of movies")
         if not 0 <= request.diversity <= 1:
             raise ValueError(f"diversity is {request.diversity:g}, expected 0 to 1")
+        if request.skip < 0 or (request.skip and request.diversity):
+            raise ValueError("skip is 0 or more, and of the order by score alone: without diversity")
         hidden = profile.rows
         if request.exclude_movie_ids:
             hidden = np.union1d(hidden, self.rows(request.exclude_movie_ids))
-        wanted = request.n * _DIVERSITY_POOL if request.diversity else request.n
-        return hidden, self._allowed(request.filter), min(wanted, movies)
+        wanted = request.n * _DIVERSITY_POOL if request.diversity else request.skip + request.n
+        return hidden, self._allowed(request.filter, request.only_movie_ids), min(wanted, movies)
 
-    def _allowed(self, wanted: MovieFilter) -> np.ndarray | None:
-        if wanted == MovieFilter():
+    def _allowed(self, wanted: MovieFilter, only: Sequence[Id] | None) -> np.ndarray | None:
+        if wanted == MovieFilter() and only is None:
             return None
-        allowed = np.ones(len(self._movie_ids), bool)
+        allowed = np.full(len(self._movie_ids), only is None)
+        if only is not None:
+            allowed[self.rows(only)] = True
         if wanted.genres:
             allowed &= self._genres[:, [self._category(name) for name in wanted.genres]].any(axis=1)
         if wanted.year_min is not None:
@@ -304,10 +332,10 @@ class Ranker:
             raise ValueError(f"unknown genre {_shown(name)}; expected one of {', '.join(self._domain.categories)}")
         return place
 
-    def _popular(self, hidden: np.ndarray, allowed: np.ndarray | None, n: int) -> list[Recommendation]:
+    def _popular(self, hidden: np.ndarray, allowed: np.ndarray | None, request: Request) -> list[Recommendation]:
         left = np.ones(len(self._movie_ids), bool) if allowed is None else allowed.copy()
         left[hidden] = False
-        rows = self._by_popularity[left[self._by_popularity]][:n]
+        rows = self._by_popularity[left[self._by_popularity]][request.skip : request.skip + request.n]
         return [
             Recommendation(*movie, 0.0, _plain(self._average[row]), POPULAR)
             for row, movie in zip(rows, self._movies(rows), strict=True)
@@ -321,6 +349,7 @@ class Ranker:
     def _described(self, hits: Hits, user: Vectors, profile: Profile, request: Request) -> list[Recommendation]:
         if request.diversity:
             hits = self._similar.diversify(hits, request.n, request.diversity)
+        hits = Hits(hits.rows[request.skip :], hits.scores[request.skip :])
         reasons = self._reasons(hits.rows, profile)
         return [
             Recommendation(*movie, float(score), _plain(expected), PERSONAL, reason)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from schemas.manifest import EMBEDDING_INDEX
 from schemas.vectors import Vectors
-from serving.answers import Id, MovieFilter, Profile, Recommendation, Request
+from serving.answers import Id, MovieFilter, MovieList, Profile, Recommendation, Request, SimilarMovie
 from serving.index import EmbeddingIndex, read_index
-from serving.ranker import Ranker
+from serving.ranker import Ranker, Ratings
 from serving.store import ServingStore
 from serving.user_tower import UserEmbedder, tower_of
 
@@ -49,20 +49,41 @@ class Recommender(Ranker):
                 if chosen == before:
                     raise
 
+    def __repr__(self) -> str:
+        """Name the version and its size."""
+        counts = ", ".join(f"{name}={number:,}" for name, number in self.manifest.counts.items())
+        return f"Recommender(version={self.model_version}, {counts})"
+
+    def profile(self, user_id: Id | None = None, ratings: Ratings | None = None) -> Profile:
+        """As `Ranker.profile`; a movie may be named by its title."""
+        if ratings is not None:
+            pairs = ratings.items() if isinstance(ratings, Mapping) else ratings
+            ratings = [(self._id_of(movie), rating) for movie, rating in pairs]
+        return super().profile(user_id, ratings)
+
+    def similar_movies(self, movie_id: Id, n: int = 10) -> MovieList[SimilarMovie]:
+        """As `Ranker.similar_movies`; the movie may be named by its title."""
+        return super().similar_movies(self._id_of(movie_id), n)
+
+    def _id_of(self, name: Id) -> Id:
+        """Only text may be a title."""
+        return self.movie_called(name).movie_id if isinstance(name, str) else name
+
     def recommend(
         self,
         user_id: Id | None = None,
-        ratings: Iterable[tuple[Id, float]] | None = None,
+        ratings: Ratings | None = None,
         n: int = 10,
         exclude_movie_ids: Iterable[Id] = (),
         filter: MovieFilter | None = None,
         diversity: float = 0.0,
-    ) -> list[Recommendation]:
+    ) -> MovieList[Recommendation]:
         """Recommend the n unseen movies with the highest scores; ties go to the lower movie id.
 
         Args:
           user_id: A known user.
-          ratings: Instead, the (movie_id, rating) pairs of a new user; without any, the popularity list.
+          ratings: Instead, those of a new user, latest last: movie -> rating, or pairs of both, movies by id or title;
+            without any, the popularity list.
           n: How many, from 1 to the number of movies. Fewer come back where fewer are left unseen.
           exclude_movie_ids: Movies not to recommend beside the rated ones.
           filter: Genres and years to choose from.
@@ -74,7 +95,7 @@ class Recommender(Ranker):
         """
         request = Request(n, tuple(exclude_movie_ids), filter or MovieFilter(), diversity)
         profile = self.profile(user_id, ratings)
-        return self.rank(profile, self._embed(profile), request)
+        return MovieList(self.rank(profile, self._embed(profile), request))
 
     def recommend_many(
         self,
@@ -98,14 +119,14 @@ class Recommender(Ranker):
     def predict_ratings(
         self,
         user_id: Id | None = None,
-        ratings: Iterable[tuple[Id, float]] | None = None,
+        ratings: Ratings | None = None,
         movie_ids: Sequence[Id] = (),
     ) -> np.ndarray:
         """Predict a user's ratings of movies.
 
         Args:
           user_id: A known user.
-          ratings: Instead, the (movie_id, rating) pairs of a new user; without any, the movies' averages.
+          ratings: Instead, those of a new user, as for `recommend`; without any, the movies' averages.
           movie_ids: Movies to predict.
 
         Returns:

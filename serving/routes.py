@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.routing import APIRoute
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from schemas import features as f
 from schemas.ingest import TITLE
 from serving import api_models as api
-from serving.answers import PERSONAL, POPULAR, Id, Profile, RatedMovie
+from serving.answers import PERSONAL, POPULAR, Id, Profile, RatedMovie, UnknownIdError
 from serving.answers import Request as RankRequest
 from serving.user_tower import UserTowers
 from serving.versions import ServedVersion, Versions
@@ -101,25 +101,99 @@ def _parameters(route: APIRoute) -> list[str]:
     return sorted(names)
 
 
-def _check_ratings(version: ServedVersion, ratings: Sequence[api.Rating]) -> None:
+def _check_ratings(version: ServedVersion, ratings: Sequence[api.Rating], where: str) -> None:
     scale = version.ranker.domain.scale
     for place, rating in enumerate(ratings):
         if not scale.min <= rating.rating <= scale.max:
-            raise RequestError(f"body.ratings.{place}.rating", f"expected {scale.min:g} to {scale.max:g}")
+            raise RequestError(f"{where}.ratings.{place}.rating", f"expected {scale.min:g} to {scale.max:g}")
 
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(check_parameters)])
 
 
-async def _recommend(
-    version: ServedVersion, profile: Profile, request: RankRequest, ignored: Iterable[Id] = ()
-) -> api.Recommendations:
-    # A small catalogue has fewer movies than may be asked for.
-    request = dataclasses.replace(request, n=min(request.n, version.ranker.movies.height))
-    found = await version.recommend(profile, request)
-    source = PERSONAL if len(profile.rows) else POPULAR
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """A request in the terms of the version in use."""
+
+    profile: Profile
+    request: RankRequest
+    ignored: list[Id] = dataclasses.field(default_factory=list)
+
+    @property
+    def source(self) -> Literal["personal", "popular"]:
+        return PERSONAL if len(self.profile.rows) else POPULAR
+
+
+def _asked(version: ServedVersion, body: api.RecommendationRequest, where: str) -> _Asked:
+    """Translate a request; movies that the version does not hold are left out.
+
+    Raises:
+      RequestError: A value is none that the version takes.
+      UnknownIdError: It does not hold the user, or of a list of movies none.
+    """
+    ranker = version.ranker
+    _check_genres(version, body.genres, f"{where}.genres")
+    _check_ratings(version, body.ratings, where)
+    rated, unknown = ranker.known([rating.movie_id for rating in body.ratings])
+    if len(set(ranker.rows(rated).tolist())) < len(rated):  # 1 and "1" are the same movie of MovieLens'.
+        raise RequestError(f"{where}.ratings", "a movie is rated twice; pass each movie once")
+    stars = {rating.movie_id: rating.rating for rating in body.ratings}
+    ratings = None if body.user_id is not None else [(movie_id, stars[movie_id]) for movie_id in rated]
+    excluded, unknown_excluded = ranker.known(body.exclude_movie_ids)
+    only, unknown_only = (None, []) if body.only_movie_ids is None else ranker.known(body.only_movie_ids)
+    request = RankRequest(
+        n=_at_most(version, body.n),
+        exclude_movie_ids=tuple(excluded),
+        filter=body.filter(),
+        diversity=body.diversity,
+        skip=_skip(version, body, f"{where}.cursor"),
+        only_movie_ids=None if only is None else tuple(only),
+    )
+    ignored = list(dict.fromkeys([*unknown, *unknown_excluded, *unknown_only]))
+    return _Asked(ranker.profile(body.user_id, ratings), request, ignored)
+
+
+def _at_most(version: ServedVersion, n: int) -> int:
+    """A small catalogue has fewer movies than may be asked for."""
+    return min(n, version.ranker.movies.height)
+
+
+def _skip(version: ServedVersion, wanted: api.RecommendationQuery | api.RecommendationRequest, field: str) -> int:
+    """Return how many movies the pages before have."""
+    if wanted.cursor is not None and wanted.diversity:
+        raise RequestError(field, "pages are of the order by score; ask without diversity, or for more at once (n)")
+    return _place(version, wanted.cursor, field)
+
+
+def _place(version: ServedVersion, cursor: str | None, field: str) -> int:
+    """Return where a page begins.
+
+    Raises:
+      RequestError: The page before came from another version.
+    """
+    if cursor is None:
+        return 0
+    of, _, place = cursor.partition("-")
+    if int(of) != version.version:
+        raise RequestError(field, "the model has changed since the page before; begin again without a cursor")
+    return int(place)
+
+
+def _next(version: ServedVersion, begin: int, found: int, wanted: int) -> str | None:
+    """Return the cursor of the page behind one that is full."""
+    return f"{version.version}-{begin + found}" if found == wanted else None
+
+
+async def _recommend(version: ServedVersion, asked: _Asked) -> api.Recommendations:
+    (found,) = await version.recommend([(asked.profile, asked.request)])
+    request = asked.request
+    following = None if request.diversity else _next(version, request.skip, len(found), request.n)
     return api.Recommendations(
-        model_version=version.version, source=source, recommendations=found, ignored_movie_ids=list(ignored)
+        model_version=version.version,
+        source=asked.source,
+        recommendations=found,
+        ignored_movie_ids=asked.ignored,
+        next_cursor=following,
     )
 
 
@@ -129,37 +203,63 @@ async def recommend_to_user(
 ) -> api.Recommendations:
     """Recommend unseen movies to a known user."""
     _check_genres(version, query.genres, "query.genres")
-    return await _recommend(version, version.ranker.profile(user_id), query.request())
+    request = dataclasses.replace(
+        query.request(), n=_at_most(version, query.n), skip=_skip(version, query, "query.cursor")
+    )
+    return await _recommend(version, _Asked(version.ranker.profile(user_id), request))
 
 
 @router.post("/recommendations", responses=_problems(400, 404, 413), tags=["recommendations"])
 async def recommend_to_ratings(version: Served, body: api.RecommendationRequest) -> api.Recommendations:
-    """Recommend unseen movies to a new user from a few ratings; without any, the popularity list.
+    """Recommend unseen movies to a new user from a few ratings, or to a known one; without either, the popularity list.
 
-    Movies that the version in use does not hold are left out of the request and named in `ignored_movie_ids`; a list of
-    which it holds none is an error.
+    Ratings are given latest last, as they came. Movies that the version in use does not hold are left out of the
+    request and named in `ignored_movie_ids`; a list of which it holds none is an error.
     """
-    _check_genres(version, body.genres, "body.genres")
-    _check_ratings(version, body.ratings)
-    rated, unknown = version.ranker.known([rating.movie_id for rating in body.ratings])
-    excluded, unknown_excluded = version.ranker.known(body.exclude_movie_ids)
-    if len(set(version.ranker.rows(rated).tolist())) < len(rated):  # 1 and "1" are the same movie of MovieLens'.
-        raise RequestError("body.ratings", "a movie is rated twice; pass each movie once")
-    stars = {rating.movie_id: rating.rating for rating in body.ratings}
-    profile = version.ranker.profile(ratings=[(movie_id, stars[movie_id]) for movie_id in rated])
-    request = dataclasses.replace(body.request(), exclude_movie_ids=tuple(excluded))
-    return await _recommend(version, profile, request, dict.fromkeys([*unknown, *unknown_excluded]))
+    return await _recommend(version, _asked(version, body, "body"))
+
+
+@router.post("/recommendations:batch", responses=_problems(400, 413), tags=["recommendations"])
+async def recommend_to_many(version: Served, body: api.BatchRequest) -> api.BatchAnswers:
+    """Answer up to a hundred requests, each as `/v1/recommendations` would, all by the same version.
+
+    A request that names an unknown user, movie or genre has its error in its place among the answers.
+    """
+    asked: list[_Asked | str] = []
+    for place, each in enumerate(body.requests):
+        try:
+            asked.append(_asked(version, each, f"body.requests.{place}"))
+        except (RequestError, UnknownIdError) as error:
+            asked.append(f"{error.field}: {error}" if isinstance(error, RequestError) else str(error))
+    fitting = [each for each in asked if isinstance(each, _Asked)]
+    found = iter(await version.recommend([(each.profile, each.request) for each in fitting]))
+    answers = [
+        api.BatchAnswer(error=each)
+        if isinstance(each, str)
+        else api.BatchAnswer(source=each.source, recommendations=next(found), ignored_movie_ids=each.ignored)
+        for each in asked
+    ]
+    return api.BatchAnswers(model_version=version.version, answers=answers)
 
 
 @router.get("/users/{user_id}/ratings", responses=_problems(404), tags=["users"])
-async def ratings_of_user(version: Served, user_id: UserPath, n: Count = 50) -> api.UserRatings:
-    """List what a known user has rated, highest and then latest first."""
+async def ratings_of_user(
+    version: Served,
+    user_id: UserPath,
+    n: Count = 50,
+    order: Annotated[Literal["best", "latest"], Query(description="What comes first")] = "best",
+    cursor: Annotated[api.Cursor | None, Query()] = None,
+) -> api.UserRatings:
+    """List what a known user has rated: the best first, of these the latest, or simply the latest first."""
+    begin = _place(version, cursor, "query.cursor")
     history = version.ranker.history(user_id)
-    best = history.sort(f.RATING, f.TIMESTAMP, f.MOVIE_ID, descending=[True, True, False]).head(n)
+    by = [f.RATING, f.TIMESTAMP] if order == "best" else [f.TIMESTAMP]
+    page = history.sort(*by, f.MOVIE_ID, descending=[*(True for _ in by), False])[begin : begin + n]
     return api.UserRatings(
         model_version=version.version,
         total=history.height,
-        ratings=[RatedMovie(*row) for row in best.select(f.MOVIE_ID, TITLE, f.RATING).iter_rows()],
+        ratings=[RatedMovie(*row) for row in page.select(f.MOVIE_ID, TITLE, f.RATING).iter_rows()],
+        next_cursor=_next(version, begin, page.height, n) if begin + page.height < history.height else None,
     )
 
 

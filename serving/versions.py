@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import random
+from collections.abc import Iterator, Sequence
 
 import anyio
 import structlog
 
 from schemas.manifest import EMBEDDING_INDEX
+from schemas.vectors import Vectors
 from serving.answers import Profile, Recommendation, Request
 from serving.index import read_index
 from serving.metrics import Metrics
@@ -39,25 +42,29 @@ class ServedVersion:
         """The version of both."""
         return self.ranker.model_version
 
-    async def recommend(self, profile: Profile, request: Request) -> list[Recommendation]:
-        """Recommend movies; see `Ranker.rank`.
+    async def recommend(self, asked: Sequence[tuple[Profile, Request]]) -> list[list[Recommendation]]:
+        """Recommend movies to users, each as `Ranker.rank` does.
 
         Raises:
           TowerError: The user tower gave no answer.
-          ValueError: The request is out of range.
+          ValueError: A request is out of range.
         """
-        user = None
-        if len(profile.rows):
+        known = [profile for profile, _ in asked if len(profile.rows)]
+        vectors: Iterator[Vectors] = iter(())
+        if known:
             with self.metrics.stage.labels("features").time():
-                features = self.ranker.features([profile])
+                features = self.ranker.features(known)
             try:
                 with self.metrics.stage.labels("tower").time():
-                    user = (await self.tower.embed(features))[0]
+                    vectors = iter(await self.tower.embed(features))
             except TowerError as error:
                 self.metrics.tower_errors.labels(error.kind).inc()
                 raise
         with self.metrics.stage.labels("search").time():
-            return self.ranker.rank(profile, user, request)
+            return [
+                self.ranker.rank(profile, next(vectors) if len(profile.rows) else None, request)
+                for profile, request in asked
+            ]
 
 
 class Versions:
@@ -110,6 +117,8 @@ class Versions:
             _LOG.warning("serving root unreadable", error=str(error) or type(error).__name__)
             return
         in_use = self.current.version if self.current else None
+        if not versions and not self.looked.is_set():
+            _LOG.warning("nothing to serve yet", reason=self.problem, folder=os.getcwd())
         self._refused = {version: refusal for version, refusal in self._refused.items() if version in versions}
         for version in reversed(versions):
             if version == in_use and version != self._damaged:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.configuration import FROZEN
@@ -28,11 +29,17 @@ def _default_resources() -> dict[str, Resources]:
     return dict.fromkeys(("PolarsExampleGen", "Transform", "Tuner", "Trainer", "EvaluationGate", "Pusher"), large)
 
 
+def _by_digest(image: str) -> str:
+    if image and not re.fullmatch(r"[^\s@]+@sha256:[0-9a-f]{64}", image):
+        raise ValueError("expected name@sha256: and 64 hexadecimal digits, as docker push prints them")
+    return image
+
+
 @dataclass(frozen=True, config=FROZEN)
 class KubeflowConfig:
     """How the compiled pipeline runs on a cluster."""
 
-    image: Annotated[str, Field(pattern=r"^$|^[^\s@]+@sha256:[0-9a-f]{64}$")] = ""
+    image: Annotated[str, AfterValidator(_by_digest)] = ""
     """Image of the steps by digest, name@sha256:<64 hexadecimal digits>."""
     pipeline_root: str = ""
     """URI of the artifacts, unless the run names another."""

@@ -1,13 +1,16 @@
 """What the shell can ask of a served version."""
 
 import json
+import os
 import subprocess
 import sys
 
+import jsonschema
 import pytest
 from pydantic import TypeAdapter
 
 from pipeline import queries
+from schemas.evaluation import Evaluation, ModelQuality
 from serving import Recommender
 from serving.answers import Movie, Recommendation, SimilarMovie
 from serving.store import ServingStore
@@ -39,6 +42,64 @@ def test_json_is_what_python_answers(ask, recommender, published):
     assert read(list[Movie], "search", "the", "-n", 5) == recommender.find_movies("the", 5)
     assert read(list[int], "users", "-n", 3) == recommender.user_ids[:3].tolist()
     assert read(list[int], "versions") == ServingStore(str(published)).versions()
+
+
+EVALUATION = Evaluation(
+    model=ModelQuality(rmse=0.9, mae=0.7, ratings=9, recall=0.1, ndcg=0.2, users=3, coverage=0.4, famous=0.5),
+    baselines={},
+    slices={},
+    served_version=None,
+    comparison=None,
+    blessed=False,
+    reason="refused: too bad",
+)
+SHAPES = {
+    ("recommend", "--user", 1): list[Recommendation],
+    ("recommend", "--rate", "1:5"): list[Recommendation],
+    ("similar", 7): list[SimilarMovie],
+    ("search", "the"): list[Movie],
+    ("users",): list[int],
+    ("versions",): list[int],
+}
+
+
+@pytest.mark.parametrize("command", SHAPES)
+def test_json_has_the_schema_of_the_answers(ask, command):
+    schema = TypeAdapter(SHAPES[command]).json_schema(mode="serialization")
+    answer = json.loads(ask(*command, "--json"))
+    assert answer
+    jsonschema.validate(answer, schema)
+
+
+def test_the_evaluation_as_a_table_and_as_json(matinee, tmp_path):
+    directory = tmp_path / "artifacts" / "EvaluationGate" / "evaluation" / "7"
+    directory.mkdir(parents=True)
+    (directory / "evaluation.json").write_text(EVALUATION.to_json())
+    code, out, _ = matinee("evaluate", "--output", tmp_path)
+    assert code == 0
+    assert "0.9000" in out
+    assert "refused: too bad" in out
+    code, out, _ = matinee("evaluate", "--output", tmp_path, "--json")
+    jsonschema.validate(json.loads(out), Evaluation.model_json_schema(mode="serialization"))
+    assert Evaluation.from_json(out) == EVALUATION
+
+
+def test_what_is_no_terminal_gets_no_lines_and_its_own_width(published):
+    def run(**environment):
+        command = [sys.executable, "-c", "from pipeline.cli import main; main()", "similar", "7", "-n", "3"]
+        done = subprocess.run(
+            [*command, "--serving-dir", published],
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": os.getcwd(), **environment},
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    wide, narrow = run(PYTHONIOENCODING="utf-8").decode(), run(COLUMNS="50", PYTHONIOENCODING="utf-8").decode()
+    assert not any(0x2500 <= ord(sign) < 0x2580 for sign in wide)
+    assert max(map(len, narrow.splitlines())) <= 50 < max(map(len, wide.splitlines()))
+    run(PYTHONIOENCODING="ascii").decode("ascii")
 
 
 def test_tables_hold_the_titles_and_the_reasons(ask, recommender):
@@ -76,7 +137,7 @@ def test_unknown_movies_are_ignored_and_named_unless_there_are_no_others(matinee
     assert "ignored, unknown movies: no such film, 99999" in err
     code, _, err = matinee("recommend", "--rate", "no such film:2", "--serving-dir", published)
     assert code == 2
-    assert "no movie has the id or the title 'no such film'; try matinee search" in err
+    assert "no movie has the id or the title 'no such film'; search for it first" in err
 
 
 def test_titles_in_ratings_may_have_commas_and_colons():

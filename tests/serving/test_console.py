@@ -18,7 +18,8 @@ TITLES = [
 
 
 @pytest.mark.parametrize("title", TITLES)
-def test_titles_and_genres_are_printed_as_they_are(title):
+def test_titles_and_genres_are_printed_as_they_are(title, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     output = io.StringIO()
     found = [Recommendation(1, title, (f"[{title}]",), 2000, 0.5, 4.0, because=RatedMovie(2, title, 5.0))]
     terminal_console(output).print(recommendation_table(found, f"For {title}"))

@@ -11,10 +11,12 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from serving.app import create_app
+from serving.config import ServiceConfig
 
 TAKES_INPUT = [
     "GET /v1/users/{user_id}/recommendations",
     "POST /v1/recommendations",
+    "POST /v1/recommendations:batch",
     "GET /v1/users/{user_id}/ratings",
     "GET /v1/movies",
     "GET /v1/movies/starter",
@@ -54,6 +56,16 @@ def test_every_answer_is_documented(operations, label, mode):
         case.call_and_validate(checks=CHECKS)
 
     ask()
+
+
+def test_operations_have_names_that_last_and_requests_an_example(published, tmp_path):
+    (tmp_path / "key").write_text("secret")
+    document = create_app(str(published), ServiceConfig(api_key_file=str(tmp_path / "key"))).openapi()
+    names = {operation["operationId"] for methods in document["paths"].values() for operation in methods.values()}
+    assert {"recommend_to_user", "recommend_to_ratings", "recommend_to_many", "find_movies", "readyz"} <= names
+    assert document["components"]["schemas"]["RecommendationRequest"]["examples"]
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "header", "X-API-Key")
 
 
 def test_the_document_describes_every_field(published):

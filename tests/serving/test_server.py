@@ -1,7 +1,9 @@
 """`matinee serve` as a process."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -40,6 +42,37 @@ def test_the_process_serves_logs_json_and_stops_when_told(published):
     assert {line["route"] for line in requests} == {"/readyz", "/v1/users/{user_id}/recommendations"}
     assert all(line["status"] == 200 and line["ms"] > 0 and line["request_id"] for line in requests)
     assert "Traceback" not in rest
+
+
+def test_a_busy_port_is_noticed_before_anything_is_loaded(published):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [*COMMAND, "--serving-dir", str(published), "--port", str(port)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"cannot serve on 127.0.0.1:{port}: Address already in use" in done.stderr
+    assert "version in use" not in done.stderr
+
+
+def test_people_get_lines_and_a_wrong_folder_is_named(tmp_path):
+    """On a terminal; nothing is published where it looks."""
+    leader, follower = os.openpty()
+    command = [*COMMAND, "--serving-dir", str(tmp_path / "none"), "--port", "0"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=follower, env={**os.environ, "NO_COLOR": "1"})
+    os.close(follower)
+    said = ""
+    try:
+        while "running on" not in said:
+            said += os.read(leader, 1 << 16).decode()
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        os.close(leader)
+    assert "nothing to serve yet" in said
+    assert f"no model is published under {tmp_path / 'none'}" in said
+    assert '{"' not in said
 
 
 def test_wrong_settings_are_one_clear_line(published):

@@ -91,6 +91,90 @@ def test_the_ratings_of_a_user(service, recommender):
     problem(service.get("/v1/users/999999/ratings"), 404, "user 999999 is unknown")
 
 
+def pages(ask, wanted):
+    """Follow the cursors for so many pages; return their movies, and whether there is one more."""
+    found, cursor = [], None
+    for _ in range(wanted):
+        answer = ask({"cursor": cursor} if cursor else {})
+        assert answer.status_code == 200, answer.text
+        found += [movie["movie_id"] for movie in answer.json().get("recommendations", answer.json().get("ratings"))]
+        cursor = answer.json()["next_cursor"]
+    return found, cursor
+
+
+def test_pages_continue_where_the_one_before_ended(service, recommender):
+    user = int(recommender.user_ids[3])
+    path = f"/v1/users/{user}/recommendations"
+    found, cursor = pages(lambda more: service.get(path, params={"n": 7, **more}), 3)
+    assert found == ids(service.get(path, params={"n": 21}).json())
+    assert cursor
+    some = [{"movie_id": int(movie), "rating": 5} for movie in recommender.movies[f.MOVIE_ID][:3]]
+    for body in ({"ratings": some}, {}, {"user_id": str(user), "genres": ["Drama"]}):
+        found, _ = pages(lambda more, body=body: service.post("/v1/recommendations", {**body, "n": 5, **more}), 2)
+        assert found == ids(service.post("/v1/recommendations", {**body, "n": 10}).json())
+    problem(service.get(path, params={"cursor": "1-10"}), 422, "query.cursor: the model has changed")
+    problem(service.get(path, params={"cursor": cursor, "diversity": 0.5}), 422, "query.cursor: pages are of the order")
+    problem(service.get(path, params={"cursor": "next"}), 422, "query.cursor")
+
+
+def test_all_ratings_of_a_user_come_in_pages(service, recommender):
+    user = int(recommender.user_ids[0])
+    path, history = f"/v1/users/{user}/ratings", recommender.history(user)
+    number = -(-history.height // 20)
+    for order in ("best", "latest"):
+        found, cursor = pages(lambda more, o=order: service.get(path, params={"n": 20, "order": o, **more}), number)
+        assert cursor is None
+        assert sorted(found) == sorted(history["movie_id"].to_list())
+    latest = service.get(path, params={"order": "latest", "n": 1}).json()["ratings"][0]["movie_id"]
+    newest = history.filter(history["timestamp"] == history["timestamp"].max())["movie_id"]
+    assert latest in newest.to_list()
+
+
+def test_only_some_movies_to_choose_from(service, recommender):
+    some = [int(movie) for movie in recommender.movies[f.MOVIE_ID][10:40]]
+    rated = [{"movie_id": some[0], "rating": 5}]
+    for body in ({"ratings": rated}, {}, {"user_id": str(recommender.user_ids[0])}):
+        answer = service.post("/v1/recommendations", {**body, "only_movie_ids": [*some, 10**9], "n": 50}).json()
+        assert ids(answer)
+        assert set(ids(answer)) <= set(some) - ({some[0]} if "ratings" in body else set())
+        assert answer["ignored_movie_ids"] == [10**9]
+    problem(service.post("/v1/recommendations", {"only_movie_ids": [10**9]}), 404, "unknown")
+    problem(service.post("/v1/recommendations", {"only_movie_ids": []}), 422, "only_movie_ids")
+
+
+def test_a_batch_is_answered_as_each_request_alone(service, recommender):
+    some = [{"movie_id": int(movie), "rating": 4.5} for movie in recommender.movies[f.MOVIE_ID][:5]]
+    requests = [
+        {"user_id": str(recommender.user_ids[2]), "n": 3},
+        {},
+        {"user_id": "nobody"},
+        {"ratings": some, "diversity": 0.4, "genres": ["comedy"]},
+        {"ratings": some, "genres": ["Musicals"]},
+    ]
+    answers = service.post("/v1/recommendations:batch", {"requests": requests}).json()["answers"]
+    assert len(answers) == len(requests)
+    for request, answer in zip(requests, answers, strict=True):
+        alone = service.post("/v1/recommendations", request)
+        if answer["error"]:
+            assert alone.status_code in (404, 422)
+            continue
+        assert answer["source"] == alone.json()["source"]
+        assert ids(answer) == ids(alone.json())
+    assert [bool(answer["error"]) for answer in answers] == [False, False, True, False, True]
+    assert "requests.4.genres.0: unknown genre" in answers[4]["error"]
+    problem(service.post("/v1/recommendations:batch", {"requests": [{}] * 101}), 422, "body.requests")
+    problem(service.post("/v1/recommendations", {"user_id": "1", "ratings": some}), 422, "either user_id or ratings")
+
+
+def test_the_api_can_be_tried_out_from_files_of_the_service(service):
+    page = service.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    for name in ("swagger/swagger-ui-bundle.js", "swagger/swagger-ui.css", "docs.js", "openapi.json"):
+        assert name in page.text or name in service.get("/docs.js").text
+        assert service.get(f"/{name}").status_code == 200
+    assert "http" not in service.get("/docs.js").text
+
+
 def test_movies(service, recommender):
     movie = recommender.movies.row(0, named=True)
     word = movie["title"].split()[0]
@@ -147,7 +231,7 @@ def test_other_bad_requests(service):
     problem(service.get("/v1/users/1/recommendations", params={"n": 101}), 422, "query.n")
     problem(service.get("/v1/movies", params={"query": "x" * 201}), 422, "query.query")
     misspelt = problem(service.get("/v1/users/1/recommendations", params={"genre": "Drama"}), 422, "query.genre")
-    assert "expected one of diversity, genres, n, year_max, year_min" in misspelt["errors"][0]["message"]
+    assert "expected one of cursor, diversity, genres, n, year_max, year_min" in misspelt["errors"][0]["message"]
     problem(service.get("/v1/movies/1", params={"n": 3}), 422, "query.n: unknown parameter; expected none")
     problem(service.get("/nowhere"), 404, "Not Found")
 
