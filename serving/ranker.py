@@ -258,11 +258,16 @@ class Ranker:
         Raises:
           UnknownIdError: It holds none of them, and there are some.
         """
-        held = np.isin(self._numbers(movie_ids, self._domain.text_item_ids), self._movie_ids)
-        if len(held) and not held.any():
+        held = self.held(movie_ids)
+        if movie_ids and not held:
             self.rows(movie_ids)
-        pairs = list(zip(movie_ids, held, strict=True))
-        return [key for key, there in pairs if there], [key for key, there in pairs if not there]
+        there = set(held)
+        return held, [key for key in movie_ids if key not in there]
+
+    def held(self, movie_ids: Sequence[Id]) -> list[Id]:
+        """Return those of a list of movies that the version holds, in their order."""
+        there = np.isin(self._numbers(movie_ids, self._domain.text_item_ids), self._movie_ids)
+        return [key for key, is_there in zip(movie_ids, there, strict=True) if is_there]
 
     def rows(self, movie_ids: Iterable[Id]) -> np.ndarray:
         """Return the catalogue positions of movies.

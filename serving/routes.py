@@ -268,8 +268,14 @@ async def find_movies(
     version: Served,
     query: Annotated[str, Query(max_length=200, description="Words of the title; without any, the most rated")] = "",
     n: Count = 10,
+    ids: Annotated[
+        list[api.MovieKey], Query(max_length=api.MAX_N, description="These movies, in place of a search")
+    ] = [],  # noqa: B006  FastAPI copies it.
 ) -> api.Movies:
-    """Find movies by title."""
+    """Find movies by title, or several by their ids; ids that the version in use does not hold are left out."""
+    if ids:
+        found = version.ranker.held(ids)
+        return api.Movies(model_version=version.version, movies=[version.ranker.movie(key) for key in found])
     return api.Movies(model_version=version.version, movies=version.ranker.find_movies(query, n))
 
 
