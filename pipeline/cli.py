@@ -317,19 +317,33 @@ queries.add_to(app)
 @app.command()
 def evaluate(
     output: Annotated[str, typer.Option(help="Output directory of `matinee run`")] = DEFAULT_OUTPUT,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Another evaluation to compare with, user by user: its directory", show_default="none"),
+    ] = None,
     as_json: queries.AsJson = False,
 ) -> None:
     """Print what the latest evaluation measured on held-out ratings, and what the gate decided."""
-    from pipeline.summary import metrics_table
+    from pipeline.summary import difference_table, metrics_table, per_user
     from schemas.evaluation import Evaluation
     from serving.console import show, terminal_console
 
-    text = (newest(output, "evaluation") / keys.EVALUATION_FILE).read_bytes()
+    directory = newest(output, "evaluation")
+    console = terminal_console()
+    if against is not None:
+        from components.evaluation_gate.statistics import paired
+
+        found = paired(per_user(directory), per_user(pathlib.Path(against)))
+        if as_json:
+            queries.print_json([each._asdict() for each in found])
+        else:
+            show(console, difference_table(found))
+        return
+    text = (directory / keys.EVALUATION_FILE).read_bytes()
     evaluation = Evaluation.from_json(text)
     if as_json:
         typer.echo(text)
         return
-    console = terminal_console()
     show(console, metrics_table(evaluation))
     console.print(evaluation.reason, soft_wrap=True)
 

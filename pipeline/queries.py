@@ -47,7 +47,7 @@ def recommend(
         recommender = Recommender.load(serving_dir, version)
     ratings = None if rated is None else _known(recommender, rated)
     if as_json:
-        _print_json(recommender.recommend(user, ratings, n))
+        print_json(recommender.recommend(user, ratings, n))
     else:
         print_recommendations(terminal_console(), recommender, user, ratings, n)
 
@@ -90,7 +90,7 @@ def users(
     ranker = _ranker(serving_dir, version)
     found = ranker.user_ids[:n].tolist()
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     typer.echo("\n".join(map(str, found)))
     typer.echo(f"{len(found):,} of {len(ranker.user_ids):,} users", err=True)
@@ -102,7 +102,7 @@ def versions(serving_dir: ServingDir = DEFAULT_SERVING, as_json: AsJson = False)
 
     found = ServingStore(serving_dir).versions()
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         typer.echo("\n".join(map(str, found)) or f"no model is published under {serving_dir}")
 
@@ -189,10 +189,11 @@ def _show(movies: Sequence[Any], table_of: Callable[[Sequence[Any], str], Table]
     from serving.console import show, terminal_console
 
     if as_json:
-        _print_json(movies)
+        print_json(movies)
     else:
         show(terminal_console(), table_of(movies, title))
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
+    """Print an answer as JSON."""
     typer.echo(TypeAdapter(Any).dump_json(value, indent=1))

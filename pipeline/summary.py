@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +19,9 @@ from schemas.evaluation import Evaluation
 from serving import Recommender
 from serving.answers import UnknownIdError
 from serving.console import print_recommendations, show
+
+if TYPE_CHECKING:  # It needs SciPy.
+    from components.evaluation_gate.statistics import Difference
 
 _MOVIES = 10
 _GATE, _EXAMPLE_GEN = "EvaluationGate", "PolarsExampleGen"
@@ -77,6 +82,30 @@ def _print_data(console: Console, data: dict[str, Any]) -> None:
         console.print("        ratings have no time: what is held out is drawn at random, and time is no feature")
     bad = ", ".join(f"{count:,} {problem}" for problem, count in data["bad_rows"].items())
     console.print(f"        bad rows dropped: {bad or 'none'}")
+
+
+def per_user(evaluation: pathlib.Path) -> pl.DataFrame:
+    """Read what an evaluation measured, user by user.
+
+    Raises:
+      ValueError: It is not there.
+    """
+    file = evaluation / keys.PER_USER_FILE
+    if not file.exists():
+        raise ValueError(f"no {keys.PER_USER_FILE} in {evaluation}; pass the directory of an evaluation, which has one")
+    return pl.read_parquet(file)
+
+
+def difference_table(found: Sequence[Difference]) -> Table:
+    """Lay two models' metrics beside each other."""
+    table = Table(title="On the same held-out ratings", title_justify="left")
+    for name in ("", "this model", "the other", "difference", "95 % interval", "users"):
+        table.add_column(name, justify="right" if name else "left")
+    for each in found:
+        interval = f"{each.low:+.4f} to {each.high:+.4f}"
+        values = (f"{each.ours:.4f}", f"{each.theirs:.4f}", f"{each.ours - each.theirs:+.4f}", interval)
+        table.add_row(each.metric, *values, f"{each.users:,}")
+    return table
 
 
 def metrics_table(evaluation: Evaluation) -> Table:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from components import progress
 from components.dataset import Dataset
 from components.evaluation_gate.held_out import HeldOut
-from components.evaluation_gate.statistics import rating_error
+from components.evaluation_gate.statistics import NDCG, NUM_RATINGS, RECALL, SQUARED_ERROR, rating_error
 from components.ranking_metrics import Ranking, most_rated, rank, rank_alike
 from components.threads import in_threads
 from schemas import features as f
@@ -162,26 +164,59 @@ def compare(held: HeldOut, found: Measurement, served: Answers) -> Comparison:
     )
 
 
-def _slices(held: HeldOut, found: Measurement) -> dict[str, dict[str, Quality | RatingError]]:
-    user, movie = held.user, held.movie
-    predicted, ranking = found.predicted[MODEL], found.ranking[MODEL]
-    genres = column_array(held.catalog[f.MOVIE_GENRES])[movie] > 0
+class Slice(NamedTuple):
+    """A part of the eval ratings; of users, also of those who are ranked for."""
+
+    ratings: np.ndarray
+    """`[eval ratings]` bool."""
+    ranked: np.ndarray | None = None
+    """`[users ranked for]` bool; None of a slice of movies, which the lists are not divided by."""
+
+
+def slices_of(held: HeldOut) -> dict[str, dict[str, Slice]]:
+    """Return kind of slice -> name of the slice -> what belongs to it."""
+    genres = column_array(held.catalog[f.MOVIE_GENRES])[held.movie] > 0
     user_bin, movie_bin = np.digitize(held.user_counts, _USER_BINS), np.digitize(held.movie_counts, _MOVIE_BINS)
-    domain = held.constants.domain
-
-    def error(rows: np.ndarray) -> RatingError:
-        return rating_error(predicted[rows], held.ratings[rows], domain.scale)
-
     return {
         "user activity (train ratings)": {
-            label: Quality(**dict(error(user_bin[user] == i)), **dict(ranking.summary(user_bin[held.task.users] == i)))
+            label: Slice(user_bin[held.user] == i, user_bin[held.task.users] == i)
             for i, label in enumerate(_labels(_USER_BINS))
         },
         "movie popularity (train ratings)": {
-            label: error(movie_bin[movie] == i) for i, label in enumerate(_labels(_MOVIE_BINS))
+            label: Slice(movie_bin[held.movie] == i) for i, label in enumerate(_labels(_MOVIE_BINS))
         },
-        "genre": {name: error(genres[:, i]) for i, name in enumerate(domain.categories)},
+        "genre": {name: Slice(genres[:, i]) for i, name in enumerate(held.constants.domain.categories)},
     }
+
+
+def _slices(held: HeldOut, found: Measurement) -> dict[str, dict[str, Quality | RatingError]]:
+    predicted, ranking, scale = found.predicted[MODEL], found.ranking[MODEL], held.constants.domain.scale
+
+    def quality(part: Slice) -> Quality | RatingError:
+        error = rating_error(predicted[part.ratings], held.ratings[part.ratings], scale)
+        return error if part.ranked is None else Quality(**dict(error), **dict(ranking.summary(part.ranked)))
+
+    return {kind: {name: quality(part) for name, part in parts.items()} for kind, parts in slices_of(held).items()}
+
+
+def per_user(held: HeldOut, found: Measurement) -> pl.DataFrame:
+    """Return what was measured of the model user by user, for `statistics.paired`."""
+    scale, user = held.constants.domain.scale, held.user
+    error = np.clip(found.predicted[MODEL], scale.min, scale.max).astype(np.float64) - held.ratings
+    users = len(held.user_ids)
+    frame = pl.DataFrame(
+        {
+            f.USER_ID: held.user_ids,
+            SQUARED_ERROR: np.bincount(user, error**2, minlength=users),
+            NUM_RATINGS: np.bincount(user, minlength=users),
+        }
+    ).filter(pl.col(NUM_RATINGS) > 0)
+    ranking = found.ranking[MODEL]
+    ranked = pl.DataFrame(
+        {f.USER_ID: held.user_ids[held.task.users], RECALL: ranking.recall, NDCG: ranking.ndcg},
+        schema_overrides={RECALL: pl.Float64, NDCG: pl.Float64},
+    )
+    return frame.join(ranked, on=f.USER_ID, how="left")
 
 
 def _labels(bins: tuple[int, ...]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -17,10 +18,10 @@ from components.dataset import Shards
 from components.embedding import Towers
 from components.evaluation_gate import served
 from components.evaluation_gate.config import GateConfig
-from components.evaluation_gate.evaluate import Model, ask, compare, measure, summarise
+from components.evaluation_gate.evaluate import Model, ask, compare, measure, per_user, summarise
 from components.evaluation_gate.gate import decide
 from components.evaluation_gate.held_out import HeldOut
-from components.evaluation_gate.report.contents import collect
+from components.evaluation_gate.report.contents import collect, describe
 from components.evaluation_gate.report.page import render
 from schemas import configuration, keys, signatures
 from schemas.evaluation import Evaluation
@@ -71,8 +72,13 @@ class Executor(base_executor.BaseExecutor):
         )
         evaluation = artifact_utils.get_single_instance(output_dict[standard_component_specs.EVALUATION_KEY])
         _write(f"{evaluation.uri}/{keys.EVALUATION_FILE}", result.to_json())
+        per_user(held, found).write_parquet(table := io.BytesIO())
+        _write(f"{evaluation.uri}/{keys.PER_USER_FILE}", table.getvalue())
         contents = collect(held, ours, found)
-        page = render(contents, result, _learning_curves(artifact_utils.get_single_uri(input_dict[keys.MODEL_RUN])))
+        run = artifact_utils.get_single_uri(input_dict[keys.MODEL_RUN])
+        curves = json.loads(_read(run, keys.LEARNING_CURVES_FILE) or "{}")
+        about = describe(held, _read(run, keys.TRAINING_FILE), now[0] if now else None)
+        page = render(contents, result, curves, about, _read(run, keys.CONFIG_FILE))
         _write(f"{evaluation.uri}/{keys.REPORT_FILE}", page)
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         name = constants.BLESSED_FILE_NAME if decision.blessed else constants.NOT_BLESSED_FILE_NAME
@@ -85,15 +91,18 @@ class Executor(base_executor.BaseExecutor):
         logging.info(decision.reason)
 
 
-def _learning_curves(model_run_uri: str) -> dict[str, list[float]]:
-    """Read the Trainer's losses and metrics per epoch."""
-    with tf.io.gfile.GFile(f"{model_run_uri}/{keys.LEARNING_CURVES_FILE}") as file:
-        curves: dict[str, list[float]] = json.loads(file.read())
-    return curves
+def _read(model_run_uri: str, name: str) -> str:
+    """Read a file of the Trainer's; empty where it is not there."""
+    path = f"{model_run_uri}/{name}"
+    if not tf.io.gfile.exists(path):
+        return ""
+    with tf.io.gfile.GFile(path) as file:
+        text: str = file.read()
+    return text
 
 
-def _write(path: str, text: str) -> None:
+def _write(path: str, contents: str | bytes) -> None:
     directory, _, _ = path.rpartition("/")
     tf.io.gfile.makedirs(directory)
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(text)
+    with tf.io.gfile.GFile(path, "wb") as file:
+        file.write(contents)

@@ -88,6 +88,8 @@ def run_fn(fn_args: FnArgs) -> None:
     export.export_movie_tower(trained.published, data.inputs, f"{root}/{signatures.MOVIE_TOWER_DIR}")
     with tf.io.gfile.GFile(f"{fn_args.model_run_dir}/{keys.LEARNING_CURVES_FILE}", "w") as file:
         file.write(json.dumps(trained.history, indent=1))
+    with tf.io.gfile.GFile(f"{fn_args.model_run_dir}/{keys.CONFIG_FILE}", "w") as file:
+        file.write(configuration.to_json(config))
     with tf.io.gfile.GFile(f"{fn_args.model_run_dir}/{keys.TRAINING_FILE}", "w") as file:
         file.write(trained.said + (f"; a training from the start is due: {now.due}" if now.due else ""))
 

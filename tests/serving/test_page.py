@@ -7,17 +7,12 @@ import re
 import shutil
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from serving import MovieFilter, Recommender
+from tests.browser import ARGUMENTS, CHROMIUM, violations
 from tests.serving.harness import QUICK, publish_next, serving
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 740}
 
 pytestmark = pytest.mark.skipif(
@@ -118,14 +113,6 @@ def status(page):
 
 def undo(page):
     page.locator("#toast").get_by_role("button", name="Undo").click()
-
-
-def violations(page):
-    # What fades in has no contrast yet.
-    page.wait_for_function("document.querySelector('#recommendations').getAttribute('aria-busy') === 'false'")
-    page.wait_for_timeout(200)
-    found = Axe().run(page).response["violations"]
-    return [(each["id"], [node["html"][:100] for node in each["nodes"][:3]]) for each in found]
 
 
 def test_rating_movies_changes_the_recommendations(page, recommender):
@@ -507,6 +494,9 @@ def test_every_state_is_accessible_and_needs_no_sideways_scrolling(browser, serv
 
     def look(state):
         assert page.locator("html").evaluate("e => e.scrollWidth") <= width, state
+        # What fades in has no contrast yet.
+        page.wait_for_function("document.querySelector('#recommendations').getAttribute('aria-busy') === 'false'")
+        page.wait_for_timeout(200)
         assert violations(page) == [], state
         if folder := os.environ.get("MATINEE_SCREENSHOTS"):
             pathlib.Path(folder).mkdir(parents=True, exist_ok=True)

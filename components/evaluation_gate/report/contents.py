@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import importlib.metadata
+import time
 
 import numpy as np
 
 from components.evaluation_gate import statistics
-from components.evaluation_gate.evaluate import Answers, Measurement
+from components.evaluation_gate.evaluate import Answers, Measurement, Slice, slices_of
 from components.evaluation_gate.held_out import HeldOut
 from components.ranking_metrics import Ranking
 from schemas.domain import Scale
@@ -18,8 +21,9 @@ from serving.titles import as_written
 _CALIBRATION_BINS = 20
 _POPULARITY_GROUPS = 10
 _MAP_MOVIES = 3000
-_MOST_GROUPS = 20_000
-"""Of users, that the intervals of errors draw from: so many users are drawn one by one, more of them in groups."""
+_MOST_GROUPS, _SLICE_GROUPS = 20_000, 2_000
+"""Of users, that the intervals of errors draw from: so many users are drawn one by one, more of them in groups. Of
+slices, of which there are many, fewer."""
 _EXAMPLES = 10
 _LIST = 10
 
@@ -34,6 +38,19 @@ class Row:
     ndcg: tuple[float, float, float] | None = None
     coverage: float | None = None
     famous: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceRow:
+    """The model on a part of the held-out ratings."""
+
+    name: str
+    ratings: int
+    rmse: tuple[float, float, float]
+    """Value and 95 % interval."""
+    users: int = 0
+    """Who are ranked for."""
+    ndcg: tuple[float, float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +74,15 @@ class Popularity:
     """`[groups]` share of the held-out ratings that are likes."""
     recommended: np.ndarray
     """`[groups]` share of the recommendations."""
+
+    @property
+    def in_words(self) -> str:
+        """The first group, in one sentence."""
+        some, movies = self.movies[0], self.movies.sum()
+        return (
+            f"The {some:,} most rated of {movies:,} movies have a tenth of the train ratings. They are "
+            f"{self.recommended[0]:.0%} of what is recommended, and {self.liked[0]:.0%} of what users liked afterwards."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +113,8 @@ class Contents:
     """Everything that the report shows, beside the gate's own evaluation."""
 
     table: list[Row]
+    slices: dict[str, list[SliceRow]]
+    """Kind of slice -> those that have ratings."""
     calibration: Calibration
     popularity: Popularity
     movie_map: MovieMap
@@ -110,6 +138,7 @@ def collect(held: HeldOut, answers: Answers, found: Measurement, seed: int = 0) 
     names = {MODEL: "this model"} | {baseline.name: baseline.title for baseline in held.baselines}
     return Contents(
         [Row(title, errors.get(name), *_ranks(found.ranking.get(name), found.famous)) for name, title in names.items()],
+        _slices(held, predicted[MODEL] - held.ratings, ranking),
         _calibration(predicted[MODEL], held.ratings, scale),
         _popularity(held.movie_counts, ranking.top, held.movie[held.ratings >= scale.liked]),
         _movie_map(held, answers.model.movies.embeddings),
@@ -117,10 +146,43 @@ def collect(held: HeldOut, answers: Answers, found: Measurement, seed: int = 0) 
     )
 
 
-def _rmse(user: np.ndarray, errors: np.ndarray) -> list[tuple[float, float, float]]:
+def describe(held: HeldOut, trained: str, served: int | None) -> dict[str, str]:
+    """Return the first lines of the model card: what the model was made of, and when."""
+    domain, train = held.constants.domain, int(held.user_counts.sum())
+    scale = domain.scale
+    data = (
+        f"{train + len(held.ratings):,} ratings ({train:,} train, {len(held.ratings):,} held out) by "
+        f"{len(held.user_ids):,} users; {held.catalog.height:,} movies"
+    )
+    found = {"Data": data, "Scale": f"{scale.min:g} to {scale.max:g}, liked from {scale.liked:g}"}
+    if domain.timed:
+        found["Latest train rating"] = _day(held.constants.latest_s)
+    found["Evaluated"] = f"{_day(time.time())}, Matinee {importlib.metadata.version('matinee')}"
+    if trained:
+        found["Training"] = trained
+    return found | {"Served before": "nothing" if served is None else f"version {served}"}
+
+
+def _day(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%d")
+
+
+def _slices(held: HeldOut, errors: np.ndarray, ranking: Ranking) -> dict[str, list[SliceRow]]:
+    def row(name: str, part: Slice) -> SliceRow:
+        (rmse,) = _rmse(held.user[part.ratings], errors[None, part.ratings], _SLICE_GROUPS)
+        ranked = ranking.ndcg[:0] if part.ranked is None else ranking.ndcg[part.ranked]
+        return SliceRow(name, int(part.ratings.sum()), rmse, len(ranked), _mean(ranked) if len(ranked) > 1 else None)
+
+    return {
+        kind: [row(name, part) for name, part in parts.items() if part.ratings.any()]
+        for kind, parts in slices_of(held).items()
+    }
+
+
+def _rmse(user: np.ndarray, errors: np.ndarray, groups: int = _MOST_GROUPS) -> list[tuple[float, float, float]]:
     """Return value and interval of each model's RMSE; `errors`: `[models, ratings]`."""
     _, place = np.unique(user, return_inverse=True)
-    group = place % _MOST_GROUPS
+    group = place % groups
     squared, ratings = np.stack([np.bincount(group, error**2) for error in errors]), np.bincount(group)
     values = statistics.root_mean_square(squared, ratings)
     lows, highs = statistics.interval(statistics.root_mean_square, squared, ratings)

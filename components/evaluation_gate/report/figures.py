@@ -10,11 +10,10 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
-from components.evaluation_gate.report.contents import Calibration, MovieMap, Popularity
+from components.evaluation_gate.report.contents import Calibration, MovieMap, Popularity, SliceRow
 from schemas import features as f
 from schemas import keys
 from schemas.domain import Scale
-from schemas.evaluation import Measures
 
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#8a8a8a"
 _HEIGHT = 380
@@ -25,6 +24,9 @@ _MAP_GENRES = 9
 def _styled(figure: go.Figure, height: int = _HEIGHT) -> go.Figure:
     return figure.update_layout(
         template="plotly_white",
+        # The page's own colours, which may be dark.
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
         height=height,
         margin={"l": 60, "r": 20, "t": 70, "b": 50},
         font={"family": "system-ui, sans-serif", "size": 13},
@@ -33,8 +35,8 @@ def _styled(figure: go.Figure, height: int = _HEIGHT) -> go.Figure:
 
 
 def learning_curves(history: Mapping[str, Sequence[float]], scale: Scale) -> go.Figure:
-    """Draw the rating error, and where it was measured the NDCG@10 of eval users, over the time of training."""
-    figure = make_subplots(1, 2, subplot_titles=("RMSE", "NDCG@10 of eval users"))
+    """Draw losses, rating error, and where it was measured the NDCG@10 of eval users, over the time of training."""
+    figure = make_subplots(1, 3, subplot_titles=("RMSE", "NDCG@10 of eval users", "loss, softmax included"))
     minutes = [seconds / 60 for seconds in history[keys.SECONDS]]
     star = scale.of_stars(1.0) - scale.of_stars(0.0)
 
@@ -54,6 +56,9 @@ def learning_curves(history: Mapping[str, Sequence[float]], scale: Scale) -> go.
 
     for key, name, colour in ((keys.MSE, "train", _GREY), (keys.VAL_MSE, "eval", _BLUE)):
         draw([math.sqrt(error) * f.RATING_HALF_RANGE * star for error in history[key]], name, colour, 1)
+    for key, name, colour in ((keys.LOSS, "train", _GREY), (keys.VAL_LOSS, "eval", _BLUE)):
+        if key in history:
+            draw(history[key], name, colour, 3)
     if ndcg := history.get(keys.VAL_NDCG):
         draw(ndcg, "eval users", _BLUE, 2)
         figure.add_vline(
@@ -81,23 +86,24 @@ def calibration(data: Calibration) -> go.Figure:
     return _styled(figure)
 
 
-def slices(evaluation: Measures) -> go.Figure:
-    """Draw the RMSE of every slice that has ratings."""
-    parts = evaluation.slices
+def slices(parts: Mapping[str, Sequence[SliceRow]], whole: float) -> go.Figure:
+    """Draw the RMSE of every slice with its interval, beside that of all ratings."""
     figure = make_subplots(1, len(parts), subplot_titles=list(parts), shared_yaxes=True)
     for column, rows in enumerate(parts.values(), 1):
-        rows = {name: row for name, row in rows.items() if row.ratings}
-        figure.add_bar(
-            x=list(rows),
-            y=[row.rmse for row in rows.values()],
-            customdata=[row.ratings for row in rows.values()],
+        values, lows, highs = np.array([row.rmse for row in rows]).T
+        figure.add_scatter(
+            x=[row.name for row in rows],
+            y=values,
+            error_y={"type": "data", "array": highs - values, "arrayminus": values - lows},
+            customdata=[row.ratings for row in rows],
             hovertemplate="%{x}: %{y:.3f} over %{customdata:,} ratings<extra></extra>",
+            mode="markers",
             marker_color=_BLUE,
             showlegend=False,
             row=1,
             col=column,
         )
-    figure.add_hline(y=evaluation.model.rmse, line_dash="dot", line_color=_ORANGE)
+    figure.add_hline(y=whole, line_dash="dot", line_color=_ORANGE)
     figure.update_xaxes(dtick=1, tickangle=-60)
     return _styled(figure.update_yaxes(title="RMSE", col=1), _HEIGHT + 60)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import jinja2
 import plotly.graph_objects as go
@@ -15,13 +16,21 @@ from components.evaluation_gate.report.contents import Contents
 from schemas.evaluation import Evaluation
 
 
-def render(contents: Contents, evaluation: Evaluation, history: Mapping[str, Sequence[float]]) -> str:
+def render(
+    contents: Contents,
+    evaluation: Evaluation,
+    history: Mapping[str, Sequence[float]],
+    about: Mapping[str, str] = MappingProxyType({}),
+    config: str = "",
+) -> str:
     """Render the page.
 
     Args:
       contents: What the report shows.
       evaluation: The gate's measurements and decision.
       history: The Trainer's losses and metrics, evaluation by evaluation; without any, there are no learning curves.
+      about: What the model was made of: name -> value, the first lines of the model card.
+      config: The Trainer's configuration as JSON.
 
     Returns:
       HTML with everything that it needs inside.
@@ -33,16 +42,20 @@ def render(contents: Contents, evaluation: Evaluation, history: Mapping[str, Seq
     return environment.get_template("page.html").render(
         contents=contents,
         evaluation=evaluation,
+        about=about,
+        config=config,
         # The library goes in once, as it is; the figures refer to it.
         plotly=Markup(get_plotlyjs()),
         curves=_html(figures.learning_curves(history, contents.calibration.scale)) if history else None,
         calibration=_html(figures.calibration(contents.calibration)),
-        slices=_html(figures.slices(evaluation)),
+        slices=_html(figures.slices(contents.slices, evaluation.model.rmse)),
         popularity=_html(figures.popularity(contents.popularity)),
         movie_map=_html(figures.movie_map(contents.movie_map)),
     )
 
 
 def _html(figure: go.Figure) -> Markup:
-    html = plotly.io.to_html(figure, full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+    html = plotly.io.to_html(
+        figure, full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True}
+    )
     return Markup(html)

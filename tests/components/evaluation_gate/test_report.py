@@ -4,16 +4,19 @@ import re
 import numpy as np
 import polars as pl
 import pytest
+from playwright.sync_api import sync_playwright
 
 from components.dataset import Dataset
-from components.evaluation_gate.evaluate import ask, evaluate, measure
+from components.evaluation_gate.evaluate import ask, evaluate, measure, per_user
 from components.evaluation_gate.held_out import HeldOut
-from components.evaluation_gate.report.contents import collect
+from components.evaluation_gate.report.contents import collect, describe
 from components.evaluation_gate.report.page import render
+from components.evaluation_gate.statistics import paired
 from schemas import features as f
 from schemas.evaluation import Evaluation
 from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
+from tests.browser import ARGUMENTS, CHROMIUM, violations
 from tests.fixed_model import fixed_model
 
 USERS, MOVIES = 8, 12
@@ -125,3 +128,61 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows(data, model, cont
     assert page.count('class="plotly-graph-div"') == 5
     without = render(dataclasses.replace(contents), result, {})
     assert "Learning curves" not in without
+
+
+def test_slices_say_of_how_many_and_how_sure(data, model, contents):
+    expected = evaluate([data], model, 100).slices
+    for kind, rows in contents.slices.items():
+        assert [row.name for row in rows] == [name for name, each in expected[kind].items() if each.ratings]
+        for row in rows:
+            assert row.ratings == expected[kind][row.name].ratings
+            assert row.rmse[0] == pytest.approx(expected[kind][row.name].rmse)
+            assert row.rmse[1] <= row.rmse[0] <= row.rmse[2]
+    (active,) = contents.slices["user activity (train ratings)"]
+    assert active.users == expected["user activity (train ratings)"][active.name].users
+    assert active.ndcg[1] <= active.ndcg[0] <= active.ndcg[2]
+
+
+def test_two_evaluations_are_compared_user_by_user(data, model):
+    held = HeldOut.read([data], 100)
+    ours = per_user(held, measure(held, *ask([data], held, [model])))
+    worse = ours.with_columns(pl.col("squared_error") * 4, pl.col("ndcg@10") * 0.5)
+    rmse, recall, ndcg = paired(ours, worse)
+    measured = evaluate([data], model, 100).model
+    assert (rmse.ours, ndcg.ours) == (pytest.approx(measured.rmse), pytest.approx(measured.ndcg))
+    assert rmse.theirs == pytest.approx(2 * measured.rmse)
+    assert rmse.high < 0
+    assert ndcg.low > 0
+    assert (recall.low, recall.high) == (0, 0)
+    assert rmse.users == USERS
+    with pytest.raises(ValueError, match="no user"):
+        paired(ours, worse.with_columns(pl.col("user_id") + 10**6))
+
+
+def test_the_page_has_a_model_card(data, model, contents):
+    held = HeldOut.read([data], 100)
+    about = describe(held, "train 9 steps", 7)
+    assert about["Data"] == "48 ratings (32 train, 16 held out) by 8 users; 12 movies"
+    assert about["Served before"] == "version 7"
+    decided = {"served_version": 7, "comparison": None, "blessed": True, "reason": "blessed"}
+    result = Evaluation(**dict(evaluate([data], model, 100)), **decided)
+    page = render(contents, result, HISTORY, about, '{"seed": 0}')
+    assert "train 9 steps" in page
+    assert "{&#34;seed&#34;: 0}" in page
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on PATH or in CHROMIUM (apt-get install chromium)")
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (360, "dark")])
+def test_the_page_is_accessible_and_fits_a_phone(data, model, contents, tmp_path, width, scheme):
+    decided = {"served_version": None, "comparison": None, "blessed": True, "reason": "blessed"}
+    result = Evaluation(**dict(evaluate([data], model, 100)), **decided)
+    about = describe(HeldOut.read([data], 100), "train 9 steps", None)
+    (tmp_path / "report.html").write_text(render(contents, result, HISTORY, about, "{}"), encoding="utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.goto((tmp_path / "report.html").as_uri())
+        page.get_by_text("The same as a table").click()
+        assert page.locator("html").evaluate("e => e.scrollWidth") <= width
+        assert violations(page) == []
+        browser.close()
