@@ -26,7 +26,7 @@ from schemas import features as f
 from schemas import manifest as m
 from schemas import signatures as s
 from schemas.data_spec import DataSpec, named
-from schemas.ingest import YEAR
+from schemas.ingest import LINKS, LINKS_TYPE, YEAR
 from schemas.user_features import no_ratings
 from schemas.vectors import Vectors
 from serving import index, store
@@ -93,7 +93,7 @@ def _add(
             for folder in (m.MOVIE_TOWER, m.EVALUATED)
         }
         vectors = Vectors.concatenate([old.vectors, embed_movies(tf.saved_model.load(models[m.MOVIE_TOWER]), new)])
-        movies = pl.concat([old.movies, new.select(old.movies.columns)])
+        movies = pl.concat([old.movies, _with_links(new, old).select(old.movies.columns)])
         order = movies[f.MOVIE_ID].arg_sort().to_numpy()
         movies = movies[order]
         places = np.searchsorted(movies[f.MOVIE_ID].to_numpy(), old.movies[f.MOVIE_ID].to_numpy())
@@ -117,6 +117,11 @@ def _add(
         check = partial(check_pair, no_ratings(old.constants))
         serving.publish(version, str(work / m.EMBEDDING_INDEX), user_tower, check)
     return Added(version, new.height, tuple(serving.prune(keep_versions)))
+
+
+def _with_links(new: pl.DataFrame, old: index.EmbeddingIndex) -> pl.DataFrame:
+    """Of new movies nobody has said where else they are."""
+    return new.with_columns(pl.lit([], LINKS_TYPE).alias(LINKS)) if LINKS in old.movies.columns else new
 
 
 def _read(path: str, old: index.EmbeddingIndex, spec: DataSpec) -> tuple[pl.DataFrame, checks.Report]:

@@ -14,6 +14,7 @@ import polars as pl
 
 from components.polars_example_gen import checks, inspection, source
 from components.polars_example_gen.catalog import read_movies
+from components.polars_example_gen.links import add_links
 from pipeline.config import RunConfig
 from schemas import features as f
 from schemas import keys
@@ -68,6 +69,7 @@ def check_input(config: RunConfig, data: str, user_id: str | None) -> None:
     with tempfile.TemporaryDirectory(prefix="matinee-") as directory:
         tables = source.find_sources(data, directory, config.data.max_unpacked_ratio, spec, config.data.span_window)
         catalogue = read_movies(tables[source.MOVIES], config.data.max_movies_bytes, spec)
+        add_links(catalogue.movies, tables.get(source.LINKS), spec.links, catalogue.domain.text_item_ids)
         ratings, report, whole = inspection.look(tables[source.RATINGS], spec, catalogue)
     checks.enforce([catalogue.report, *([report] if whole else [])], *policy)
     if not whole:  # What was packed may be large.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+import re
 from typing import Annotated, Literal
 
 import yaml
@@ -106,6 +107,40 @@ class ItemsSpec(TableSpec):
         return tuple(dict.fromkeys(name for name in (self.item, self.title, *flags, self.year) if name))
 
 
+_PLACEHOLDER = re.compile(r"\{([^{}:]+)(?::0(\d+))?\}")
+"""A column in the address of a link; `{imdbId:07}` is filled up with zeros to seven digits."""
+
+
+@dataclass(frozen=True, config=FROZEN)
+class LinksSpec(TableSpec):
+    """The table of where items are found elsewhere, which may be missing."""
+
+    item: str = "movieId"
+    """Column of the id, as in the table of items."""
+    urls: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Name of the place -> address, with columns of the table in braces."""
+
+    @model_validator(mode="after")
+    def _to_the_web(self) -> LinksSpec:
+        for name, url in self.urls.items():
+            if not url.startswith(("https://", "http://")):
+                raise ValueError(f"the link {name} begins with neither https:// nor http://")
+            if not _PLACEHOLDER.search(url):
+                raise ValueError(f"the link {name} has no column in braces")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return tuple(dict.fromkeys([self.item, *(c for url in self.urls.values() for c, _ in parts_of(url)[1])]))
+
+
+def parts_of(url: str) -> tuple[list[str], list[tuple[str, int]]]:
+    """Part a link's address: what stands around its columns, and the columns with the least number of their digits."""
+    pieces = _PLACEHOLDER.split(url)
+    return pieces[::3], [(name, int(digits or 0)) for name, digits in zip(pieces[1::3], pieces[2::3], strict=True)]
+
+
 @dataclass(frozen=True, config=FROZEN)
 class CategoriesSpec:
     """Which categories there are."""
@@ -128,6 +163,8 @@ class DataSpec:
     items: ItemsSpec
     scale: Scale = dataclasses.field(default_factory=Scale)
     categories: CategoriesSpec = dataclasses.field(default_factory=CategoriesSpec)
+    links: LinksSpec | None = None
+    """Addresses of the items elsewhere; null where nothing is known of them."""
     years: tuple[int, int] = (-3000, 2100)
     """First and last year of an item that is not absurd."""
 

@@ -1,5 +1,7 @@
 """Files, columns and splits of the artifacts that PolarsExampleGen writes."""
 
+import polars as pl
+
 CATALOG_FILE = "movies.parquet"
 """MovieCatalog: every movie with its features, sorted by movie."""
 CONSTANTS_FILE = "feature_constants.json"
@@ -20,6 +22,10 @@ GENRE_NAMES = "genres"
 """Column of the catalogue: the names of the movie's categories, of films the genres."""
 YEAR = "year"
 """Column of the catalogue: the year in the title, null where it is missing or absurd; the feature of it is imputed."""
+LINKS = "links"
+"""Column of the catalogue, only where there is a table of links: `LINKS_TYPE`."""
+LINKS_TYPE = pl.List(pl.Struct({"name": pl.String, "url": pl.String}))
+"""Of a movie, the places elsewhere that have it."""
 IS_TRAIN = "is_train"
 """Column of the histories: whether the rating is train, not eval."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -51,6 +51,8 @@ class Movie:
     title: str
     genres: tuple[str, ...]
     year: int | None
+    links: Mapping[str, str] = dataclasses.field(default_factory=dict, kw_only=True)
+    """Where else the movie is found: name -> address. Of MovieLens' IMDb and TMDB, where links.csv lies beside it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +100,7 @@ class MovieList(list[_M]):
 
         rows = [dataclasses.asdict(movie) for movie in self]
         for row in rows:
+            del row["links"]
             if row.get("because"):
                 row["because"] = row["because"]["title"]
         return pl.DataFrame(rows, schema_overrides={"because": pl.String} if rows and "because" in rows[0] else None)

@@ -16,7 +16,7 @@ from schemas import manifest as m
 from schemas.domain import Domain
 from schemas.histories import RATINGS_DTYPE, USERS_DTYPE, Histories
 from schemas.ids import numbers_of
-from schemas.ingest import GENRE_NAMES, MOVIE_KEY, TITLE, YEAR
+from schemas.ingest import GENRE_NAMES, LINKS, LINKS_TYPE, MOVIE_KEY, TITLE, YEAR
 from schemas.vectors import Vectors
 
 _COUNTS = {"movies", "users", "ratings"}
@@ -127,6 +127,10 @@ def _problems_of_catalogue(movies: pl.DataFrame, domain: Domain) -> Iterator[str
             yield f"the catalogue's {name} is {movies[name].dtype}, expected {dtype}"
         elif name != YEAR and movies[name].null_count():
             yield f"the catalogue has movies without {name}"
+    if LINKS in movies.columns:
+        urls = movies[LINKS].explode().struct.field("url").drop_nulls() if movies[LINKS].dtype == LINKS_TYPE else None
+        if urls is None or not urls.str.contains("^https?://").all():
+            yield "the catalogue's links are no addresses in the web"
     if not (movies[f.MOVIE_ID].diff().drop_nulls() > 0).all():
         yield "the movies' ids are not ascending"
     for name, length in f.lengths(f.MOVIE_FEATURES, domain.num_categories).items():

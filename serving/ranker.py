@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -11,7 +12,7 @@ import polars as pl
 from schemas import features as f
 from schemas.domain import Domain
 from schemas.ids import number_of
-from schemas.ingest import GENRE_NAMES, MOVIE_KEY, TITLE, YEAR
+from schemas.ingest import GENRE_NAMES, LINKS, MOVIE_KEY, TITLE, YEAR
 from schemas.user_features import no_ratings, user_tower_inputs
 from schemas.vectors import Vectors, column_array
 from serving.answers import (
@@ -44,6 +45,7 @@ _DIVERSITY_POOL = 10
 """A diverse choice of n is made among the best n times this many movies."""
 
 
+_M = TypeVar("_M", bound=Movie)
 Ratings = Mapping[Id, float] | Iterable[tuple[Id, float]]
 """A new user's: movie -> rating, or pairs of both."""
 
@@ -77,6 +79,7 @@ class Ranker:
         self._by_popularity = np.argsort(-index.movies[f.MOVIE_NUM_RATINGS].to_numpy(), kind="stable")
         self._user_ids, self._offsets = index.histories.user_ids, index.histories.offsets
         self._user_keys = index.user_keys
+        self._links = index.movies[LINKS] if LINKS in index.movies.columns else None
 
     @property
     def model_version(self) -> int:
@@ -135,7 +138,7 @@ class Ranker:
         """Return what the user tower takes for a user without ratings; see `Manifest.probe`."""
         return no_ratings(self._constants)
 
-    def rank(self, profile: Profile, user: Vectors | None, request: Request) -> list[Recommendation]:
+    def rank(self, profile: Profile, user: Vectors | None, request: Request) -> MovieList[Recommendation]:
         """Recommend unseen movies, best first; ties go to the lower movie id.
 
         Args:
@@ -152,7 +155,9 @@ class Ranker:
             return self._popular(hidden, allowed, request)
         return self._described(self.search.top(user.embeddings, wanted, hidden, allowed), user, profile, request)
 
-    def rank_many(self, profiles: Sequence[Profile], users: Vectors, request: Request) -> list[list[Recommendation]]:
+    def rank_many(
+        self, profiles: Sequence[Profile], users: Vectors, request: Request
+    ) -> list[MovieList[Recommendation]]:
         """Recommend to many users at once; see `rank`."""
         checked = [self._checked(profile, request) for profile in profiles]
         if not checked:
@@ -188,8 +193,7 @@ class Ranker:
             raise ValueError(f"n is {n}, expected 1 to {len(self._movie_ids) - 1}, the number of other movies")
         row = self.rows([movie_id])
         hits = self._similar.top(self._similar.embeddings[row[0]], n, row)
-        scored = zip(self._movies(hits.rows), hits.scores, strict=True)
-        return MovieList(SimilarMovie(*movie, float(score)) for movie, score in scored)
+        return self._movies(SimilarMovie, hits.rows, map(float, hits.scores))
 
     def movie_called(self, name: Id) -> Movie:
         """Return the movie that has an id, or else a title.
@@ -215,15 +219,15 @@ class Ranker:
         Raises:
           UnknownIdError: The movie is unknown.
         """
-        return Movie(*self._movies(self.rows([movie_id]))[0])
+        return self._movies(Movie, self.rows([movie_id]))[0]
 
     def find_movies(self, query: str, n: int = 10) -> MovieList[Movie]:
         """Return the n movies that match a title best; see `TitleSearch.find`."""
-        return MovieList(Movie(*movie) for movie in self._movies(self._titles.find(query, n)))
+        return self._movies(Movie, np.array(self._titles.find(query, n), np.int64))
 
     def starter_movies(self, n: int = 24) -> MovieList[Movie]:
         """Return the n movies to ask a new user about first: well known, and each says something new; 100 at most."""
-        return MovieList(Movie(*movie) for movie in self._movies(self._starter[:n]))
+        return self._movies(Movie, self._starter[:n])
 
     def prepare(self) -> None:
         """Read the titles, which the first search would do: of 87,585 movies it takes more than a second."""
@@ -337,31 +341,25 @@ class Ranker:
             raise ValueError(f"unknown genre {_shown(name)}; expected one of {', '.join(self._domain.categories)}")
         return place
 
-    def _popular(self, hidden: np.ndarray, allowed: np.ndarray | None, request: Request) -> list[Recommendation]:
+    def _popular(self, hidden: np.ndarray, allowed: np.ndarray | None, request: Request) -> MovieList[Recommendation]:
         left = np.ones(len(self._movie_ids), bool) if allowed is None else allowed.copy()
         left[hidden] = False
         rows = self._by_popularity[left[self._by_popularity]][request.skip : request.skip + request.n]
-        return [
-            Recommendation(*movie, 0.0, _plain(self._average[row]), POPULAR)
-            for row, movie in zip(rows, self._movies(rows), strict=True)
-        ]
+        averages = map(_plain, self._average[rows])
+        return self._movies(Recommendation, rows, [0.0] * len(rows), averages, [POPULAR] * len(rows))
 
     def _stars_of(self, rows: np.ndarray, user: Vectors) -> np.ndarray:
         stars = np.clip(f.to_stars(self._rating_vectors[rows] @ user.rating_vectors), f.RATING_MIN, f.RATING_MAX)
         ratings: np.ndarray = self._scale.of_stars(stars)
         return ratings
 
-    def _described(self, hits: Hits, user: Vectors, profile: Profile, request: Request) -> list[Recommendation]:
+    def _described(self, hits: Hits, user: Vectors, profile: Profile, request: Request) -> MovieList[Recommendation]:
         if request.diversity:
             hits = self._similar.diversify(hits, request.n, request.diversity)
         hits = Hits(hits.rows[request.skip :], hits.scores[request.skip :])
-        reasons = self._reasons(hits.rows, profile)
-        return [
-            Recommendation(*movie, float(score), _plain(expected), PERSONAL, reason)
-            for movie, score, expected, reason in zip(
-                self._movies(hits.rows), hits.scores, self._stars_of(hits.rows, user), reasons, strict=True
-            )
-        ]
+        rows, reasons = hits.rows, self._reasons(hits.rows, profile)
+        expected = map(_plain, self._stars_of(rows, user))
+        return self._movies(Recommendation, rows, map(float, hits.scores), expected, [PERSONAL] * len(rows), reasons)
 
     def _reasons(self, rows: np.ndarray, profile: Profile) -> list[RatedMovie | None]:
         """Return for each movie the most similar one that the user liked; None where none is similar."""
@@ -389,11 +387,21 @@ class Ranker:
             )
         return slice(int(self._offsets[place]), int(self._offsets[place + 1]))
 
-    def _movies(self, rows: Iterable[int]) -> list[tuple[Id, str, tuple[str, ...], int | None]]:
-        return [
-            (self._keys[row], self._title[row], self._genre_sets[self._genre_set[row]], self._years[row])
-            for row in rows
-        ]
+    def _movies(self, kind: type[_M], rows: np.ndarray, *columns: Iterable[Any]) -> MovieList[_M]:
+        """Return movies by their positions, with what their kind has beside them."""
+        links = [] if self._links is None else self._links.gather(rows).to_list()
+        places = [{link["name"]: link["url"] for link in each} for each in links] or [{}] * len(rows)
+        return MovieList(
+            kind(
+                self._keys[row],
+                self._title[row],
+                self._genre_sets[self._genre_set[row]],
+                self._years[row],
+                *values,
+                links=found,
+            )
+            for row, found, *values in zip(rows, places, *columns, strict=True)
+        )
 
 
 def _plain(rating: np.float32) -> float:

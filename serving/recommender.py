@@ -95,7 +95,7 @@ class Recommender(Ranker):
         """
         request = Request(n, tuple(exclude_movie_ids), filter or MovieFilter(), diversity)
         profile = self.profile(user_id, ratings)
-        return MovieList(self.rank(profile, self._embed(profile), request))
+        return self.rank(profile, self._embed(profile), request)
 
     def recommend_many(
         self,
@@ -104,7 +104,7 @@ class Recommender(Ranker):
         exclude_movie_ids: Iterable[Id] = (),
         filter: MovieFilter | None = None,
         diversity: float = 0.0,
-    ) -> list[list[Recommendation]]:
+    ) -> list[MovieList[Recommendation]]:
         """Recommend to many known users in one pass; each answer equals that of `recommend`.
 
         Raises:

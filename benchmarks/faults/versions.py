@@ -17,6 +17,7 @@ import polars as pl
 from schemas import features as f
 from schemas import manifest as m
 from schemas.data_spec import movielens
+from schemas.ingest import LINKS, LINKS_TYPE
 from schemas.signatures import USER_TOWER
 
 Damage = Callable[[pathlib.Path, pathlib.Path], None]
@@ -181,6 +182,10 @@ def _catalogue_damages() -> dict[str, Damage]:
         "with text for ids": lambda movies: movies.with_columns(pl.col(f.MOVIE_ID).cast(pl.String)),
         "with numbers for titles": lambda movies: movies.with_columns(pl.lit(1).alias("title")),
         "with three genres a movie": fewer_genres,
+        "with a link that runs": lambda movies: movies.with_columns(
+            pl.Series(LINKS, [[{"name": "x", "url": "javascript:alert(1)"}]] * movies.height, LINKS_TYPE)
+        ),
+        "with links of text": lambda movies: movies.with_columns(pl.lit("https://a.example").alias(LINKS)),
         "with NaN averages": lambda movies: movies.with_columns(
             pl.lit(float("nan"), pl.Float32).alias(f.MOVIE_AVERAGE_RATING)
         ),

@@ -18,7 +18,7 @@ from components.polars_example_gen.header import check_columns
 from components.polars_example_gen.movie_features import genre_matrix
 from components.polars_example_gen.source import Source, dialect_of
 from schemas import features as f
-from schemas.data_spec import DataSpec, ItemsSpec, named
+from schemas.data_spec import DataSpec, ItemsSpec, LinksSpec, named
 from schemas.domain import Domain
 from schemas.ids import check_distinct, numbers_of
 from schemas.ingest import GENRE_NAMES, MOVIE_KEY, TITLE, YEAR
@@ -200,7 +200,7 @@ def _read_file(source: Source, items: ItemsSpec) -> pl.DataFrame:
         columns = _written(source, raw.select(items.columns), items)
         found = columns.with_columns(text=as_text(columns), truncated=pl.lit(False)).with_row_index("line", 1)
     else:
-        found = _parse(source, data, items)
+        found = parse(source, data, items)
     kept = dict.fromkeys(name for name in (items.item, items.title, items.year) if name)
     return found.select(
         pl.lit(source.name).alias("file"),
@@ -238,7 +238,7 @@ def _written(source: Source, table: pl.DataFrame, items: ItemsSpec) -> pl.DataFr
     return table.with_columns(pl.all().cast(pl.String))
 
 
-def _parse(source: Source, data: bytes, items: ItemsSpec) -> pl.DataFrame:
+def parse(source: Source, data: bytes, items: ItemsSpec | LinksSpec) -> pl.DataFrame:
     """Part a CSV table into records: `line`, `text`, the columns as text, and whether the end of a row is missing."""
     lines = records(io.StringIO(data.decode("utf-8-sig", "replace"), newline=""), dialect_of(items))
     names = items.header or column_names(next(lines, None))

@@ -22,6 +22,7 @@ from components.polars_example_gen.catalog import read_movies
 from components.polars_example_gen.chunks import Chunk, cut
 from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.header import read_headers
+from components.polars_example_gen.links import add_links
 from schemas import configuration, ingest, keys
 from schemas import features as f
 from schemas.domain import Domain
@@ -79,6 +80,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             data, f"{tmp_dir}/unpacked", config.max_unpacked_ratio, config.data_spec, config.span_window
         )
         catalog, movie_report, domain = read_movies(sources[source.MOVIES], config.max_movies_bytes, config.data_spec)
+        catalog = add_links(catalog, sources.get(source.LINKS), config.data_spec.links, domain.text_item_ids)
         job = dataclasses.replace(
             _job(sources[source.RATINGS], output_dict, config, domain, tmp_dir), known_until_s=known_until_s
         )

@@ -25,6 +25,8 @@ SPAN = "{SPAN}"
 """In a path or URI: a number, of one of several directories whose ratings belong together, such as a day's each."""
 RATINGS = "ratings"
 MOVIES = "movies"
+LINKS = "links"
+"""Only where the specification knows of such a table, and it is there."""
 _SUFFIXES = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 """Of compressed files, by fsspec's names of the compression."""
 _UNIT_SEPARATOR = "\x1f"
@@ -74,8 +76,13 @@ class Source:
 
 
 def tables_of(spec: DataSpec) -> dict[str, TableSpec]:
-    """Return how each table is written."""
+    """Return how each table is written that a data set must have."""
     return {RATINGS: spec.ratings, MOVIES: spec.items}
+
+
+def all_tables_of(spec: DataSpec) -> dict[str, TableSpec]:
+    """Return how each table is written, those that may be missing as well."""
+    return tables_of(spec) | ({LINKS: spec.links} if spec.links else {})
 
 
 def dialect_of(spec: TableSpec) -> Dialect:
@@ -102,7 +109,7 @@ def find_sources(
       span_window: How many of the latest spans are read; 0: all.
 
     Returns:
-      `{"ratings": Source, "movies": Source}`.
+      `{"ratings": Source, "movies": Source}`, and `"links"` where there is such a table.
 
     Raises:
       ValueError: The data set does not exist, is no archive that can be unpacked, or lacks a table.
@@ -110,14 +117,14 @@ def find_sources(
     spec = spec or named()
     fs, root = fsspec.core.url_to_fs(data)
     if SPAN not in data and fs.isfile(root):
-        wanted = list(tables_of(spec).values())
         archive.unpack(
-            data, extract_to, max_unpacked_ratio * fs.size(root), lambda names: _table_files(names, wanted, data)
+            data, extract_to, max_unpacked_ratio * fs.size(root), lambda names: _table_files(names, spec, data)
         )
         return find_sources(extract_to, extract_to, max_unpacked_ratio, spec)
     tables = _tables(fs, root, data, spec, span_window)
     return {
-        name: _readable(table, tables_of(spec)[name], extract_to, max_unpacked_ratio) for name, table in tables.items()
+        name: _readable(table, all_tables_of(spec)[name], extract_to, max_unpacked_ratio)
+        for name, table in tables.items()
     }
 
 
@@ -130,7 +137,15 @@ def _tables(
         raise ValueError(f"no data at {data!r}; pass a directory, an archive or a URI that holds ratings and movies")
     if not fs.isdir(root):
         raise ValueError(f"{data} is neither a directory nor a file")
-    return {table: _table(fs, _names(fs, root), wanted, data) for table, wanted in tables_of(spec).items()}
+    names = _names(fs, root)
+    return {table: _table(fs, names, wanted, data) for table, wanted in tables_of(spec).items()} | _links(
+        fs, names, spec, data
+    )
+
+
+def _links(fs: fsspec.AbstractFileSystem, names: dict[str, str], spec: DataSpec, data: str) -> dict[str, Source]:
+    there = spec.links and table_matches(names, spec.links)
+    return {LINKS: _table(fs, names, spec.links, data)} if spec.links and there else {}
 
 
 def _names(fs: fsspec.AbstractFileSystem, root: str) -> dict[str, str]:
@@ -169,8 +184,10 @@ def _of_spans(
         raise ValueError(f"{data} holds ratings as CSV and as Parquet; write all spans alike")
     with_movies = [span for span, names in named_paths.items() if table_matches(names, spec.items)] or latest
     newest = with_movies[-1]
-    movies = _table(fs, named_paths[newest], spec.items, data.replace(SPAN, str(newest)))
-    return {RATINGS: Source(root, parts[0].format, tuple(parts)), MOVIES: movies}
+    place = data.replace(SPAN, str(newest))
+    movies = _table(fs, named_paths[newest], spec.items, place)
+    tables = {RATINGS: Source(root, parts[0].format, tuple(parts)), MOVIES: movies}
+    return tables | _links(fs, named_paths[newest], spec, place)
 
 
 def _readable(table: Source, spec: TableSpec, extract_to: str, max_unpacked_ratio: float) -> Source:
@@ -303,7 +320,7 @@ def check_is_file(fs: fsspec.AbstractFileSystem, path: str) -> None:
         raise ValueError(f"{path} is no file; pass one with the table")
 
 
-def _table_files(names: list[str], wanted: list[TableSpec], data: str) -> list[str] | None:
+def _table_files(names: list[str], spec: DataSpec, data: str) -> list[str] | None:
     """Return an archive's tables: those of the one data set that lies uppermost; None where there is none.
 
     Raises:
@@ -315,23 +332,28 @@ def _table_files(names: list[str], wanted: list[TableSpec], data: str) -> list[s
         if base and "__MACOSX" not in folder.split("/") and not base.startswith("._"):
             folders.setdefault(folder, []).append(base)
     complete = {
-        folder: bases for folder, bases in folders.items() if all(table_matches(bases, spec) for spec in wanted)
+        folder: bases
+        for folder, bases in folders.items()
+        if all(table_matches(bases, wanted) for wanted in tables_of(spec).values())
     }
     if not complete:
         return None
     # Each form of a table beside another one is a table.
-    tables = [
-        (folder, name)
-        for folder, bases in complete.items()
-        for spec in wanted
-        for name in sorted(bases)
-        if table_matches([name], spec)
-    ]
     least = min(_depth(folder) for folder in complete)
-    found = [f"{folder}/{name}".lstrip("/") for folder, name in tables if _depth(folder) == least]
-    if len(found) > len(wanted):
-        raise ValueError(f"{data} holds a table more than once ({', '.join(found)}); leave one of each in it")
-    return found
+    found = [
+        [
+            f"{folder}/{name}".lstrip("/")
+            for folder, bases in complete.items()
+            if _depth(folder) == least
+            for name in sorted(bases)
+            if table_matches([name], wanted)
+        ]
+        for wanted in all_tables_of(spec).values()
+    ]
+    tables = [name for files in found for name in files]
+    if any(len(files) > 1 for files in found):
+        raise ValueError(f"{data} holds a table more than once ({', '.join(tables)}); leave one of each in it")
+    return tables
 
 
 def _depth(folder: str) -> int:

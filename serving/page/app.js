@@ -137,7 +137,7 @@ function actions({ movie_id: id, title, links }, own) {
     found.push(button("Seen it", `I have seen ${title}`, () => hide(id, title, `${title}: seen`)));
     found.push(button("Not for me", `${title} is not for me`, () => hide(id, title, `${title}: not for you`)));
   }
-  for (const [name, url] of Object.entries(links ?? {})) {
+  for (const [name, url] of Object.entries(links)) {
     const link = document.createElement("a");
     Object.assign(link, { href: url, textContent: name, target: "_blank", rel: "noopener noreferrer" });
     link.setAttribute("aria-label", `${title} at ${name}`);

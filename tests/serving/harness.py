@@ -24,8 +24,11 @@ from serving.store import ServingStore
 QUICK = TowerConfig(timeout_s=0.4, backoff_s=0.01, recovery_s=0.3)
 
 
-def publish_next(root, seed=0):
-    """Publish a version with the same tower and other movie embeddings, so that its answers are others; return it."""
+def publish_next(root, seed=0, movies=lambda movies: movies):
+    """Publish a version with the same tower and other movie embeddings, so that its answers are others; return it.
+
+    Its catalogue is what `movies` makes of the one before.
+    """
     store = ServingStore(str(root))
     served = store.directory(EMBEDDING_INDEX, store.latest())
     old = index.read_index(served)
@@ -34,7 +37,7 @@ def publish_next(root, seed=0):
     contents = index.IndexContents(
         vectors=old.vectors[np.random.default_rng(seed).permutation(len(old.vectors))],
         similarity=old.similarity,
-        movies=old.movies,
+        movies=movies(old.movies),
         histories=old.histories,
         constants=old.constants,
         user_tower_file=f"{served}/{USER_TOWER_FILE}",

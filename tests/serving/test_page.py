@@ -6,9 +6,11 @@ import pathlib
 import re
 import shutil
 
+import polars as pl
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from schemas.ingest import LINKS_TYPE
 from serving import MovieFilter, Recommender
 from tests.browser import ARGUMENTS, CHROMIUM, violations
 from tests.serving.harness import QUICK, publish_next, serving
@@ -468,6 +470,30 @@ def test_the_page_asks_for_a_key(browser, published, tmp_path):
         page.get_by_label("API key").fill("s3cret")
         page.get_by_role("button", name="Use it").click()
         expect(page.locator("#recommendations > li")).to_have_count(10)
+        page.close()
+
+
+def test_movies_link_to_where_else_they_are_found(browser, root):
+    url = "https://www.imdb.com/title/tt0114709/"
+
+    def linked(movies):
+        places = [[{"name": "IMDb", "url": url}] if place % 2 else [] for place in range(movies.height)]
+        return movies.with_columns(pl.Series("links", places, LINKS_TYPE))
+
+    publish_next(root, movies=linked)
+    recommender = Recommender.load(str(root))
+    with serving(root) as service:
+        page = browser.new_page()
+        page.goto(str(service.client.base_url))
+        expect(page.locator("#recommendations > li")).to_have_count(10)
+        for card, movie in zip(
+            page.locator("#recommendations > li").all(), recommender.recommend(ratings=[]), strict=True
+        ):
+            link = card.get_by_role("link", name=f"{movie.title} at IMDb")
+            assert link.count() == len(movie.links)
+            if movie.links:
+                assert movie.links == {"IMDb": url} == {"IMDb": link.get_attribute("href")}
+                assert "noopener" in link.get_attribute("rel")
         page.close()
 
 
