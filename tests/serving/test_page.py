@@ -511,6 +511,22 @@ def test_the_apis_document_can_be_read_and_tried_out(visit):
     expect(page.get_by_text("Matinee").first).to_be_visible()
 
 
+def test_pictures_for_the_readme(browser, published, tmp_path):
+    """Of the served version that MATINEE_PICTURED names, in the folder MATINEE_PICTURES; else of the sample's."""
+    folder = pathlib.Path(os.environ.get("MATINEE_PICTURES", tmp_path))
+    with serving(os.environ.get("MATINEE_PICTURED", published), QUICK) as service:
+        page = browser.new_page(viewport={"width": 1100, "height": 760})
+        page.goto(str(service.client.base_url))
+        expect(page.locator("#recommendations > li")).to_have_count(10)
+        for stars in (5, 4.5, 1):
+            star(page.locator("#starter li").first, stars).click()
+        expect(status(page)).to_have_text("From your 3 ratings.")
+        page.locator("#toast").evaluate("e => e.hidden = true")
+        page.screenshot(path=folder / "page.png")
+        page.close()
+    assert (folder / "page.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize("width", [320, 360, 1200])
 @pytest.mark.parametrize("theme", ["light", "dark", "forced"])
 def test_every_state_is_accessible_and_needs_no_sideways_scrolling(browser, service, recommender, width, theme):
