@@ -68,6 +68,7 @@ PIPELINE = [
     # The report of an evaluation.
     "jinja2",
     "plotly",
+    "scikit-learn",
     "scipy",
 ]
 

@@ -8,10 +8,12 @@ import importlib.metadata
 import time
 
 import numpy as np
+from sklearn.manifold import TSNE
 
 from components.evaluation_gate import statistics
 from components.evaluation_gate.evaluate import Answers, Measurement, Slice, slices_of
 from components.evaluation_gate.held_out import HeldOut
+from components.evaluation_gate.report.probes import NewUsers, Taste, new_users, tastes
 from components.ranking_metrics import Ranking
 from schemas.domain import Scale
 from schemas.evaluation import MODEL
@@ -20,7 +22,8 @@ from serving.titles import as_written
 
 _CALIBRATION_BINS = 20
 _POPULARITY_GROUPS = 10
-_MAP_MOVIES = 3000
+_MAP_MOVIES = 1000
+_MAP_STEPS, _NEIGHBOURS, _FEWEST_MAPPED = 300, 30.0, 5
 _MOST_GROUPS, _SLICE_GROUPS = 20_000, 2_000
 """Of users, that the intervals of errors draw from: so many users are drawn one by one, more of them in groups. Of
 slices, of which there are many, fewer."""
@@ -87,15 +90,13 @@ class Popularity:
 
 @dataclasses.dataclass(frozen=True)
 class MovieMap:
-    """The most rated movies on the two main axes of their embeddings."""
+    """The most rated movies in a plane, in which neighbours are neighbours by their embeddings (t-SNE)."""
 
     xy: np.ndarray
     """`[movies, 2]`."""
     titles: list[str]
     genres: list[str]
     """The first genre of each."""
-    explained: float
-    """Share of the embeddings' variance in the two axes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +120,8 @@ class Contents:
     popularity: Popularity
     movie_map: MovieMap
     examples: list[Example]
+    new_users: list[NewUsers]
+    tastes: list[Taste]
 
 
 def collect(held: HeldOut, answers: Answers, found: Measurement, seed: int = 0) -> Contents:
@@ -143,6 +146,8 @@ def collect(held: HeldOut, answers: Answers, found: Measurement, seed: int = 0) 
         _popularity(held.movie_counts, ranking.top, held.movie[held.ratings >= scale.liked]),
         _movie_map(held, answers.model.movies.embeddings),
         _examples(held, answers, ranking, seed),
+        new_users(held, answers.model),
+        tastes(held, answers.model),
     )
 
 
@@ -227,13 +232,19 @@ def _popularity(counts: np.ndarray, top: np.ndarray, liked: np.ndarray) -> Popul
 
 def _movie_map(held: HeldOut, embeddings: np.ndarray) -> MovieMap:
     rows = np.argsort(-held.movie_counts, kind="stable")[:_MAP_MOVIES]
-    centred = embeddings[rows] - embeddings[rows].mean(axis=0)
-    u, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    variance = singular**2
     movies = held.catalog[rows]
     genres = [names[0] if len(names) else held.constants.domain.none for names in movies[GENRE_NAMES].to_list()]
-    explained = float(variance[:2].sum() / max(variance.sum(), 1e-12))
-    return MovieMap(u[:, :2] * singular[:2], [as_written(title) for title in movies[TITLE]], genres, explained)
+    return MovieMap(_plane(embeddings[rows]), [as_written(title) for title in movies[TITLE]], genres)
+
+
+def _plane(embeddings: np.ndarray) -> np.ndarray:
+    """Lay vectors out in a plane, `[n, 2]`."""
+    if len(embeddings) < _FEWEST_MAPPED:
+        return np.zeros((len(embeddings), 2), np.float32)
+    perplexity = min(_NEIGHBOURS, (len(embeddings) - 1) / 3)
+    layout = TSNE(perplexity=perplexity, init="pca", max_iter=_MAP_STEPS, random_state=0)
+    plane: np.ndarray = layout.fit_transform(embeddings)
+    return plane
 
 
 def _examples(held: HeldOut, answers: Answers, ranking: Ranking, seed: int) -> list[Example]:

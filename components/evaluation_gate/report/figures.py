@@ -124,7 +124,7 @@ def popularity(data: Popularity) -> go.Figure:
 
 
 def movie_map(data: MovieMap) -> go.Figure:
-    """Draw the movies by the two main axes of their embeddings, titles on hover."""
+    """Draw the movies in their plane, titles on hover."""
     names, counts = np.unique(data.genres, return_counts=True)
     coloured = names[np.argsort(-counts, kind="stable")][:_MAP_GENRES].tolist()
     genres = np.array([genre if genre in coloured else "other" for genre in data.genres])
@@ -141,6 +141,6 @@ def movie_map(data: MovieMap) -> go.Figure:
             marker={"size": 5, "opacity": 0.7, "color": colour},
             name=genre,
         )
-    figure.update_xaxes(title="first axis", zeroline=False)
-    figure.update_yaxes(title="second axis", zeroline=False)
+    figure.update_xaxes(zeroline=False, showticklabels=False)
+    figure.update_yaxes(zeroline=False, showticklabels=False)
     return _styled(figure, 560)

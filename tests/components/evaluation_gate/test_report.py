@@ -60,7 +60,12 @@ def data():
 @pytest.fixture(scope="module")
 def model(data):
     rng = np.random.default_rng(1)
-    return fixed_model(data, *(Vectors(unit(rng, rows), unit(rng, rows)) for rows in (USERS, MOVIES)))
+    known = fixed_model(data, *(Vectors(unit(rng, rows), unit(rng, rows)) for rows in (USERS, MOVIES)))
+    # Of whom it does not know, it says that they are the last rated movie.
+    vectors = known.movies
+    return dataclasses.replace(
+        known, embed_users=lambda features: vectors[features[f.USER_HISTORY_MOVIES][:, 0].clip(0, MOVIES - 1)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +146,27 @@ def test_slices_say_of_how_many_and_how_sure(data, model, contents):
     (active,) = contents.slices["user activity (train ratings)"]
     assert active.users == expected["user activity (train ratings)"][active.name].users
     assert active.ndcg[1] <= active.ndcg[0] <= active.ndcg[2]
+
+
+def test_new_users_are_ranked_for_by_their_first_ratings_alone(data, model, contents):
+    assert [row.told for row in contents.new_users] == [1, 3], "nobody has five train ratings"
+    held = HeldOut.read([data], 100)
+    gains = []
+    for row in range(len(held.task.users)):
+        first = held.task.seen[1][held.task.seen[0][row]]
+        scores = model.movies.embeddings @ model.movies.embeddings[first]
+        scores[first] = -np.inf
+        order = np.argsort(-scores, kind="stable")[:10].tolist()
+        liked = held.task.relevant[1][held.task.relevant[0][row] : held.task.relevant[0][row + 1]]
+        gain = sum(1 / np.log2(order.index(movie) + 2) for movie in liked if movie in order)
+        gains.append(gain / sum(1 / np.log2(place + 2) for place in range(len(liked))))
+    assert contents.new_users[0].ndcg[0] == pytest.approx(np.mean(gains), rel=1e-5)
+    assert contents.new_users[0].users == len(gains)
+
+
+def test_a_taste_is_probed_by_category(contents):
+    (comedy,) = contents.tastes
+    assert (comedy.category, comedy.share, comedy.usual) == ("Comedy", 1.0, 1.0), "the only one that there is"
 
 
 def test_two_evaluations_are_compared_user_by_user(data, model):
