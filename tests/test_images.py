@@ -19,7 +19,7 @@ FILE = ROOT / "Dockerfile"
 ENVIRONMENT = "/opt/matinee"
 CHECKS = {
     "pipeline": "import tfx, tensorflow_io, pipeline.kubeflow.step, components.trainer.executor",
-    "service": "import sys, serving.app, serving.server, pipeline.cli; assert 'tensorflow' not in sys.modules",
+    "service": "import sys, matinee, serving.app, serving.server, pipeline.cli; assert 'tensorflow' not in sys.modules",
 }
 
 

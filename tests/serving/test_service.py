@@ -175,6 +175,28 @@ def test_the_api_can_be_tried_out_from_files_of_the_service(service):
     assert "http" not in service.get("/docs.js").text
 
 
+def test_an_old_clients_calls_are_answered_as_ever(service, recommender):
+    """What was asked before there were pages, batches, links and lists to choose from, and what was read of it."""
+    user = int(recommender.user_ids[3])
+    keys = {"movie_id", "title", "genres", "year", "score", "predicted_rating", "source", "because"}
+    calls = [
+        service.get(f"/v1/users/{user}/recommendations", params={"n": 5, "year_min": 1950, "diversity": 0.2}),
+        service.post("/v1/recommendations", {"ratings": [{"movie_id": 1, "rating": 4.5}], "exclude_movie_ids": [2]}),
+        service.post("/v1/recommendations", {}),
+    ]
+    for call in calls:
+        answer = call.json()
+        assert {"model_version", "source", "recommendations", "ignored_movie_ids"} <= set(answer)
+        assert all(keys <= set(movie) for movie in answer["recommendations"])
+    ratings = service.get(f"/v1/users/{user}/ratings", params={"n": 3}).json()
+    assert [set(row) for row in ratings["ratings"]] == [{"movie_id", "title", "rating"}] * 3
+    assert ratings["total"] == recommender.history(user).height
+    for path in ("/v1/movies?query=the&n=2", "/v1/movies/starter?n=2", "/v1/movies/1/similar?n=2"):
+        movies = service.get(path).json()["movies"]
+        assert len(movies) == 2
+        assert all({"movie_id", "title", "genres", "year"} <= set(movie) for movie in movies)
+
+
 def test_movies(service, recommender):
     movie = recommender.movies.row(0, named=True)
     word = movie["title"].split()[0]
