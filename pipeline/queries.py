@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ Count = Annotated[int, typer.Option("--n", "-n", min=1, help="How many")]
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to a command line."""
-    for command in (recommend, search, similar, users, versions):
+    for command in (recommend, recommend_all, search, similar, users, versions):
         app.command()(command)
 
 
@@ -50,6 +51,38 @@ def recommend(
         print_json(recommender.recommend(user, ratings, n))
     else:
         print_recommendations(terminal_console(), recommender, user, ratings, n)
+
+
+def recommend_all(
+    output: Annotated[str, typer.Option(help="Directory for the lists, path or URI: Parquet in parts")],
+    users: Annotated[
+        pathlib.Path | None, typer.Option(help="File with the ids of known users, one a line", show_default="all")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many movies each")] = 100,
+    genre: Annotated[list[str] | None, typer.Option(help="Any of these; repeatable", show_default="all")] = None,
+    year_min: Annotated[int | None, typer.Option(help="Released in this year or later", show_default="all")] = None,
+    year_max: Annotated[int | None, typer.Option(help="Released in this year or earlier", show_default="all")] = None,
+    serving_dir: ServingDir = DEFAULT_SERVING,
+    version: Version = None,
+) -> None:
+    """Write the lists of every known user; a job that was stopped goes on where it was."""
+    from rich.progress import Progress
+
+    from serving.answers import MovieFilter, Request
+    from serving.bulk import recommend_all as write
+    from serving.console import terminal_console
+    from serving.recommender import Recommender
+
+    recommender = Recommender.load(serving_dir, version)
+    wanted = (
+        [line.strip() for line in users.read_text(encoding="utf-8").splitlines() if line.strip()] if users else None
+    )
+    request = Request(n=min(n, recommender.movies.height), filter=MovieFilter(tuple(genre or ()), year_min, year_max))
+    with Progress(console=terminal_console(stderr=True)) as progress:
+        task = progress.add_task("users", total=len(recommender.user_ids if wanted is None else wanted))
+        done = write(recommender, output, wanted, request, lambda number: progress.advance(task, number))
+    kept = f", {done.kept:,} of them were there" if done.kept else ""
+    typer.echo(f"{output}: {done.users:,} users, {done.parts:,} parts{kept}, version {recommender.model_version}")
 
 
 def search(

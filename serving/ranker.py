@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -48,6 +49,18 @@ _DIVERSITY_POOL = 10
 _M = TypeVar("_M", bound=Movie)
 Ratings = Mapping[Id, float] | Iterable[tuple[Id, float]]
 """A new user's: movie -> rating, or pairs of both."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BareList:
+    """Movies recommended to one user, best first."""
+
+    keys: list[Id]
+    """`[n]` the movies' ids as the data has them."""
+    scores: np.ndarray
+    """`[n]` cosines."""
+    stars: np.ndarray
+    """`[n]` predicted ratings on the data set's scale."""
 
 
 class Ranker:
@@ -159,17 +172,32 @@ class Ranker:
         self, profiles: Sequence[Profile], users: Vectors, request: Request
     ) -> list[MovieList[Recommendation]]:
         """Recommend to many users at once; see `rank`."""
-        checked = [self._checked(profile, request) for profile in profiles]
-        if not checked:
-            return []
-        _, allowed, wanted = checked[0]
-        found = self.search.top_many(users.embeddings, wanted, [hidden for hidden, _, _ in checked], allowed)
+        hidden, allowed, found = self._found(profiles, users, request)
         return [
             self._described(hits, user, profile, request)
             if len(profile.rows)
-            else self._popular(hidden, allowed, request)
-            for hits, user, profile, (hidden, _, _) in zip(found, users, profiles, checked, strict=True)
+            else self._popular(seen, allowed, request)
+            for hits, user, profile, seen in zip(found, users, profiles, hidden, strict=True)
         ]
+
+    def bare_lists(self, profiles: Sequence[Profile], users: Vectors, request: Request) -> list[BareList]:
+        """Recommend to many users who have ratings, by ids alone; see `rank`."""
+        _, _, found = self._found(profiles, users, request)
+        chosen = [self._chosen(hits, request) for hits in found]
+        return [
+            BareList([self._keys[row] for row in hits.rows], hits.scores, self._stars_of(hits.rows, user))
+            for hits, user in zip(chosen, users, strict=True)
+        ]
+
+    def _found(
+        self, profiles: Sequence[Profile], users: Vectors, request: Request
+    ) -> tuple[list[np.ndarray], np.ndarray | None, list[Hits]]:
+        """Return what is hidden from each user, which movies are allowed, and what the search found."""
+        checked = [self._checked(profile, request) for profile in profiles]
+        if not checked:
+            return [], None, []
+        hidden, (_, allowed, wanted) = [each for each, _, _ in checked], checked[0]
+        return hidden, allowed, self.search.top_many(users.embeddings, wanted, hidden, allowed)
 
     def predict(self, profile: Profile, user: Vectors | None, movie_ids: Iterable[Id]) -> np.ndarray:
         """Predict ratings on the data set's scale, `[movies]` float32; the movies' averages for a user without ratings.
@@ -353,10 +381,14 @@ class Ranker:
         ratings: np.ndarray = self._scale.of_stars(stars)
         return ratings
 
-    def _described(self, hits: Hits, user: Vectors, profile: Profile, request: Request) -> MovieList[Recommendation]:
+    def _chosen(self, hits: Hits, request: Request) -> Hits:
+        """Return the page of what was found that is wanted, or a diverse choice."""
         if request.diversity:
-            hits = self._similar.diversify(hits, request.n, request.diversity)
-        hits = Hits(hits.rows[request.skip :], hits.scores[request.skip :])
+            return self._similar.diversify(hits, request.n, request.diversity)
+        return Hits(hits.rows[request.skip :], hits.scores[request.skip :])
+
+    def _described(self, hits: Hits, user: Vectors, profile: Profile, request: Request) -> MovieList[Recommendation]:
+        hits = self._chosen(hits, request)
         rows, reasons = hits.rows, self._reasons(hits.rows, profile)
         expected = map(_plain, self._stars_of(rows, user))
         return self._movies(Recommendation, rows, map(float, hits.scores), expected, [PERSONAL] * len(rows), reasons)
