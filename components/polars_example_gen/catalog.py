@@ -191,13 +191,7 @@ def _read_file(source: Source, items: ItemsSpec) -> pl.DataFrame:
     with source.open() as file:
         data = file.read()
     if source.format == "parquet":
-        try:
-            raw = pl.read_parquet(io.BytesIO(data))
-        except (pl.exceptions.PolarsError, OSError) as error:
-            reason = str(error).split("\n", 1)[0]
-            raise checks.BadInputError(f"{source.name} is no readable Parquet file: {reason}. Write it again") from None
-        check_columns(source, tuple(raw.columns), items.columns)
-        columns = _written(source, raw.select(items.columns), items)
+        columns = _written(source, parquet(source, data, items.columns), items)
         found = columns.with_columns(text=as_text(columns), truncated=pl.lit(False)).with_row_index("line", 1)
     else:
         found = parse(source, data, items)
@@ -210,6 +204,21 @@ def _read_file(source: Source, items: ItemsSpec) -> pl.DataFrame:
         _category_text(items).alias(_CATEGORIES),
         "truncated",
     )
+
+
+def parquet(source: Source, data: bytes, columns: tuple[str, ...]) -> pl.DataFrame:
+    """Read columns of a Parquet file.
+
+    Raises:
+      BadInputError: It is none, or lacks a column.
+    """
+    try:
+        raw = pl.read_parquet(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise checks.BadInputError(f"{source.name} is no readable Parquet file: {reason}. Write it again") from None
+    check_columns(source, tuple(raw.columns), columns)
+    return raw.select(columns)
 
 
 def _category_text(items: ItemsSpec) -> pl.Expr:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 
 import polars as pl
 
-from components.polars_example_gen import checks
-from components.polars_example_gen.catalog import parse
+from components.polars_example_gen.catalog import parquet, parse
 from components.polars_example_gen.cells import text_key, whole_number
-from components.polars_example_gen.header import check_columns
 from components.polars_example_gen.source import Source
 from schemas import features as f
 from schemas.data_spec import LinksSpec, parts_of
@@ -52,13 +49,7 @@ def _rows(source: Source, spec: LinksSpec) -> pl.DataFrame:
         data = file.read()
     if source.format != "parquet":
         return parse(source, data, spec).select(spec.columns)
-    try:
-        raw = pl.read_parquet(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise checks.BadInputError(f"{source.name} is no readable Parquet file: {reason}. Write it again") from None
-    check_columns(source, tuple(raw.columns), spec.columns)
-    return raw.select(spec.columns).with_columns(pl.all().cast(pl.String))
+    return parquet(source, data, spec.columns).with_columns(pl.all().cast(pl.String))
 
 
 def _url(url: str) -> pl.Expr:
