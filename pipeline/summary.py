@@ -75,13 +75,19 @@ def _print_data(console: Console, data: dict[str, Any]) -> None:
     console.print(
         f"\nData    {data['train'] + data['eval']:,} ratings ({data['train']:,} train, {data['eval']:,} eval), "
         f"{data['users']:,} users, {data['movies']:,} movies, {data['years_imputed']:,} of them without a year",
+        soft_wrap=True,
     )
     if data.get("hold_one"):
-        console.print("        nobody has ratings enough to hold a share of them out: each user's last one is held out")
+        console.print(
+            "        nobody has ratings enough to hold a share of them out: each user's last one is held out",
+            soft_wrap=True,
+        )
     if not data.get("timed", True):
-        console.print("        ratings have no time: what is held out is drawn at random, and time is no feature")
+        console.print(
+            "        ratings have no time: what is held out is drawn at random, and time is no feature", soft_wrap=True
+        )
     bad = ", ".join(f"{count:,} {problem}" for problem, count in data["bad_rows"].items())
-    console.print(f"        bad rows dropped: {bad or 'none'}")
+    console.print(f"        bad rows dropped: {bad or 'none'}", soft_wrap=True)
 
 
 def per_user(evaluation: pathlib.Path) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 // A rating as a row of stars: radio buttons, one for every value of the scale, each over its part of the row.
 
 const MOST_STARS = 10;
+const FEW_STARS = 5; // More are drawn smaller.
 const MOST_VALUES = 20;
 let groups = 0;
 
@@ -19,6 +20,7 @@ export function starControl({ label, rating, scale, onRate }) {
   legend.textContent = label;
   const count = Math.ceil(scale.max);
   control.style.setProperty("--count", count);
+  control.classList.toggle("many", count > FEW_STARS);
   control.append(legend, row("☆", "off", count), row("★", "on", count));
   const show = (value) => control.style.setProperty("--filled", `${((value ?? 0) / count) * 100}%`);
   const chosen = () => Number(control.querySelector("input:checked")?.value ?? 0);

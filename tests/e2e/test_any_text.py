@@ -1,6 +1,7 @@
 """Titles, paths and ids of any Unicode text: they come out as they went in, from the CSV to the page and the report."""
 
 import io
+import json
 import re
 
 import polars as pl
@@ -17,8 +18,8 @@ from pipeline.data_sample import SampleConfig, write_sample
 from serving import Recommender
 from serving.answers import RatedMovie, Recommendation
 from serving.console import recommendation_table, terminal_console, visible
+from tests.browser import ARGUMENTS, CHROMIUM
 from tests.serving.harness import serving
-from tests.serving.test_page import ARGUMENTS, CHROMIUM
 from tests.workspace import Workspace
 
 ANY = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -133,11 +134,14 @@ def test_a_run_with_titles_and_paths_of_any_text(tmp_path_factory, matinee, titl
     recommender = Recommender.load(str(workspace.serving))
     assert dict(zip(recommender.movies["movie_id"], recommender.movies["title"], strict=True)) == expected
     user = int(recommender.user_ids[0])
-    status, out, _ = matinee("recommend", "--serving-dir", workspace.serving, "--user", user)
+    found = recommender.recommend(user_id=user)
+    listed = [movie.title for movie in found]
+    status, out, _ = matinee("recommend", "--serving-dir", workspace.serving, "--user", user, "--json")
     assert status == 0
-    listed = [movie.title for movie in recommender.recommend(user_id=user)]
+    assert [movie["title"] for movie in json.loads(out)] == listed
+    terminal_console(printed := io.StringIO()).print(recommendation_table(found, "For them"))
     if not any("│" in title or "\n" in title for title in listed):
-        assert titles_in(out) == [unspaced(visible(title)) for title in listed]
+        assert titles_in(printed.getvalue()) == [unspaced(visible(title)) for title in listed]
     with serving(workspace.serving) as service:
         for movie_id, title in expected.items():
             assert service.get(f"/v1/movies/{movie_id}").json()["movie"]["title"] == title
@@ -161,7 +165,7 @@ def assert_shown(service):
         page.on("dialog", lambda dialog: wrong.append(dialog.message))
         page.goto("/")
         page.locator("#recommendations > li").nth(9).wait_for()
-        shown = page.locator("#recommendations > li .link").evaluate_all("links => links.map(link => link.textContent)")
+        shown = page.locator("#recommendations > li .name").evaluate_all("names => names.map(name => name.textContent)")
         browser.close()
     assert wrong == []
     for title, text in zip(expected, shown, strict=True):

@@ -19,8 +19,8 @@ from pipeline.written_as import write_sample_as
 from schemas.data_spec import load, to_yaml
 from serving import Recommender
 from serving.answers import MovieFilter
+from tests.browser import ARGUMENTS, CHROMIUM
 from tests.serving.harness import serving
-from tests.serving.test_page import ARGUMENTS, CHROMIUM
 from tests.workspace import Workspace
 
 pytestmark = pytest.mark.e2e
@@ -103,15 +103,15 @@ def test_the_page_shows_them(run):
         page = browser.new_page(base_url=str(service.client.base_url))
         page.goto("/")
         expect(page.locator("#genre option", has_text="Horror")).to_have_count(1)
-        page.locator("#starter button").first.click()
-        slider = page.locator("#rated input").first
-        expect(slider).to_have_value("8")
-        assert [slider.get_attribute(name) for name in ("min", "max", "step")] == ["1", "10", "1"]
+        page.locator("#starter li").first.locator('input[value="8"]').click()
+        radios = page.locator("#rated li").first.get_by_role("radio")
+        assert [radio.input_value() for radio in radios.all()] == [str(value) for value in range(1, 11)]
+        expect(radios.nth(7)).to_be_checked()
         expect(page.locator("#recommendations > li").first).to_have_attribute("data-movie-id", re.compile("item-"))
         page.get_by_role("tab", name="A known user").click()
         page.get_by_label("User id").fill("user-17")
         page.get_by_role("button", name="Open").click()
-        expect(page.get_by_role("status")).to_have_text("For user user-17.")
+        expect(page.locator("#status")).to_have_text("For user user-17.")
         expect(page.locator("#history > li").first).to_have_attribute("data-movie-id", re.compile("item-"))
         browser.close()
 

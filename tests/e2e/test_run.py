@@ -53,7 +53,7 @@ def snapshot(workspace):
 
 def table_rows(text):
     """Lines of a table that begin a row: a movie id, not the rest of a title that was wrapped."""
-    return re.findall(r"^│ +\d+ │.*", text, re.MULTILINE)
+    return re.findall(r"^ *\d+  \S.*", text, re.MULTILINE)
 
 
 def versions(workspace):
