@@ -54,6 +54,7 @@ _PANELS = {
     "warm_start": "Going on from the served model",
     "gate": "Evaluation gate",
     "pusher": "Pusher",
+    "bulk": "Lists for everybody",
     "kubeflow": "Cluster",
 }
 _RUN_SECTIONS = {name: cls for name, cls in run_config.sections().items() if name != "kubeflow"}

@@ -11,6 +11,7 @@ import yaml
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from components.bulk_recommender.config import BulkConfig
 from components.evaluation_gate.config import GateConfig
 from components.polars_example_gen.config import ExampleGenConfig
 from components.pusher.config import PusherConfig
@@ -48,6 +49,8 @@ class RunConfig:
     """What a model must reach to be pushed."""
     pusher: PusherConfig = dataclasses.field(default_factory=PusherConfig)
     """What is published."""
+    bulk: BulkConfig = dataclasses.field(default_factory=BulkConfig)
+    """Lists for every known user."""
     kubeflow: KubeflowConfig = dataclasses.field(default_factory=KubeflowConfig)
     """How a compiled pipeline runs on a cluster."""
 

@@ -13,6 +13,7 @@ from tfx.proto import transform_pb2
 from tfx.types import standard_component_specs
 
 from components import code_hash
+from components.bulk_recommender.component import BulkRecommender
 from components.evaluation_gate.component import EvaluationGate
 from components.example_validator.component import StrictExampleValidator
 from components.polars_example_gen.component import PolarsExampleGen
@@ -114,6 +115,11 @@ def create_pipeline(
     }
     gate = EvaluationGate(**model_inputs, model_run=model_trainer.outputs[keys.MODEL_RUN], config=configs["gate"])
     pusher = Pusher(**model_inputs, model_blessing=gate.outputs["blessing"], config=configs["pusher"])
+    lists = (
+        [BulkRecommender(pusher.outputs[standard_component_specs.PUSHED_MODEL_KEY], config=configs["bulk"], **served)]
+        if config.bulk.list_movies
+        else []
+    )
     nodes: Sequence = [
         *warm_starts,
         example_gen,
@@ -125,6 +131,7 @@ def create_pipeline(
         model_trainer,
         gate,
         pusher,
+        *lists,
     ]
     return tfx_pipeline.Pipeline(
         pipeline_name=pipeline_name,

@@ -18,6 +18,12 @@ class UserHistories(Artifact):
     TYPE_NAME = "schemas.UserHistories"
 
 
+class RecommendationLists(Artifact):
+    """A list of movies for every known user, `part-*.parquet`; see `serving.bulk`."""
+
+    TYPE_NAME = "schemas.RecommendationLists"
+
+
 class BaseModel(Artifact):
     """A model that training goes on from, a SavedModel with its training state; empty where there is none."""
 

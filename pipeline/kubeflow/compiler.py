@@ -25,10 +25,10 @@ from schemas.configuration import to_json
 from schemas.keys import SERVING_DIR
 
 _COMMAND = ("python", "-m", "pipeline.kubeflow.step")
-_OPTIONAL = {"Tuner", "WarmStart"}
+_OPTIONAL = {"Tuner", "WarmStart", "BulkRecommender"}
 """Components that may be named in the configuration of a pipeline without them."""
-_NEVER_CACHED = ("WarmStart", "EvaluationGate", "Pusher")
-"""They look at what is served now, which no cache key knows; all take seconds."""
+_NEVER_CACHED = ("WarmStart", "EvaluationGate", "Pusher", "BulkRecommender")
+"""They look at what is served now, which no cache key knows."""
 
 
 def compile_pipeline(config: RunConfig, data: str, serving_dir: str) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def _set_defaults(spec: dict[str, Any], parameters: Parameters) -> None:
     declared = spec["root"]["inputDefinitions"]["parameters"]
     given = dict(vars(parameters))
     for parameter in (*given.pop("configs").values(), *given.values()):
-        # Without a Tuner or WarmStart in the pipeline nothing reads its section.
+        # Without an optional component in the pipeline nothing reads its section.
         if parameter.name in declared and (parameter.default != "" or parameter.name == DATA_FINGERPRINT):
             declared[parameter.name] |= {"defaultValue": parameter.default, "isOptional": True}
 

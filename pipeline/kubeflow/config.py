@@ -26,7 +26,8 @@ class Resources:
 
 def _default_resources() -> dict[str, Resources]:
     large = Resources(cpu=4, memory_gib=16)
-    return dict.fromkeys(("PolarsExampleGen", "Transform", "Tuner", "Trainer", "EvaluationGate", "Pusher"), large)
+    names = "PolarsExampleGen Transform Tuner Trainer EvaluationGate Pusher BulkRecommender"
+    return dict.fromkeys(names.split(), large)
 
 
 def _by_digest(image: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 DATA = "data"
 """Run-time parameter of the data set; the others are named as the components' parameters that they set."""
-RUNTIME_SECTIONS = ("data", "trainer", "tuner", "warm_start", "gate", "pusher")
+RUNTIME_SECTIONS = ("data", "trainer", "tuner", "warm_start", "gate", "pusher", "bulk")
 """Sections of the configuration that a run may change: those that a component reads. One parameter each and not one in
 all: a step whose own section is the same stays cached."""
 

@@ -180,6 +180,20 @@ def test_the_trainer_takes_what_the_tuner_found(workspace):
     assert max(trained) == pytest.approx(float(found[1]), abs=1e-4)
 
 
+def test_lists_for_everybody_are_those_of_the_served_version(workspace):
+    done = workspace.run("--list-movies", "5")
+    assert done.returncode == 0, done.stdout
+    states = workspace.states(done.stdout)
+    assert states == dict.fromkeys(COMPONENTS, "cached") | {"BulkRecommender": "done"}
+    recommender = Recommender.load(str(workspace.serving))
+    assert f"{len(recommender.user_ids)} lists of version {recommender.model_version}" in done.stdout
+    (parts,) = workspace.output.glob("artifacts/BulkRecommender/lists/*")
+    rows = pl.read_parquet(f"{parts}/part-*.parquet")
+    for user in recommender.user_ids[:10].tolist():
+        expected = [movie.movie_id for movie in recommender.recommend(user, n=5)]
+        assert rows.filter(pl.col("user_id") == user).sort("rank")["movie_id"].to_list() == expected
+
+
 def test_a_deleted_serving_root_is_filled_again(workspace):
     shutil.rmtree(workspace.serving)
     done = workspace.run()

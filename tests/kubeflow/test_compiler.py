@@ -8,6 +8,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+import schemas
 from tests.kubeflow.conftest import IMAGE
 
 
@@ -101,6 +102,24 @@ def test_a_warm_start_feeds_example_gen_and_trainer(compile_file, compiled):
         taken = spec["root"]["dag"]["tasks"][task]["inputs"]["artifacts"]["base_model"]["taskOutputArtifact"]
         assert taken == {"producerTask": "WarmStart", "outputArtifactKey": "base_model"}
     assert "cachingOptions" not in spec["root"]["dag"]["tasks"]["WarmStart"]
+
+
+def test_lists_for_everybody_follow_the_pusher(compile_file, compiled):
+    assert "BulkRecommender" not in compiled.documents[0]["components"]
+    spec = compile_file(list_movies=20).documents[0]
+    assert containers(spec)["BulkRecommender"]["image"] == IMAGE
+    task = spec["root"]["dag"]["tasks"]["BulkRecommender"]
+    taken = task["inputs"]["artifacts"]["pushed_model"]["taskOutputArtifact"]
+    assert taken == {"producerTask": "Pusher", "outputArtifactKey": "pushed_model"}
+    default = spec["root"]["inputDefinitions"]["parameters"]["bulk_config"]["defaultValue"]
+    assert json.loads(default) == {"list_movies": 20}
+    assert "cachingOptions" not in task
+
+
+@pytest.mark.parametrize("name", ["BaseModel", "MovieCatalog", "RecommendationLists", "UserHistories"])
+def test_kubeflow_finds_our_artifact_types_by_their_names(name):
+    found = getattr(schemas, name)
+    assert f"schemas.{name}" == found.TYPE_NAME
 
 
 def test_an_image_pull_policy_is_a_document_of_its_own(compile_file):

@@ -36,7 +36,10 @@ def test_every_field_is_described():
         ("trainer:\n  epoch: 3\n", r"trainer.epoch = 3: Unexpected keyword argument"),
         ("tranier:\n  epochs: 3\n", r"tranier: Unexpected keyword argument"),
         ("data:\n  on_bad_rows: ignore\n", r"data.on_bad_rows = 'ignore': Input should be 'fail' or 'drop'"),
-        ("just text", "holds no sections; expected data, beam, trainer, tuner, warm_start, gate, pusher, kubeflow"),
+        (
+            "just text",
+            "holds no sections; expected data, beam, trainer, tuner, warm_start, gate, pusher, bulk, kubeflow",
+        ),
         ("a: [", "cannot read the configuration"),
     ],
 )
