@@ -28,6 +28,7 @@ CORE = [
 ]
 # The service and its index. The user tower runs in NumPy, or behind TensorFlow Serving.
 SERVING = [
+    "cachetools",
     "circuitbreaker",
     "faiss-cpu",
     "fastapi",
@@ -122,6 +123,7 @@ setup(
             "pytest-xdist",
             "ruff",
             "schemathesis",
+            "types-cachetools",
             "types-PyYAML",
             "types-requests",
         ],

@@ -123,7 +123,7 @@ class Ranker:
         """
         if user_id is not None and ratings is None:
             rows, stars, timestamps = self._histories[self._slice(user_id)]
-            return Profile(rows, stars, int(timestamps[-1]))
+            return Profile(rows, stars, int(timestamps[-1]), user_id)
         if user_id is not None or ratings is None:
             raise ValueError("pass either user_id or ratings")
         pairs = list(ratings.items() if isinstance(ratings, Mapping) else ratings)

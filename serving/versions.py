@@ -6,14 +6,15 @@ import asyncio
 import dataclasses
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import anyio
 import structlog
+from cachetools import LRUCache
 
 from schemas.manifest import EMBEDDING_INDEX
 from schemas.vectors import Vectors
-from serving.answers import Profile, Recommendation, Request
+from serving.answers import Id, Profile, Recommendation, Request
 from serving.index import read_index
 from serving.metrics import Metrics
 from serving.ranker import Ranker
@@ -27,6 +28,8 @@ _WAIT_FOR_TOWER_S = 2.0
 _PATIENCE = 0.1
 """Share of a load's time limit after which it gives way to a later version."""
 _MOST_HANGING = 4
+_MOST_VECTORS = 20_000
+"""Known users whose vectors are kept, less than a kilobyte each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +39,8 @@ class ServedVersion:
     ranker: Ranker
     tower: AsyncUserEmbedder
     metrics: Metrics
+    _vectors: LRUCache[Id | None, Vectors] = dataclasses.field(default_factory=lambda: LRUCache(_MOST_VECTORS))
+    """Of the known users who asked last: their ratings are the version's, and so are their vectors."""
 
     @property
     def version(self) -> int:
@@ -49,21 +54,25 @@ class ServedVersion:
           TowerError: The user tower gave no answer.
           ValueError: A request is out of range.
         """
-        known = [profile for profile, _ in asked if len(profile.rows)]
-        vectors: Iterator[Vectors] = iter(())
-        if known:
+        vectors = [self._vectors.get(profile.known_as) for profile, _ in asked]
+        left = [place for place, (profile, _) in enumerate(asked) if len(profile.rows) and vectors[place] is None]
+        if left:
             with self.metrics.stage.labels("features").time():
-                features = self.ranker.features(known)
+                features = self.ranker.features([asked[place][0] for place in left])
             try:
                 with self.metrics.stage.labels("tower").time():
-                    vectors = iter(await self.tower.embed(features))
+                    found = await self.tower.embed(features)
             except TowerError as error:
                 self.metrics.tower_errors.labels(error.kind).inc()
                 raise
+            for place, vector in zip(left, found, strict=True):
+                vectors[place] = vector
+                if (known_as := asked[place][0].known_as) is not None:
+                    self._vectors[known_as] = vector
         with self.metrics.stage.labels("search").time():
             return [
-                self.ranker.rank(profile, next(vectors) if len(profile.rows) else None, request)
-                for profile, request in asked
+                self.ranker.rank(profile, vector, request)
+                for (profile, request), vector in zip(asked, vectors, strict=True)
             ]
 
 
@@ -126,7 +135,7 @@ class Versions:
             refusal = self._refused.get(version)
             if version == self._damaged or (refusal and anyio.current_time() < refusal.again_at):
                 continue
-            if self.current is None:
+            if self.current is None and not refusal:  # What was wrong with it is said until it is not.
                 self.problem = f"version {version} is being loaded"
             try:
                 loaded = await self._load_in_time(version, versions[-1])
