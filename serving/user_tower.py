@@ -12,7 +12,7 @@ from anyio.from_thread import start_blocking_portal
 
 from schemas import numpy_tower
 from schemas import signatures as s
-from schemas.manifest import EMBEDDING_INDEX, USER_TOWER_FILE, sha256
+from schemas.manifest import EMBEDDING_INDEX, SAVED_MODEL_FILE, USER_TOWER_FILE, sha256
 from schemas.numpy_tower import NumpyTower
 from schemas.user_features import Features, no_ratings
 from schemas.vectors import Vectors
@@ -140,6 +140,8 @@ def read_user_tower(index_dir: str, tower_dir: str) -> NumpyTower:
     """
     manifest, file = read_manifest(index_dir), f"{index_dir}/{USER_TOWER_FILE}"
     try:
+        if SAVED_MODEL_FILE not in manifest.tower_files:
+            raise ValueError(f"the manifest has no digest of its {SAVED_MODEL_FILE}")
         check_names(manifest.tower_files)
         check_regular(tower_dir)
         for name, digest in manifest.tower_files.items():

@@ -224,6 +224,8 @@ def _manifest_damages() -> dict[str, Damage]:
         "without a count": drop("counts", "users"),
         "without a probe": drop("probe"),
         "without digests": drop("files"),
+        "without the tower's digests": drop("tower_files"),
+        "with no digest of the tower": set_to(tower_files={}),
         "with an empty probe": set_to(probe=[]),
         "with a probe of NaN": probe(float("nan"), float("nan")),
         "with another probe": probe(1.0, 0.0),
