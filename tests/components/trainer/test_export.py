@@ -1,5 +1,7 @@
 """Every signature through the session loader, which is what TensorFlow Serving's C++ loader does."""
 
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -72,6 +74,9 @@ def test_the_models_four_signatures(exported, raw, user, serialize, session_run)
 def test_the_user_tower_in_numpy_gives_the_same(exported, user, session_run):
     root, _ = exported
     tower = numpy_tower.load((root / USER_TOWER_FILE).read_bytes(), movielens())
+    with zipfile.ZipFile(root / USER_TOWER_FILE) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}, "the time is none of it"
+    assert numpy_tower.dump(tower) == (root / USER_TOWER_FILE).read_bytes()
     expected = session_run(root / "tower", s.EMBED_USER, user)
     found = tower.embed(user)
     for name, values in ((s.USER_EMBEDDING, found.embeddings), (s.USER_RATING_VECTOR, found.rating_vectors)):
