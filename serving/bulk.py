@@ -64,9 +64,9 @@ def recommend_all(
       ValueError: The directory holds something else, or the request is out of range; of the kind `UnknownIdError`, a
         user is unknown.
     """
-    users = list(recommender.user_ids.tolist() if user_ids is None else user_ids)
+    known = recommender.user_ids.tolist()
+    users = known if user_ids is None else _as_known(recommender, known, user_ids)
     wanted = request or Request(n=min(100, recommender.movies.height))
-    _check_known(recommender, users)
     fs, root = fsspec.core.url_to_fs(output)
     root = root.rstrip("/")
     _begin(fs, root, _job(recommender, users, wanted))
@@ -93,15 +93,17 @@ def recommend_all(
     return Bulk(len(users), rows, len(places), len(places) - len(left))
 
 
-def _check_known(recommender: Recommender, users: Sequence[Id]) -> None:
-    known = {str(user) for user in recommender.user_ids.tolist()}
-    unknown = [str(user) for user in users if str(user) not in known]
+def _as_known(recommender: Recommender, known: Sequence[Id], users: Sequence[Id]) -> list[Id]:
+    """Return users as the data has them: those of a file are text."""
+    places = {str(user): user for user in known}
+    unknown = [str(user) for user in users if str(user) not in places]
     if unknown:
         more = "" if len(unknown) <= _LISTED else " and others"
         raise UnknownIdError(
             f"{len(unknown):,} of {len(users):,} users are unknown to version {recommender.model_version}: "
             f"{', '.join(unknown[:_LISTED])}{more}; leave them out"
         )
+    return [places[str(user)] for user in users]
 
 
 def _job(recommender: Recommender, users: Sequence[Id], request: Request) -> dict[str, Any]:

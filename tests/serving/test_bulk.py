@@ -102,5 +102,5 @@ def test_from_the_shell(matinee, recommender, published, tmp_path):
     assert "2 users, 1 parts" in out
     lists = read(tmp_path / "recs")
     expected = recommender.recommend("1", n=3, filter=MovieFilter(genres="Drama"))
-    assert lists.filter(pl.col("user_id") == "1")["movie_id"].to_list() == [movie.movie_id for movie in expected]
+    assert lists.filter(pl.col("user_id") == 1)["movie_id"].to_list() == [movie.movie_id for movie in expected]
     assert json.loads((tmp_path / "recs" / "_job.json").read_text())["version"] == recommender.model_version
