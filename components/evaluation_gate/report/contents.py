@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import importlib.metadata
 import time
+import warnings
 
 import numpy as np
 from sklearn.manifold import TSNE
@@ -243,7 +244,10 @@ def _plane(embeddings: np.ndarray) -> np.ndarray:
         return np.zeros((len(embeddings), 2), np.float32)
     perplexity = min(_NEIGHBOURS, (len(embeddings) - 1) / 3)
     layout = TSNE(perplexity=perplexity, init="pca", max_iter=_MAP_STEPS, random_state=0)
-    plane: np.ndarray = layout.fit_transform(embeddings)
+    with warnings.catch_warnings():
+        # joblib counts cores by a program that a small container lacks, and says so.
+        warnings.filterwarnings("ignore", "Could not find the number of physical cores")
+        plane: np.ndarray = layout.fit_transform(embeddings)
     return plane
 
 
