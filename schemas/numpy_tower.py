@@ -23,6 +23,8 @@ _BATCH = 128
 """Users at once: the factors of their histories fit into a processor's cache."""
 STANDARDISED = tuple(name for name in f.USER_INPUTS if name in f.STANDARDISED)
 """What the perceptrons read of a user's statistics, in their order; behind it, of one of them, the time."""
+_LATEST = slice(f.HISTORY_LENGTH + 1)
+"""Of a history, what training shows the perceptrons."""
 _POINTS_IN_TIME = np.linspace(-f.TIME_REACH, f.TIME_REACH, f.TIME_POINTS, dtype=np.float32)
 
 
@@ -127,8 +129,7 @@ class NumpyTower:
         longest = int(np.flatnonzero(given.any(axis=0)).max(initial=0)) + 1  # Behind it there is padding alone.
         ratings = given[:, :longest]
         tokens = self._tokens(features[f.USER_HISTORY_MOVIES][:, :longest])
-        latest = slice(f.HISTORY_LENGTH + 1)
-        vector = self._rating_vector(standardised[:, : -f.TIME_POINTS], tokens[:, latest], ratings[:, latest])
+        vector = self._rating_vector(standardised[:, : -f.TIME_POINTS], tokens[:, _LATEST], ratings[:, _LATEST])
         if self.retrieval is None:
             return Vectors(vector, vector)
         return Vectors(self._embedding(self.retrieval, standardised, tokens, ratings), vector)
@@ -142,11 +143,11 @@ class NumpyTower:
     def _embedding(
         self, of: Retrieval, standardised: np.ndarray, tokens: np.ndarray, ratings: np.ndarray
     ) -> np.ndarray:
-        latest, batch = slice(f.HISTORY_LENGTH + 1), len(tokens)
-        weights, numbers = self._tastes.pools(ratings[:, latest])
+        batch = len(tokens)
+        weights, numbers = self._tastes.pools(ratings[:, _LATEST])
         factors = of.factors[tokens]
-        pooled = (weights @ factors[:, latest]).reshape(batch, -1) * math.sqrt(of.factors.shape[1])
-        pooled_ids = (weights @ of.ids[tokens[:, latest]]).reshape(batch, -1)
+        pooled = (weights @ factors[:, _LATEST]).reshape(batch, -1) * math.sqrt(of.factors.shape[1])
+        pooled_ids = (weights @ of.ids[tokens[:, _LATEST]]).reshape(batch, -1)
         read = np.concatenate([standardised, np.log1p(numbers), pooled, pooled_ids], axis=1, dtype=np.float32)
         learned = _OPS.normalize(of.perceptron(read), axis=1) / of.temperature
         stars = np.where(tokens > 0, ratings, np.float32(0))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
+import polars as pl
 from pydantic import ConfigDict
-
-if TYPE_CHECKING:
-    import polars as pl
 
 PERSONAL: Final = "personal"
 """`Recommendation.source`: ranked for this user."""
@@ -96,8 +94,6 @@ class MovieList(list[_M]):
 
     def to_polars(self) -> pl.DataFrame:
         """Return a data frame, a row a movie; of a reason its title."""
-        import polars as pl
-
         rows = [dataclasses.asdict(movie) for movie in self]
         for row in rows:
             del row["links"]

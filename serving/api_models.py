@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Scope
 
 from schemas.domain import Scale
-from serving.answers import Id, Movie, MovieFilter, RatedMovie, Recommendation, Request, SimilarMovie
+from serving.answers import Id, Movie, MovieFilter, RatedMovie, Recommendation, SimilarMovie
 
 _LONGEST_ID = 300
 _Number = Annotated[int, Field(ge=0, lt=2**63)]
@@ -168,10 +168,6 @@ class _Wanted(BaseModel):
 
 class RecommendationQuery(_Wanted):
     """What a known user wants."""
-
-    def request(self) -> Request:
-        """Return what the ranker is asked."""
-        return Request(self.n, (), self.filter(), self.diversity)
 
 
 class RecommendationRequest(_Known, _Wanted):

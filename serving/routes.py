@@ -117,7 +117,7 @@ class _Asked:
 
     profile: Profile
     request: RankRequest
-    ignored: list[Id] = dataclasses.field(default_factory=list)
+    ignored: list[Id]
 
     @property
     def source(self) -> Literal["personal", "popular"]:
@@ -137,32 +137,23 @@ def _asked(version: ServedVersion, body: api.RecommendationRequest, where: str) 
     rated, unknown = ranker.known([rating.movie_id for rating in body.ratings])
     if len(set(ranker.rows(rated).tolist())) < len(rated):  # 1 and "1" are the same movie of MovieLens'.
         raise RequestError(f"{where}.ratings", "a movie is rated twice; pass each movie once")
+    if body.cursor is not None and body.diversity:
+        message = "pages are of the order by score; ask without diversity, or for more at once (n)"
+        raise RequestError(f"{where}.cursor", message)
     stars = {rating.movie_id: rating.rating for rating in body.ratings}
     ratings = None if body.user_id is not None else [(movie_id, stars[movie_id]) for movie_id in rated]
     excluded, unknown_excluded = ranker.known(body.exclude_movie_ids)
     only, unknown_only = (None, []) if body.only_movie_ids is None else ranker.known(body.only_movie_ids)
     request = RankRequest(
-        n=_at_most(version, body.n),
+        n=min(body.n, ranker.movies.height),  # A small catalogue has fewer movies than may be asked for.
         exclude_movie_ids=tuple(excluded),
         filter=body.filter(),
         diversity=body.diversity,
-        skip=_skip(version, body, f"{where}.cursor"),
+        skip=_place(version, body.cursor, f"{where}.cursor"),
         only_movie_ids=None if only is None else tuple(only),
     )
     ignored = list(dict.fromkeys([*unknown, *unknown_excluded, *unknown_only]))
     return _Asked(ranker.profile(body.user_id, ratings), request, ignored)
-
-
-def _at_most(version: ServedVersion, n: int) -> int:
-    """A small catalogue has fewer movies than may be asked for."""
-    return min(n, version.ranker.movies.height)
-
-
-def _skip(version: ServedVersion, wanted: api.RecommendationQuery | api.RecommendationRequest, field: str) -> int:
-    """Return how many movies the pages before have."""
-    if wanted.cursor is not None and wanted.diversity:
-        raise RequestError(field, "pages are of the order by score; ask without diversity, or for more at once (n)")
-    return _place(version, wanted.cursor, field)
 
 
 def _place(version: ServedVersion, cursor: str | None, field: str) -> int:
@@ -202,11 +193,8 @@ async def recommend_to_user(
     version: Served, user_id: UserPath, query: Annotated[api.RecommendationQuery, Query()]
 ) -> api.Recommendations:
     """Recommend unseen movies to a known user."""
-    _check_genres(version, query.genres, "query.genres")
-    request = dataclasses.replace(
-        query.request(), n=_at_most(version, query.n), skip=_skip(version, query, "query.cursor")
-    )
-    return await _recommend(version, _Asked(version.ranker.profile(user_id), request))
+    body = api.RecommendationRequest(user_id=user_id, **dict(query))
+    return await _recommend(version, _asked(version, body, "query"))
 
 
 @router.post("/recommendations", responses=_problems(400, 404, 413), tags=["recommendations"])

@@ -31,9 +31,9 @@ _INDEX_FILES = [
     m.MOVIES_FILE,
     m.USERS_FILE,
     m.HISTORIES_FILE,
+    m.USER_TOWER_FILE,
+    f"{m.MOVIE_TOWER}/{m.SAVED_MODEL_FILE}",
 ]
-_INDEX_FILES.append(m.USER_TOWER_FILE)
-_INDEX_FILES.append(f"{m.MOVIE_TOWER}/{m.SAVED_MODEL_FILE}")
 _TOWER_FILES = [m.SAVED_MODEL_FILE, "variables/variables.index", "variables/variables.data-00000-of-00001"]
 
 

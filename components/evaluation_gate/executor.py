@@ -76,7 +76,7 @@ class Executor(base_executor.BaseExecutor):
         _write(f"{evaluation.uri}/{keys.PER_USER_FILE}", table.getvalue())
         contents = collect(held, ours, found)
         run = artifact_utils.get_single_uri(input_dict[keys.MODEL_RUN])
-        curves = json.loads(_read(run, keys.LEARNING_CURVES_FILE) or "{}")
+        curves = json.loads(_read(run, keys.LEARNING_CURVES_FILE))
         about = describe(held, _read(run, keys.TRAINING_FILE), now[0] if now else None)
         page = render(contents, result, curves, about, _read(run, keys.CONFIG_FILE))
         _write(f"{evaluation.uri}/{keys.REPORT_FILE}", page)
@@ -92,11 +92,8 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _read(model_run_uri: str, name: str) -> str:
-    """Read a file of the Trainer's; empty where it is not there."""
-    path = f"{model_run_uri}/{name}"
-    if not tf.io.gfile.exists(path):
-        return ""
-    with tf.io.gfile.GFile(path) as file:
+    """Read a file of the Trainer's."""
+    with tf.io.gfile.GFile(f"{model_run_uri}/{name}") as file:
         text: str = file.read()
     return text
 

@@ -56,7 +56,7 @@ def interval(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> tupl
 
 SQUARED_ERROR, NUM_RATINGS, RECALL, NDCG = "squared_error", "num_ratings", "recall@10", "ndcg@10"
 """Columns of what is measured user by user; sums over a user's held-out ratings, and null where nothing is ranked."""
-_MOST_GROUPS = 20_000
+MOST_GROUPS = 20_000
 """Of users that intervals draw from: so many users are drawn one by one, more of them in groups."""
 
 
@@ -98,7 +98,7 @@ def paired(ours: pl.DataFrame, theirs: pl.DataFrame) -> list[Difference]:
 
 
 def _grouped(values: np.ndarray) -> np.ndarray:
-    return np.bincount(np.arange(len(values)) % _MOST_GROUPS, values)
+    return np.bincount(np.arange(len(values)) % MOST_GROUPS, values)
 
 
 def _rmse_difference(ours: np.ndarray, theirs: np.ndarray, ratings: np.ndarray, axis: int = -1) -> np.ndarray:

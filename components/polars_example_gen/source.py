@@ -144,8 +144,9 @@ def _tables(
 
 
 def _links(fs: fsspec.AbstractFileSystem, names: dict[str, str], spec: DataSpec, data: str) -> dict[str, Source]:
-    there = spec.links and table_matches(names, spec.links)
-    return {LINKS: _table(fs, names, spec.links, data)} if spec.links and there else {}
+    if spec.links is None or not table_matches(names, spec.links):
+        return {}
+    return {LINKS: _table(fs, names, spec.links, data)}
 
 
 def _names(fs: fsspec.AbstractFileSystem, root: str) -> dict[str, str]:

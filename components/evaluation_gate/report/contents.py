@@ -25,9 +25,8 @@ _CALIBRATION_BINS = 20
 _POPULARITY_GROUPS = 10
 _MAP_MOVIES = 1000
 _MAP_STEPS, _NEIGHBOURS, _FEWEST_MAPPED = 300, 30.0, 5
-_MOST_GROUPS, _SLICE_GROUPS = 20_000, 2_000
-"""Of users, that the intervals of errors draw from: so many users are drawn one by one, more of them in groups. Of
-slices, of which there are many, fewer."""
+_SLICE_GROUPS = 2_000
+"""`statistics.MOST_GROUPS` of slices, of which there are many."""
 _EXAMPLES = 10
 _LIST = 10
 
@@ -185,7 +184,9 @@ def _slices(held: HeldOut, errors: np.ndarray, ranking: Ranking) -> dict[str, li
     }
 
 
-def _rmse(user: np.ndarray, errors: np.ndarray, groups: int = _MOST_GROUPS) -> list[tuple[float, float, float]]:
+def _rmse(
+    user: np.ndarray, errors: np.ndarray, groups: int = statistics.MOST_GROUPS
+) -> list[tuple[float, float, float]]:
     """Return value and interval of each model's RMSE; `errors`: `[models, ratings]`."""
     _, place = np.unique(user, return_inverse=True)
     group = place % groups
