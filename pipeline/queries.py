@@ -167,13 +167,14 @@ def parse_ratings(text: str) -> list[tuple[str, float]]:
 def _ranker(serving_dir: str, version: int | None) -> Any:
     """Load what needs no user tower: TensorFlow takes seconds to import."""
     from schemas.manifest import EMBEDDING_INDEX
+    from serving.catalogue import PreparedIndex
     from serving.index import read_index
     from serving.ranker import Ranker
     from serving.store import ServingStore
 
     store = ServingStore(serving_dir)
     chosen = store.resolve(version)
-    return Ranker(read_index(store.directory(EMBEDDING_INDEX, chosen), chosen))
+    return Ranker(PreparedIndex.of(read_index(store.directory(EMBEDDING_INDEX, chosen), chosen)))
 
 
 def _known(ranker: Any, rated: Sequence[tuple[str, float]]) -> list[tuple[Any, float]]:

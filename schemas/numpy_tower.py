@@ -7,7 +7,7 @@ import functools
 import io
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -194,13 +194,9 @@ def _weights_of_points(time: np.ndarray) -> np.ndarray:
 
 def dump(tower: NumpyTower) -> bytes:
     """Return a tower's weights as an archive of NumPy's; the domain is not among them."""
-    arrays = {name: getattr(tower, name) for name in _TABLES} | _layers(_RATING, tower.perceptron)
-    if tower.retrieval is not None:
-        arrays |= {name: getattr(tower.retrieval, name) for name in _RETRIEVAL_TABLES}
-        arrays |= _layers(_EMBEDDING, tower.retrieval.perceptron)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name, values in arrays.items():
+        for name, values in arrays_of(tower).items():
             # `np.savez` would note the time: the same tower gives the same bytes.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asanyarray(values), allow_pickle=False)
@@ -216,7 +212,7 @@ def load(blob: bytes, domain: Domain) -> NumpyTower:
     try:
         with np.load(io.BytesIO(blob)) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        tower = _built(arrays, domain)
+        tower = of_arrays(arrays, domain)
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise ValueError(f"the user tower's weights are no archive: {error}") from error
     except KeyError as error:
@@ -239,7 +235,22 @@ def _layers(name: str, perceptron: Perceptron) -> dict[str, np.ndarray]:
     }
 
 
-def _built(arrays: dict[str, np.ndarray], domain: Domain) -> NumpyTower:
+def arrays_of(tower: NumpyTower) -> dict[str, np.ndarray]:
+    """Return a tower's weights by their names."""
+    arrays = {name: getattr(tower, name) for name in _TABLES} | _layers(_RATING, tower.perceptron)
+    if tower.retrieval is not None:
+        arrays |= {name: getattr(tower.retrieval, name) for name in _RETRIEVAL_TABLES}
+        arrays |= _layers(_EMBEDDING, tower.retrieval.perceptron)
+    return arrays
+
+
+def of_arrays(arrays: Mapping[str, np.ndarray], domain: Domain) -> NumpyTower:
+    """Make a tower of its weights again; whether they fit together is not looked at.
+
+    Raises:
+      KeyError: One is missing.
+    """
+
     def perceptron(name: str) -> Perceptron:
         number = sum(key.startswith(f"{name}_") and key.endswith("_kernel") for key in arrays)
         pairs = [(arrays[f"{name}_{place}_kernel"], arrays[f"{name}_{place}_bias"]) for place in range(number)]

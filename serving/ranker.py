@@ -13,9 +13,9 @@ import polars as pl
 from schemas import features as f
 from schemas.domain import Domain
 from schemas.ids import number_of
-from schemas.ingest import GENRE_NAMES, LINKS, MOVIE_KEY, TITLE, YEAR
+from schemas.ingest import TITLE
 from schemas.user_features import no_ratings, user_tower_inputs
-from schemas.vectors import Vectors, column_array
+from schemas.vectors import Vectors
 from serving.answers import (
     PERSONAL,
     POPULAR,
@@ -31,10 +31,11 @@ from serving.answers import (
     SimilarMovie,
     UnknownIdError,
 )
-from serving.index import EmbeddingIndex
+from serving.catalogue import PreparedIndex
+from serving.index import constants_of
 from serving.search import Hits, MovieSearch
 from serving.starter import most_telling
-from serving.titles import TitleSearch, as_written, is_called
+from serving.titles import TitleSearch, is_called
 
 _LEAST_SIMILARITY = 0.2
 """Cosine from which on a movie that the user liked is a reason for another one."""
@@ -70,29 +71,16 @@ class Ranker:
     ratings get the same answer.
     """
 
-    def __init__(self, index: EmbeddingIndex) -> None:
-        """Prepare a version's index."""
-        self.manifest, self.movies = index.manifest, index.movies
+    def __init__(self, index: PreparedIndex) -> None:
+        """Rank the movies of a version's index."""
+        self.prepared, self.manifest, self.catalogue = index, index.manifest, index.catalogue
         self.search = MovieSearch(index.vectors.embeddings, index.faiss_index)
         self._similar = MovieSearch(index.similarity)
         self._rating_vectors = index.vectors.rating_vectors
-        self._constants, self._histories = index.constants, index.histories
+        self._constants, self._histories = constants_of(index.manifest), index.histories
         self._domain, self._scale = index.manifest.domain, index.manifest.domain.scale
-        self._movie_ids = index.movies[f.MOVIE_ID].to_numpy()
-        self._keys: list[Id] = index.movies[MOVIE_KEY if self._domain.text_item_ids else f.MOVIE_ID].to_list()
-        self._genres = column_array(index.movies[f.MOVIE_GENRES])
-        # Python's own lists: a frame takes half a millisecond to look ten movies up. Most movies share their genres.
-        self._title, self._years = [as_written(title) for title in index.movies[TITLE]], index.movies[YEAR].to_list()
-        joined = index.movies[GENRE_NAMES].list.join("|")
-        sets = joined.unique(maintain_order=True)
-        self._genre_sets = [tuple(filter(None, text.split("|"))) for text in sets]
-        self._genre_set = joined.replace_strict(sets, pl.int_range(len(sets), eager=True)).to_list()
-        self._year = index.movies[YEAR].to_numpy().astype(np.float64)  # Null is nan, which no bound lets through.
-        self._average = self._scale.of_stars(index.movies[f.MOVIE_AVERAGE_RATING].to_numpy())
-        self._by_popularity = np.argsort(-index.movies[f.MOVIE_NUM_RATINGS].to_numpy(), kind="stable")
-        self._user_ids, self._offsets = index.histories.user_ids, index.histories.offsets
-        self._user_keys = index.user_keys
-        self._links = index.movies[LINKS] if LINKS in index.movies.columns else None
+        self._movie_ids, self._genres = self.catalogue.movie_ids, self.catalogue.genres
+        self._user_ids, self._offsets = self.catalogue.user_ids, self.catalogue.offsets
 
     @property
     def model_version(self) -> int:
@@ -102,7 +90,8 @@ class Ranker:
     @property
     def user_ids(self) -> np.ndarray:
         """`[users]` int64, or objects that are text: every known user, in the order of the index."""
-        return self._user_ids if self._user_keys is None else self._user_keys.to_numpy().astype(object)
+        keys = self.catalogue.user_keys
+        return self._user_ids if keys is None else np.array(keys[:], object)
 
     @property
     def domain(self) -> Domain:
@@ -111,7 +100,7 @@ class Ranker:
 
     @property
     def embeddings(self) -> np.ndarray:
-        """`[movies, dim]` float32, L2-normalised, in the order of `movies`."""
+        """`[movies, dim]` float32, L2-normalised, in the order of the catalogue."""
         return self.search.embeddings
 
     def profile(self, user_id: Id | None = None, ratings: Ratings | None = None) -> Profile:
@@ -185,7 +174,7 @@ class Ranker:
         _, _, found = self._found(profiles, users, request)
         chosen = [self._chosen(hits, request) for hits in found]
         return [
-            BareList([self._keys[row] for row in hits.rows], hits.scores, self._stars_of(hits.rows, user))
+            BareList(self.catalogue.keys_of(hits.rows), hits.scores, self._stars_of(hits.rows, user))
             for hits, user in zip(chosen, users, strict=True)
         ]
 
@@ -207,7 +196,7 @@ class Ranker:
         """
         rows = self.rows(movie_ids)
         if user is None or not len(profile.rows):
-            return self._average[rows]
+            return self.catalogue.averages[rows]
         return self._stars_of(rows, user)
 
     def similar_movies(self, movie_id: Id, n: int = 10) -> MovieList[SimilarMovie]:
@@ -251,7 +240,7 @@ class Ranker:
 
     def find_movies(self, query: str, n: int = 10) -> MovieList[Movie]:
         """Return the n movies that match a title best; see `TitleSearch.find`."""
-        return self._movies(Movie, np.array(self._titles.find(query, n), np.int64))
+        return self._movies(Movie, np.array(self.titles.find(query, n), np.int64))
 
     def starter_movies(self, n: int = 24) -> MovieList[Movie]:
         """Return the n movies to ask a new user about first: well known, and each says something new; 100 at most."""
@@ -259,16 +248,17 @@ class Ranker:
 
     def prepare(self) -> None:
         """Read the titles, which the first search would do: of 87,585 movies it takes more than a second."""
-        _ = self._titles
+        _ = self.titles
 
     @functools.cached_property
-    def _titles(self) -> TitleSearch:
-        return TitleSearch(self.movies)
+    def titles(self) -> TitleSearch:
+        """The search for titles."""
+        of = self.catalogue
+        return self.prepared.titles or TitleSearch.of(of.titles, of.counts, of.years)
 
     @functools.cached_property
     def _starter(self) -> np.ndarray:
-        counts = self.movies[f.MOVIE_NUM_RATINGS].to_numpy()
-        return most_telling(self._similar.embeddings, counts, _MOST_STARTERS)
+        return most_telling(self._similar.embeddings, self.catalogue.counts, _MOST_STARTERS)
 
     def history(self, user_id: Id) -> pl.DataFrame:
         """Return a known user's ratings: `movie_id`, `title`, `rating`, `timestamp`, by time; null where there is none.
@@ -277,12 +267,14 @@ class Ranker:
           UnknownIdError: The user is unknown.
         """
         rows, stars, timestamps = self._histories[self._slice(user_id)]
-        key = MOVIE_KEY if self._domain.text_item_ids else f.MOVIE_ID
-        rated = self.movies.select(pl.col(key).alias(f.MOVIE_ID))[rows]
-        titles = pl.Series(TITLE, [self._title[row] for row in rows], pl.String)
-        times = pl.Series(f.TIMESTAMP, timestamps if self._domain.timed else [None] * len(timestamps), pl.Int64)
-        ratings = pl.Series(f.RATING, [_plain(rating) for rating in self._scale.given(stars)], pl.Float64)
-        return rated.with_columns(titles, ratings, times)
+        columns = {
+            f.MOVIE_ID: self.catalogue.keys_of(rows),
+            TITLE: self.catalogue.titles_of(rows),
+            f.RATING: [_plain(rating) for rating in self._scale.given(stars)],
+            f.TIMESTAMP: timestamps if self._domain.timed else [None] * len(timestamps),
+        }
+        key = pl.String if self._domain.text_item_ids else pl.Int64
+        return pl.DataFrame(columns, {f.MOVIE_ID: key, TITLE: pl.String, f.RATING: pl.Float64, f.TIMESTAMP: pl.Int64})
 
     def known(self, movie_ids: Sequence[Id]) -> tuple[list[Id], list[Id]]:
         """Part a list of movies into those that the version holds and those that it does not, in their order.
@@ -352,9 +344,9 @@ class Ranker:
         if wanted.genres:
             allowed &= self._genres[:, [self._category(name) for name in wanted.genres]].any(axis=1)
         if wanted.year_min is not None:
-            allowed &= self._year >= wanted.year_min
+            allowed &= self.catalogue.years >= wanted.year_min
         if wanted.year_max is not None:
-            allowed &= self._year <= wanted.year_max
+            allowed &= self.catalogue.years <= wanted.year_max
         return allowed
 
     def category(self, name: str) -> int | None:
@@ -372,8 +364,9 @@ class Ranker:
     def _popular(self, hidden: np.ndarray, allowed: np.ndarray | None, request: Request) -> MovieList[Recommendation]:
         left = np.ones(len(self._movie_ids), bool) if allowed is None else allowed.copy()
         left[hidden] = False
-        rows = self._by_popularity[left[self._by_popularity]][request.skip : request.skip + request.n]
-        averages = map(_plain, self._average[rows])
+        order = self.catalogue.by_popularity
+        rows = order[left[order]][request.skip : request.skip + request.n]
+        averages = map(_plain, self.catalogue.averages[rows])
         return self._movies(Recommendation, rows, [0.0] * len(rows), averages, [POPULAR] * len(rows))
 
     def _stars_of(self, rows: np.ndarray, user: Vectors) -> np.ndarray:
@@ -402,12 +395,11 @@ class Ranker:
         similarity = self._similar.embeddings[rows] @ self._similar.embeddings[known].T
         similarity[self._genres[rows] @ self._genres[known].T == 0] = 0.0
         nearest = similarity.argmax(axis=1)
-        return [
-            RatedMovie(self._keys[known[near]], self._title[known[near]], _plain(ratings[near]))
-            if similarity[place, near] >= _LEAST_SIMILARITY
-            else None
-            for place, near in enumerate(nearest)
-        ]
+        close = similarity[np.arange(len(rows)), nearest] >= _LEAST_SIMILARITY
+        reasons = known[nearest]
+        given = map(_plain, ratings[nearest])
+        rated = zip(self.catalogue.keys_of(reasons), self.catalogue.titles_of(reasons), given, strict=True)
+        return [RatedMovie(*movie) if is_close else None for movie, is_close in zip(rated, close, strict=True)]
 
     def _slice(self, user_id: Id) -> slice:
         number = int(self._numbers([user_id], self._domain.text_user_ids)[0])
@@ -421,18 +413,10 @@ class Ranker:
 
     def _movies(self, kind: type[_M], rows: np.ndarray, *columns: Iterable[Any]) -> MovieList[_M]:
         """Return movies by their positions, with what their kind has beside them."""
-        links = [] if self._links is None else self._links.gather(rows).to_list()
-        places = [{link["name"]: link["url"] for link in each} for each in links] or [{}] * len(rows)
+        of = self.catalogue
+        described = of.keys_of(rows), of.titles_of(rows), of.genres_of(rows), of.years_of(rows)
         return MovieList(
-            kind(
-                self._keys[row],
-                self._title[row],
-                self._genre_sets[self._genre_set[row]],
-                self._years[row],
-                *values,
-                links=found,
-            )
-            for row, found, *values in zip(rows, places, *columns, strict=True)
+            kind(*values, links=found) for found, *values in zip(of.links_of(rows), *described, *columns, strict=True)
         )
 
 

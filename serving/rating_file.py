@@ -28,14 +28,18 @@ class RatingFile:
     verified at first: each block of rows has a checksum.
     """
 
-    def __init__(self, path: str) -> None:
-        """Open a file and read it once, for its digest and the checksums.
+    def __init__(self, path: str, checksums: np.ndarray | None = None) -> None:
+        """Open a file.
+
+        Args:
+          path: A NumPy file.
+          checksums: What `checksums` was of whoever has verified it; without them it is read once, for its digest.
 
         Raises:
           ValueError: It is no regular file, or no NumPy file of one dimension.
           OSError: It cannot be opened.
         """
-        self._path = path
+        self.path = path
         # A pipe would be waited for, and a link lead anywhere.
         self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         weakref.finalize(self, os.close, self._file)
@@ -49,6 +53,16 @@ class RatingFile:
         if len(shape) != 1 or self.dtype.hasobject or status.st_size != self._begin + shape[0] * self.dtype.itemsize:
             raise ValueError(f"{path} is damaged: {status.st_size:,} bytes for {shape} rows of {self.dtype}")
         self._rows = int(shape[0])
+        self.sha256 = ""
+        """Of the whole file, if it was read."""
+        if checksums is None:
+            checksums, self.sha256 = self._verified()
+        elif len(checksums) != -(-self._rows // _BLOCK_ROWS):
+            raise ValueError(f"{path} has {self._rows:,} rows, which is not the file that was verified")
+        self.checksums = checksums
+        """`[blocks]` uint32, CRC-32 of each block of rows."""
+
+    def _verified(self) -> tuple[np.ndarray, str]:
         digest = hashlib.sha256(self._pread(0, self._begin))
         block = _BLOCK_ROWS * self.dtype.itemsize
         checksums = []
@@ -56,9 +70,7 @@ class RatingFile:
             data = memoryview(self._bytes(first, min(first + _READ_ROWS, self._rows)))
             digest.update(data)
             checksums += [zlib.crc32(data[begin : begin + block]) for begin in range(0, len(data), block)]
-        self._checksums = np.array(checksums, np.uint32)
-        self.sha256 = digest.hexdigest()
-        """SHA-256 of the whole file."""
+        return np.array(checksums, np.uint32), digest.hexdigest()
 
     def __len__(self) -> int:
         return self._rows
@@ -75,9 +87,9 @@ class RatingFile:
         first, last = start // _BLOCK_ROWS, -(-stop // _BLOCK_ROWS)
         data = self._bytes(first * _BLOCK_ROWS, min(last * _BLOCK_ROWS, self._rows))
         block, view = _BLOCK_ROWS * self.dtype.itemsize, memoryview(data)
-        for i, expected in enumerate(self._checksums[first:last].tolist()):
+        for i, expected in enumerate(self.checksums[first:last].tolist()):
             if zlib.crc32(view[i * block : (i + 1) * block]) != expected:
-                raise DamagedError(f"{self._path} has changed since it was verified. Publish the version again")
+                raise DamagedError(f"{self.path} has changed since it was verified. Publish the version again")
         offset = first * _BLOCK_ROWS
         return np.frombuffer(data, self.dtype)[start - offset : stop - offset]
 
@@ -93,7 +105,7 @@ class RatingFile:
                 parts.append(part)
                 wanted -= len(part)
         except OSError as error:
-            raise DamagedError(f"{self._path} cannot be read any more: {error}. Publish the version again") from error
+            raise DamagedError(f"{self.path} cannot be read any more: {error}. Publish the version again") from error
         if wanted:
-            raise DamagedError(f"{self._path} was cut off since it was opened. Publish the version again")
+            raise DamagedError(f"{self.path} was cut off since it was opened. Publish the version again")
         return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -9,6 +9,7 @@ import numpy as np
 from schemas.manifest import EMBEDDING_INDEX
 from schemas.vectors import Vectors
 from serving.answers import Id, MovieFilter, MovieList, Profile, Recommendation, Request, SimilarMovie
+from serving.catalogue import PreparedIndex
 from serving.index import EmbeddingIndex, read_index
 from serving.ranker import BareList, Ranker, Ratings
 from serving.store import ServingStore
@@ -20,7 +21,9 @@ class Recommender(Ranker):
 
     def __init__(self, index: EmbeddingIndex, user_tower: UserEmbedder) -> None:
         """Combine an index with the user tower of its version; see `load`."""
-        super().__init__(index)
+        super().__init__(PreparedIndex.of(index))
+        self.movies = index.movies
+        """The catalogue, sorted by `movie_id`."""
         self._tower = user_tower
 
     @classmethod

@@ -145,7 +145,7 @@ def _asked(version: ServedVersion, body: api.RecommendationRequest, where: str) 
     excluded, unknown_excluded = ranker.known(body.exclude_movie_ids)
     only, unknown_only = (None, []) if body.only_movie_ids is None else ranker.known(body.only_movie_ids)
     request = RankRequest(
-        n=min(body.n, ranker.movies.height),  # A small catalogue has fewer movies than may be asked for.
+        n=min(body.n, ranker.manifest.counts["movies"]),  # A small catalogue has fewer movies than may be asked for.
         exclude_movie_ids=tuple(excluded),
         filter=body.filter(),
         diversity=body.diversity,
@@ -282,7 +282,7 @@ async def movie(version: Served, movie_id: MoviePath) -> api.MovieAnswer:
 @router.get("/movies/{movie_id}/similar", responses=_problems(404), tags=["movies"])
 async def similar_movies(version: Served, movie_id: MoviePath, n: Count = 10) -> api.SimilarMovies:
     """List the movies closest to a movie."""
-    found = version.ranker.similar_movies(movie_id, min(n, version.ranker.movies.height - 1))
+    found = version.ranker.similar_movies(movie_id, min(n, version.ranker.manifest.counts["movies"] - 1))
     return api.SimilarMovies(model_version=version.version, movies=found)
 
 

@@ -15,6 +15,7 @@ from cachetools import LRUCache
 from schemas.manifest import EMBEDDING_INDEX
 from schemas.vectors import Vectors
 from serving.answers import Id, Profile, Recommendation, Request
+from serving.catalogue import PreparedIndex
 from serving.index import read_index
 from serving.metrics import Metrics
 from serving.ranker import Ranker
@@ -175,7 +176,7 @@ class Versions:
         directory = self._store.directory(EMBEDDING_INDEX, version)
 
         def read() -> Ranker:
-            ranker = Ranker(read_index(directory, version))
+            ranker = Ranker(PreparedIndex.of(read_index(directory, version)))
             ranker.prepare()
             return ranker
 

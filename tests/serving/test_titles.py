@@ -1,8 +1,6 @@
-import polars as pl
+import numpy as np
 import pytest
 
-from schemas import features as f
-from schemas.ingest import YEAR
 from serving.titles import TitleSearch, as_written
 
 TITLES = [
@@ -18,7 +16,7 @@ TITLES = [
 
 @pytest.fixture(scope="module")
 def search():
-    return TitleSearch(pl.DataFrame({"title": TITLES, f.MOVIE_NUM_RATINGS: [9.0, 8, 99, 6, 5, 4, 3]}))
+    return TitleSearch.of(TITLES, np.array([9.0, 8, 99, 6, 5, 4, 3]), np.full(len(TITLES), np.nan))
 
 
 @pytest.mark.parametrize(
@@ -132,8 +130,8 @@ QUERIES = {
 
 @pytest.fixture(scope="module")
 def films():
-    movies = pl.DataFrame({"title": FILMS.keys(), f.MOVIE_NUM_RATINGS: map(float, FILMS.values())})
-    return TitleSearch(movies.with_columns(pl.col("title").str.extract(r"\((\d{4})\)$").cast(pl.Int32).alias(YEAR)))
+    years = np.array([float(title[-5:-1]) for title in FILMS])
+    return TitleSearch.of(FILMS, np.array([*FILMS.values()], float), years)
 
 
 def test_what_people_type_finds_the_film_that_they_mean(films):
@@ -148,6 +146,6 @@ def test_what_people_type_finds_the_film_that_they_mean(films):
 
 
 def test_nothing_is_nothing():
-    empty = TitleSearch(pl.DataFrame({"title": [""], f.MOVIE_NUM_RATINGS: [0.0]}))
+    empty = TitleSearch.of([""], np.zeros(1), np.full(1, np.nan))
     assert empty.find("matrix", 3) == []
     assert empty.find("", 3) == [0]

@@ -1,0 +1,140 @@
+"""An index prepared for ranking: what is looked up of movies and users, in arrays that many processes can map."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import faiss
+import numpy as np
+import polars as pl
+
+from schemas import features as f
+from schemas.histories import Histories
+from schemas.ingest import GENRE_NAMES, LINKS, MOVIE_KEY, TITLE, YEAR
+from schemas.manifest import Manifest
+from schemas.strings import Strings
+from schemas.vectors import Vectors, column_array
+from serving.answers import Id
+from serving.index import EmbeddingIndex
+from serving.titles import TitleSearch, as_written
+
+_NO_LINKS: dict[str, list[str]] = {"name": [], "url": []}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Catalogue:
+    """Movies by their positions in the index, and where the ratings of each user lie."""
+
+    movie_ids: np.ndarray
+    """`[movies]` int64, ascending."""
+    keys: Strings | None
+    """`[movies]` ids as the data has them; None where those are numbers."""
+    titles: Strings
+    """`[movies]` as people write them."""
+    genre_sets: Strings
+    """Combinations of names of genres, parted by a bar: many movies share one."""
+    genre_set: np.ndarray
+    """`[movies]` int32, which of them."""
+    genres: np.ndarray
+    """`[movies, genres]` float32 indicators."""
+    years: np.ndarray
+    """`[movies]` float64; nan, which no bound lets through, where there is none."""
+    averages: np.ndarray
+    """`[movies]` float32 smoothed averages on the data set's scale."""
+    counts: np.ndarray
+    """`[movies]` float32 numbers of ratings."""
+    by_popularity: np.ndarray
+    """`[movies]` int64 positions, the most rated movie first."""
+    link_ends: np.ndarray | None
+    """`[movies + 1]` int64: 0, and where each movie's links end; None where the data has no links."""
+    link_names: Strings
+    """`[links]` where they lead."""
+    link_urls: Strings
+    """`[links]` their addresses."""
+    user_ids: np.ndarray
+    """`[users]` int64, ascending."""
+    offsets: np.ndarray
+    """`[users + 1]` int64: where each user's ratings begin, and where the last one's end."""
+    user_keys: Strings | None
+    """`[users]` ids as the data has them; None where those are numbers."""
+
+    @classmethod
+    def of(cls, index: EmbeddingIndex) -> Catalogue:
+        """Read an index."""
+        movies, domain = index.movies, index.manifest.domain
+        joined = movies[GENRE_NAMES].list.join("|")
+        sets = joined.unique(maintain_order=True)
+        counts = movies[f.MOVIE_NUM_RATINGS].to_numpy()
+        linked = LINKS in movies.columns
+        links = movies[LINKS].explode(empty_as_null=False).struct.unnest() if linked else pl.DataFrame(_NO_LINKS)
+        return cls(
+            movie_ids=movies[f.MOVIE_ID].to_numpy(),
+            keys=Strings.of(movies[MOVIE_KEY]) if domain.text_item_ids else None,
+            titles=Strings.of(map(as_written, movies[TITLE])),
+            genre_sets=Strings.of(sets),
+            genre_set=joined.replace_strict(sets, pl.int_range(len(sets), dtype=pl.Int32, eager=True)).to_numpy(),
+            genres=column_array(movies[f.MOVIE_GENRES]),
+            years=movies[YEAR].to_numpy().astype(np.float64),
+            averages=domain.scale.of_stars(movies[f.MOVIE_AVERAGE_RATING].to_numpy()),
+            counts=counts,
+            by_popularity=np.argsort(-counts, kind="stable"),
+            link_ends=np.append(0, movies[LINKS].list.len().cum_sum()).astype(np.int64) if linked else None,
+            link_names=Strings.of(links["name"]),
+            link_urls=Strings.of(links["url"]),
+            user_ids=index.histories.user_ids,
+            offsets=index.histories.offsets,
+            user_keys=None if index.user_keys is None else Strings.of(index.user_keys),
+        )
+
+    def keys_of(self, rows: np.ndarray) -> list[Id]:
+        """Return movies' ids as the data has them."""
+        return self.movie_ids[rows].tolist() if self.keys is None else [self.keys[row] for row in rows.tolist()]
+
+    def titles_of(self, rows: np.ndarray) -> list[str]:
+        """Return movies' titles as people write them."""
+        return [self.titles[row] for row in rows.tolist()]
+
+    def genres_of(self, rows: np.ndarray) -> list[tuple[str, ...]]:
+        """Return the names of movies' genres."""
+        return [self._genre_names[place] for place in self.genre_set[rows].tolist()]
+
+    def years_of(self, rows: np.ndarray) -> list[int | None]:
+        """Return movies' years, of those that have one."""
+        return [None if math.isnan(year) else int(year) for year in self.years[rows].tolist()]
+
+    def links_of(self, rows: np.ndarray) -> list[dict[str, str]]:
+        """Return where else movies are found: name -> address."""
+        if self.link_ends is None:
+            return [{} for _ in rows]
+        parts = [slice(*self.link_ends[row : row + 2].tolist()) for row in rows.tolist()]
+        return [dict(zip(self.link_names[part], self.link_urls[part], strict=True)) for part in parts]
+
+    @functools.cached_property
+    def _genre_names(self) -> list[tuple[str, ...]]:
+        return [tuple(filter(None, text.split("|"))) for text in self.genre_sets]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PreparedIndex:
+    """What the ranker needs of an index."""
+
+    manifest: Manifest
+    vectors: Vectors
+    """Of every movie."""
+    similarity: np.ndarray
+    """`[movies, n]` float32, L2-normalised: the cosine of two movies' is how similar they are."""
+    histories: Histories
+    """Every rating."""
+    faiss_index: faiss.Index | None
+    """Of an approximate search."""
+    catalogue: Catalogue
+    titles: TitleSearch | None = None
+    """None: made when a title is first searched."""
+
+    @classmethod
+    def of(cls, index: EmbeddingIndex) -> PreparedIndex:
+        """Prepare an index."""
+        vectors, similarity, histories = index.vectors, index.similarity, index.histories
+        return cls(index.manifest, vectors, similarity, histories, index.faiss_index, Catalogue.of(index))
