@@ -35,7 +35,7 @@ from components.trainer.config import TrainerConfig
 from schemas import signatures as s
 from schemas.data_spec import movielens
 from serving import Recommender
-from serving.search import MovieSearch
+from serving.search import MovieSearch, Search
 from serving.store import ServingStore
 
 _PORT = 8765
@@ -209,7 +209,7 @@ def _plain_top(vectors: np.ndarray, users: np.ndarray, i: int) -> np.ndarray:
 
 
 def _top(search: MovieSearch, users: np.ndarray, seen: list[np.ndarray], i: int) -> np.ndarray:
-    return search.top(users[i], 10, seen[i]).rows
+    return search.top(users[i], Search(10, seen[i])).rows
 
 
 def search_table(catalogue_sizes: list[int]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -20,7 +22,22 @@ from serving.answers import Id
 from serving.index import EmbeddingIndex
 from serving.titles import TitleSearch, as_written
 
+_MOST_FACTS = 10_000
+"""Movies whose facts are kept as Python's own objects, about a kilobyte each: few are in most lists."""
 _NO_LINKS: dict[str, list[str]] = {"name": [], "url": []}
+
+
+class Facts(NamedTuple):
+    """What there is to say of a movie."""
+
+    key: Id
+    """Its id as the data has it."""
+    title: str
+    """As people write it."""
+    genres: tuple[str, ...]
+    year: int | None
+    links: Mapping[str, str]
+    """Where else it is found: name -> address."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,24 +113,26 @@ class Catalogue:
         """Return movies' titles as people write them."""
         return [self.titles[row] for row in rows.tolist()]
 
-    def genres_of(self, rows: np.ndarray) -> list[tuple[str, ...]]:
-        """Return the names of movies' genres."""
-        return [self._genre_names[place] for place in self.genre_set[rows].tolist()]
+    def facts(self, row: int) -> Facts:
+        """Return what there is to say of a movie."""
+        if (known := self._facts.get(row)) is None:
+            if len(self._facts) >= _MOST_FACTS:
+                self._facts.clear()
+            known = self._facts[row] = self._facts_of(row)
+        return known
 
-    def years_of(self, rows: np.ndarray) -> list[int | None]:
-        """Return movies' years, of those that have one."""
-        return [None if math.isnan(year) else int(year) for year in self.years[rows].tolist()]
-
-    def links_of(self, rows: np.ndarray) -> list[dict[str, str]]:
-        """Return where else movies are found: name -> address."""
-        if self.link_ends is None:
-            return [{} for _ in rows]
-        parts = [slice(*self.link_ends[row : row + 2].tolist()) for row in rows.tolist()]
-        return [dict(zip(self.link_names[part], self.link_urls[part], strict=True)) for part in parts]
+    def _facts_of(self, row: int) -> Facts:
+        links = {}
+        if self.link_ends is not None:
+            part = slice(*self.link_ends[row : row + 2].tolist())
+            links = dict(zip(self.link_names[part], self.link_urls[part], strict=True))
+        key, year = self.keys_of(np.array([row]))[0], self.years[row]
+        genres = tuple(filter(None, self.genre_sets[self.genre_set[row]].split("|")))
+        return Facts(key, self.titles[row], genres, None if math.isnan(year) else int(year), links)
 
     @functools.cached_property
-    def _genre_names(self) -> list[tuple[str, ...]]:
-        return [tuple(filter(None, text.split("|"))) for text in self.genre_sets]
+    def _facts(self) -> dict[int, Facts]:
+        return {}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ class Metrics:
         )
         self.stage = Histogram(
             "stage_seconds",
-            "Time in a stage of a recommendation: features, tower or search",
+            "Time in a stage, for all who ask at once: features, tower or search",
             ["stage"],
             buckets=_SECONDS,
             **metric,

@@ -33,7 +33,7 @@ from serving.answers import (
 )
 from serving.catalogue import PreparedIndex
 from serving.index import constants_of
-from serving.search import Hits, MovieSearch
+from serving.search import Hits, MovieSearch, Search
 from serving.starter import most_telling
 from serving.titles import TitleSearch, is_called
 
@@ -62,6 +62,20 @@ class BareList:
     """`[n]` cosines."""
     stars: np.ndarray
     """`[n]` predicted ratings on the data set's scale."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A request in the terms of a version's index."""
+
+    profile: Profile
+    request: Request
+    search: Search
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether there is anything to rank by."""
+        return len(self.profile.rows) > 0
 
 
 class Ranker:
@@ -152,41 +166,47 @@ class Ranker:
           ValueError: The request is out of range.
           UnknownIdError: A movie to exclude is unknown.
         """
-        hidden, allowed, wanted = self._checked(profile, request)
-        if user is None or not len(profile.rows):
-            return self._popular(hidden, allowed, request)
-        return self._described(self.search.top(user.embeddings, wanted, hidden, allowed), user, profile, request)
+        return self.rank_many([self.wanted(profile, request)], [user])[0]
 
-    def rank_many(
-        self, profiles: Sequence[Profile], users: Vectors, request: Request
-    ) -> list[MovieList[Recommendation]]:
-        """Recommend to many users at once; see `rank`."""
-        hidden, allowed, found = self._found(profiles, users, request)
+    def wanted(self, profile: Profile, request: Request) -> Wanted:
+        """Look at a request.
+
+        Raises:
+          ValueError: It is out of range.
+          UnknownIdError: A movie of it is unknown.
+        """
+        hidden = profile.rows
+        if request.exclude_movie_ids:
+            hidden = np.union1d(hidden, self.rows(request.exclude_movie_ids))
+        n, allowed = self._checked(request), self._allowed(request.filter, request.only_movie_ids)
+        return Wanted(profile, request, Search(n, hidden, allowed))
+
+    def rank_many(self, wanted: Sequence[Wanted], users: Sequence[Vectors | None]) -> list[MovieList[Recommendation]]:
+        """Recommend to many users at once, each with its vectors; see `rank`."""
+        personal = [
+            (each, user) for each, user in zip(wanted, users, strict=True) if user is not None and each.is_personal
+        ]
+        found = iter(self._found([each for each, _ in personal], [user for _, user in personal]))
         return [
-            self._described(hits, user, profile, request)
-            if len(profile.rows)
-            else self._popular(seen, allowed, request)
-            for hits, user, profile, seen in zip(found, users, profiles, hidden, strict=True)
+            self._described(next(found), user, each.profile, each.request)
+            if user is not None and each.is_personal
+            else self._popular(each.search, each.request)
+            for each, user in zip(wanted, users, strict=True)
         ]
 
     def bare_lists(self, profiles: Sequence[Profile], users: Vectors, request: Request) -> list[BareList]:
         """Recommend to many users who have ratings, by ids alone; see `rank`."""
-        _, _, found = self._found(profiles, users, request)
+        found = self._found([self.wanted(profile, request) for profile in profiles], [*users])
         chosen = [self._chosen(hits, request) for hits in found]
         return [
             BareList(self.catalogue.keys_of(hits.rows), hits.scores, self._stars_of(hits.rows, user))
             for hits, user in zip(chosen, users, strict=True)
         ]
 
-    def _found(
-        self, profiles: Sequence[Profile], users: Vectors, request: Request
-    ) -> tuple[list[np.ndarray], np.ndarray | None, list[Hits]]:
-        """Return what is hidden from each user, which movies are allowed, and what the search found."""
-        checked = [self._checked(profile, request) for profile in profiles]
-        if not checked:
-            return [], None, []
-        hidden, (_, allowed, wanted) = [each for each, _, _ in checked], checked[0]
-        return hidden, allowed, self.search.top_many(users.embeddings, wanted, hidden, allowed)
+    def _found(self, wanted: Sequence[Wanted], users: Sequence[Vectors]) -> list[Hits]:
+        if not wanted:
+            return []
+        return self.search.top_many(np.stack([user.embeddings for user in users]), [each.search for each in wanted])
 
     def predict(self, profile: Profile, user: Vectors | None, movie_ids: Iterable[Id]) -> np.ndarray:
         """Predict ratings on the data set's scale, `[movies]` float32; the movies' averages for a user without ratings.
@@ -209,7 +229,7 @@ class Ranker:
         if not 1 <= n < len(self._movie_ids):
             raise ValueError(f"n is {n}, expected 1 to {len(self._movie_ids) - 1}, the number of other movies")
         row = self.rows([movie_id])
-        hits = self._similar.top(self._similar.embeddings[row[0]], n, row)
+        hits = self._similar.top(self._similar.embeddings[row[0]], Search(n, row))
         return self._movies(SimilarMovie, hits.rows, map(float, hits.scores))
 
     def movie_called(self, name: Id) -> Movie:
@@ -282,15 +302,17 @@ class Ranker:
         Raises:
           UnknownIdError: It holds none of them, and there are some.
         """
+        if not movie_ids:
+            return [], []
         held = self.held(movie_ids)
-        if movie_ids and not held:
+        if not held:
             self.rows(movie_ids)
         there = set(held)
         return held, [key for key in movie_ids if key not in there]
 
     def held(self, movie_ids: Sequence[Id]) -> list[Id]:
         """Return those of a list of movies that the version holds, in their order."""
-        there = np.isin(self._numbers(movie_ids, self._domain.text_item_ids), self._movie_ids)
+        there = self._found_at(movie_ids)[1]
         return [key for key, is_there in zip(movie_ids, there, strict=True) if is_there]
 
     def rows(self, movie_ids: Iterable[Id]) -> np.ndarray:
@@ -300,15 +322,19 @@ class Ranker:
           UnknownIdError: A movie is unknown.
         """
         keys = list(movie_ids)
-        ids = self._numbers(keys, self._domain.text_item_ids)
-        rows = np.minimum(np.searchsorted(self._movie_ids, ids), len(self._movie_ids) - 1)
-        unknown = self._movie_ids[rows] != ids
-        if unknown.any():
-            key = _shown(keys[int(unknown.argmax())])
+        rows, there = self._found_at(keys)
+        if not there.all():
+            key = _shown(keys[int(there.argmin())])
             raise UnknownIdError(
                 f"movie {key} is unknown to version {self.model_version} ({len(self._movie_ids):,} movies)"
             )
         return rows
+
+    def _found_at(self, keys: Sequence[Id]) -> tuple[np.ndarray, np.ndarray]:
+        """Return where movies are in the catalogue, or would be, and which of them are there."""
+        ids = self._numbers(keys, self._domain.text_item_ids)
+        rows = np.minimum(np.searchsorted(self._movie_ids, ids), len(self._movie_ids) - 1)
+        return rows, self._movie_ids[rows] == ids
 
     @staticmethod
     def _numbers(keys: Sequence[Id], are_text: bool) -> np.ndarray:
@@ -320,8 +346,8 @@ class Ranker:
         except (ValueError, OverflowError):
             return np.array([_whole_number(key) for key in keys], np.int64)
 
-    def _checked(self, profile: Profile, request: Request) -> tuple[np.ndarray, np.ndarray | None, int]:
-        """Return the hidden positions, the allowed movies and how many to search for."""
+    def _checked(self, request: Request) -> int:
+        """Return how many movies to search for."""
         movies = len(self._movie_ids)
         if not 1 <= request.n <= movies:
             raise ValueError(f"n is {request.n}, expected 1 to {movies}, the number of movies")
@@ -329,11 +355,7 @@ class Ranker:
             raise ValueError(f"diversity is {request.diversity:g}, expected 0 to 1")
         if request.skip < 0 or (request.skip and request.diversity):
             raise ValueError("skip is 0 or more, and of the order by score alone: without diversity")
-        hidden = profile.rows
-        if request.exclude_movie_ids:
-            hidden = np.union1d(hidden, self.rows(request.exclude_movie_ids))
-        wanted = request.n * _DIVERSITY_POOL if request.diversity else request.skip + request.n
-        return hidden, self._allowed(request.filter, request.only_movie_ids), min(wanted, movies)
+        return min(request.n * _DIVERSITY_POOL if request.diversity else request.skip + request.n, movies)
 
     def _allowed(self, wanted: MovieFilter, only: Sequence[Id] | None) -> np.ndarray | None:
         if wanted == MovieFilter() and only is None:
@@ -361,9 +383,9 @@ class Ranker:
             raise ValueError(f"unknown genre {_shown(name)}; expected one of {', '.join(self._domain.categories)}")
         return place
 
-    def _popular(self, hidden: np.ndarray, allowed: np.ndarray | None, request: Request) -> MovieList[Recommendation]:
-        left = np.ones(len(self._movie_ids), bool) if allowed is None else allowed.copy()
-        left[hidden] = False
+    def _popular(self, search: Search, request: Request) -> MovieList[Recommendation]:
+        left = np.ones(len(self._movie_ids), bool) if search.allowed is None else search.allowed.copy()
+        left[search.hidden] = False
         order = self.catalogue.by_popularity
         rows = order[left[order]][request.skip : request.skip + request.n]
         averages = map(_plain, self.catalogue.averages[rows])
@@ -413,10 +435,10 @@ class Ranker:
 
     def _movies(self, kind: type[_M], rows: np.ndarray, *columns: Iterable[Any]) -> MovieList[_M]:
         """Return movies by their positions, with what their kind has beside them."""
-        of = self.catalogue
-        described = of.keys_of(rows), of.titles_of(rows), of.genres_of(rows), of.years_of(rows)
+        facts = map(self.catalogue.facts, rows.tolist())
         return MovieList(
-            kind(*values, links=found) for found, *values in zip(of.links_of(rows), *described, *columns, strict=True)
+            kind(key, title, genres, year, *values, links=links)
+            for (key, title, genres, year, links), *values in zip(facts, *columns, strict=True)
         )
 
 

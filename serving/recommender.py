@@ -117,7 +117,8 @@ class Recommender(Ranker):
         profiles = [self.profile(user) for user in user_ids]
         if not profiles:
             return []
-        return self.rank_many(profiles, self._tower.embed(self.features(profiles)), request)
+        wanted = [self.wanted(profile, request) for profile in profiles]
+        return self.rank_many(wanted, [*self._tower.embed(self.features(profiles))])
 
     def lists(self, user_ids: Sequence[Id], request: Request) -> list[BareList]:
         """Return the movies of `recommend_many` by their ids alone, without reasons: what a table of millions holds."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from schemas import features as f
 from schemas.ingest import TITLE
@@ -77,7 +79,7 @@ def _check_genres(version: ServedVersion, genres: Sequence[str], field: str) -> 
             raise RequestError(f"{field}.{place}", f"unknown genre; expected one of {', '.join(known)}")
 
 
-def check_parameters(request: Request) -> None:
+async def check_parameters(request: Request) -> None:
     """Refuse query parameters that the route does not have: one that is misspelt would change nothing, unnoticed.
 
     Raises:
@@ -93,12 +95,40 @@ def check_parameters(request: Request) -> None:
 
 
 def _parameters(route: APIRoute) -> list[str]:
-    """Return the names of a route's query parameters, single ones and those of models."""
-    names: list[str] = []
-    for field in route.dependant.query_params:
-        model = field.field_info.annotation
-        names += model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else [field.alias]
-    return sorted(names)
+    """Return the names of a route's query parameters, those that FastAPI reads and those of `_documented`."""
+    documented = (route.openapi_extra or {}).get("parameters", [])
+    return sorted([field.alias for field in route.dependant.query_params] + [each["name"] for each in documented])
+
+
+def _documented(model: type[BaseModel]) -> dict[str, Any]:
+    """Return OpenAPI's parameters of a query that the route reads itself: FastAPI would take a quarter of its time."""
+    properties = model.model_json_schema()["properties"].items()
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": schema}
+            | ({"description": schema["description"]} if "description" in schema else {})
+            for name, schema in properties
+        ]
+    }
+
+
+async def recommendation_query(request: Request) -> api.RecommendationQuery:
+    """Read what a known user wants.
+
+    Raises:
+      RequestValidationError: A parameter is wrong.
+    """
+    given = request.query_params
+    if not given:
+        return _DEFAULT_QUERY
+    values = {name: given.getlist(name) if name == "genres" else given[name] for name in given}
+    try:
+        return api.RecommendationQuery.model_validate(values)
+    except ValidationError as error:
+        raise RequestValidationError([{**each, "loc": ("query", *each["loc"])} for each in error.errors()]) from None
+
+
+_DEFAULT_QUERY = api.RecommendationQuery()
 
 
 def _check_ratings(version: ServedVersion, ratings: Sequence[api.Rating], where: str) -> None:
@@ -176,8 +206,8 @@ def _next(version: ServedVersion, begin: int, found: int, wanted: int) -> str | 
 
 
 async def _recommend(version: ServedVersion, asked: _Asked) -> api.Recommendations:
-    (found,) = await version.recommend([(asked.profile, asked.request)])
     request = asked.request
+    found = await version.recommend(asked.profile, request)
     following = None if request.diversity else _next(version, request.skip, len(found), request.n)
     return api.Recommendations(
         model_version=version.version,
@@ -188,9 +218,14 @@ async def _recommend(version: ServedVersion, asked: _Asked) -> api.Recommendatio
     )
 
 
-@router.get("/users/{user_id}/recommendations", responses=_problems(404), tags=["recommendations"])
+@router.get(
+    "/users/{user_id}/recommendations",
+    responses=_problems(404),
+    tags=["recommendations"],
+    openapi_extra=_documented(api.RecommendationQuery),
+)
 async def recommend_to_user(
-    version: Served, user_id: UserPath, query: Annotated[api.RecommendationQuery, Query()]
+    version: Served, user_id: UserPath, query: Annotated[api.RecommendationQuery, Depends(recommendation_query)]
 ) -> api.Recommendations:
     """Recommend unseen movies to a known user."""
     body = api.RecommendationRequest(user_id=user_id, **dict(query))
@@ -220,7 +255,7 @@ async def recommend_to_many(version: Served, body: api.BatchRequest) -> api.Batc
         except (RequestError, UnknownIdError) as error:
             asked.append(f"{error.field}: {error}" if isinstance(error, RequestError) else str(error))
     fitting = [each for each in asked if isinstance(each, _Asked)]
-    found = iter(await version.recommend([(each.profile, each.request) for each in fitting]))
+    found = iter(await asyncio.gather(*(version.recommend(each.profile, each.request) for each in fitting)))
     answers = [
         api.BatchAnswer(error=each)
         if isinstance(each, str)

@@ -34,6 +34,19 @@ class Hits:
     """`[n]` float64 cosines."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """What is looked for, for one user."""
+
+    n: int
+    """How many movies; fewer are found where fewer are left."""
+    hidden: np.ndarray
+    """Positions of the movies not to find."""
+    allowed: np.ndarray | None = None
+    """`[movies]` bool, the movies to choose from; all by default. With it a search is exact: a graph of which most is
+    skipped misses what it looks for."""
+
+
 class MovieSearch:
     """Finds the movies with the highest cosine to a user."""
 
@@ -46,41 +59,29 @@ class MovieSearch:
         """
         self.embeddings, self._approximate = embeddings, approximate
 
-    def top(self, user: np.ndarray, n: int, hidden: np.ndarray, allowed: np.ndarray | None = None) -> Hits:
-        """Find the n best movies for one user; fewer where fewer are left.
+    def top(self, user: np.ndarray, search: Search) -> Hits:
+        """Find the best movies for one user, `[dim]` float32, L2-normalised."""
+        if self._approximate is not None and search.allowed is None:
+            rows = self._near(self._approximate, user, search)
+            if len(rows) == search.n:
+                return self._best(user, rows, search.n)
+        return self._best_of(user, self.embeddings @ user, search)
 
-        Args:
-          user: `[dim]` float32, L2-normalised.
-          n: How many.
-          hidden: Positions of the movies not to find.
-          allowed: `[movies]` bool, the movies to choose from; all by default. A filter is always searched exactly: a
-            graph that skips most of its nodes misses what it looks for.
-        """
-        if self._approximate is not None and allowed is None:
-            rows = self._near(self._approximate, user, n, hidden)
-            if len(rows) == n:
-                return self._best(user, rows, n)
-        return self._best(user, _candidates(self._masked(self.embeddings @ user, hidden, allowed), n), n)
-
-    def top_many(
-        self, users: np.ndarray, n: int, hidden: Sequence[np.ndarray], allowed: np.ndarray | None = None
-    ) -> list[Hits]:
-        """Find the n best movies for many users, by matrix products over blocks of them.
+    def top_many(self, users: np.ndarray, searches: Sequence[Search]) -> list[Hits]:
+        """Find the best movies for many users, by matrix products over blocks of them.
 
         Args:
           users: `[batch, dim]` float32, L2-normalised.
-          n: How many for each.
-          hidden: Per user the positions not to find.
-          allowed: `[movies]` bool, the movies to choose from; all by default.
+          searches: What is looked for, for each.
         """
-        if self._approximate is not None and allowed is None:
-            return [self.top(user, n, rows) for user, rows in zip(users, hidden, strict=True)]
+        if len(users) == 1 or (self._approximate is not None and all(each.allowed is None for each in searches)):
+            return [self.top(user, search) for user, search in zip(users, searches, strict=True)]
         block = max(1, _BLOCK_BYTES // max(self.embeddings.nbytes // self.embeddings.shape[1], 1))
         found = []
         for begin in range(0, len(users), block):
             part = users[begin : begin + block]
-            for user, scores, rows in zip(part, part @ self.embeddings.T, hidden[begin : begin + block], strict=True):
-                found.append(self._best(user, _candidates(self._masked(scores, rows, allowed), n), n))
+            rows = zip(part, part @ self.embeddings.T, searches[begin : begin + block], strict=True)
+            found += [self._best_of(user, scores, search) for user, scores, search in rows]
         return found
 
     def diversify(self, hits: Hits, n: int, diversity: float) -> Hits:
@@ -107,9 +108,9 @@ class MovieSearch:
         return Hits(hits.rows[chosen], hits.scores[chosen])
 
     @staticmethod
-    def _near(approximate: faiss.Index, user: np.ndarray, n: int, hidden: np.ndarray) -> np.ndarray:
+    def _near(approximate: faiss.Index, user: np.ndarray, search: Search) -> np.ndarray:
         """Search the FAISS index, stepping over hidden movies; the exact search takes over where it finds too few."""
-        index = faiss.downcast_index(approximate)
+        index, n, hidden = faiss.downcast_index(approximate), search.n, search.hidden
         selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(hidden.astype(np.int64))) if len(hidden) else None
         if isinstance(index, faiss.IndexHNSW):
             parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=max(_MIN_EF, 4 * n))
@@ -120,12 +121,12 @@ class MovieSearch:
         _, found = index.search(user[None], n, params=parameters)
         return found[0][found[0] >= 0]
 
-    @staticmethod
-    def _masked(scores: np.ndarray, hidden: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
-        if allowed is not None:
-            scores[~allowed] = -np.inf
-        scores[hidden] = -np.inf
-        return scores
+    def _best_of(self, user: np.ndarray, scores: np.ndarray, search: Search) -> Hits:
+        """Choose by the scores of all movies, which are overwritten where they do not count."""
+        if search.allowed is not None:
+            scores[~search.allowed] = -np.inf
+        scores[search.hidden] = -np.inf
+        return self._best(user, _candidates(scores, search.n), search.n)
 
     def _best(self, user: np.ndarray, rows: np.ndarray, n: int) -> Hits:
         exact = (self.embeddings[rows].astype(np.float64) * user).sum(axis=1)

@@ -14,11 +14,12 @@ from cachetools import LRUCache
 
 from schemas.manifest import EMBEDDING_INDEX
 from schemas.vectors import Vectors
-from serving.answers import Id, Profile, Recommendation, Request
+from serving.answers import Id, MovieList, Profile, Recommendation, Request
+from serving.batching import Batches
 from serving.catalogue import PreparedIndex
 from serving.index import read_index
 from serving.metrics import Metrics
-from serving.ranker import Ranker
+from serving.ranker import Ranker, Wanted
 from serving.store import ServingStore
 from serving.threads import abandonable, running
 from serving.user_tower import AsyncUserEmbedder, TowerError, UserTowers, check_probe
@@ -29,52 +30,60 @@ _WAIT_FOR_TOWER_S = 2.0
 _PATIENCE = 0.1
 """Share of a load's time limit after which it gives way to a later version."""
 _MOST_HANGING = 4
+_MOST_TOGETHER = 32
+"""Requests that are answered together: others wait that long."""
 _MOST_VECTORS = 20_000
 """Known users whose vectors are kept, less than a kilobyte each."""
 
 
-@dataclasses.dataclass(frozen=True)
 class ServedVersion:
     """An index and the user tower of its version. A request takes one and keeps it to the end."""
 
-    ranker: Ranker
-    tower: AsyncUserEmbedder
-    metrics: Metrics
-    _vectors: LRUCache[Id | None, Vectors] = dataclasses.field(default_factory=lambda: LRUCache(_MOST_VECTORS))
-    """Of the known users who asked last: their ratings are the version's, and so are their vectors."""
+    def __init__(self, ranker: Ranker, tower: AsyncUserEmbedder, metrics: Metrics) -> None:
+        """Combine both."""
+        self.ranker, self.tower, self._metrics = ranker, tower, metrics
+        # Of the known users who asked last: their ratings are the version's, and so are their vectors.
+        self._vectors: LRUCache[Id, Vectors] = LRUCache(_MOST_VECTORS)
+        self._towers = Batches[Profile, Vectors](_MOST_TOGETHER)
+        self._searches = Batches[tuple[Wanted, Vectors | None], MovieList[Recommendation]](_MOST_TOGETHER)
 
     @property
     def version(self) -> int:
         """The version of both."""
         return self.ranker.model_version
 
-    async def recommend(self, asked: Sequence[tuple[Profile, Request]]) -> list[list[Recommendation]]:
-        """Recommend movies to users, each as `Ranker.rank` does.
+    async def recommend(self, profile: Profile, request: Request) -> MovieList[Recommendation]:
+        """Recommend movies to a user as `Ranker.rank` does, together with others who ask at the same time.
 
         Raises:
           TowerError: The user tower gave no answer.
-          ValueError: A request is out of range.
+          ValueError: The request is out of range.
         """
-        vectors = [self._vectors.get(profile.known_as) for profile, _ in asked]
-        left = [place for place, (profile, _) in enumerate(asked) if len(profile.rows) and vectors[place] is None]
-        if left:
-            with self.metrics.stage.labels("features").time():
-                features = self.ranker.features([asked[place][0] for place in left])
-            try:
-                with self.metrics.stage.labels("tower").time():
-                    found = await self.tower.embed(features)
-            except TowerError as error:
-                self.metrics.tower_errors.labels(error.kind).inc()
-                raise
-            for place, vector in zip(left, found, strict=True):
-                vectors[place] = vector
-                if (known_as := asked[place][0].known_as) is not None:
-                    self._vectors[known_as] = vector
-        with self.metrics.stage.labels("search").time():
-            return [
-                self.ranker.rank(profile, vector, request)
-                for (profile, request), vector in zip(asked, vectors, strict=True)
-            ]
+        wanted = self.ranker.wanted(profile, request)
+        user = None
+        if wanted.is_personal:
+            user = None if profile.known_as is None else self._vectors.get(profile.known_as)
+            if user is None:
+                user = await self._towers.ask(profile, self._embedded)
+        return await self._searches.ask((wanted, user), self._ranked)
+
+    async def _embedded(self, profiles: Sequence[Profile]) -> list[Vectors]:
+        with self._metrics.stage.labels("features").time():
+            features = self.ranker.features(profiles)
+        try:
+            with self._metrics.stage.labels("tower").time():
+                found = [*await self.tower.embed(features)]
+        except TowerError as error:
+            self._metrics.tower_errors.labels(error.kind).inc()
+            raise
+        for profile, user in zip(profiles, found, strict=True):
+            if profile.known_as is not None:
+                self._vectors[profile.known_as] = user
+        return found
+
+    async def _ranked(self, wanted: Sequence[tuple[Wanted, Vectors | None]]) -> list[MovieList[Recommendation]]:
+        with self._metrics.stage.labels("search").time():
+            return self.ranker.rank_many([each for each, _ in wanted], [user for _, user in wanted])
 
 
 class Versions:

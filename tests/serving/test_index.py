@@ -15,7 +15,7 @@ from schemas.user_features import FeatureConstants
 from schemas.vectors import Vectors
 from serving import index
 from serving.rating_file import RatingFile
-from serving.search import MovieSearch
+from serving.search import MovieSearch, Search
 
 HISTORIES = {
     "user_ids": np.array([1, 1, 7]),
@@ -80,7 +80,7 @@ def test_an_index_round_trips(tmp_path, factory):
     if factory == "Flat":
         assert (loaded.faiss_index, (tmp_path / m.INDEX_FILE).exists()) == (None, False)
         search = MovieSearch(loaded.vectors.embeddings, loaded.faiss_index)
-        rows = [search.top(user, 10, np.array([], int)).rows for user in unit(5, 8, seed=9)]
+        rows = [search.top(user, Search(10, np.array([], int))).rows for user in unit(5, 8, seed=9)]
         np.testing.assert_array_equal(rows, expected)
     else:
         _, rows = loaded.faiss_index.search(unit(5, 8, seed=9), 10)

@@ -2,7 +2,7 @@ import faiss
 import numpy as np
 import pytest
 
-from serving.search import Hits, MovieSearch
+from serving.search import Hits, MovieSearch, Search
 
 MOVIES, DIM = 3_000, 16
 NONE = np.empty(0, np.int32)
@@ -42,7 +42,7 @@ def test_the_top_equals_an_argsort_and_ties_go_to_the_lower_position(embeddings,
     search, rng = MovieSearch(embeddings), np.random.default_rng(n)
     for user in unit(20, seed=n):
         hidden = rng.choice(MOVIES, 200, replace=False)
-        hits = search.top(user, n, hidden)
+        hits = search.top(user, Search(n, hidden))
         np.testing.assert_array_equal(hits.rows, plain(embeddings, user, n, hidden))
         np.testing.assert_allclose(hits.scores, embeddings[hits.rows] @ user, atol=1e-6)
 
@@ -51,25 +51,27 @@ def test_many_users_equal_each_alone(embeddings, monkeypatch):
     monkeypatch.setattr("serving.search._BLOCK_BYTES", 7 * MOVIES * 4)
     search, users = MovieSearch(embeddings), unit(20, seed=3)
     hidden = [np.arange(i * 10) for i in range(20)]
-    for user, rows, hits in zip(users, hidden, search.top_many(users, 10, hidden), strict=True):
+    for user, rows, hits in zip(
+        users, hidden, search.top_many(users, [Search(10, rows) for rows in hidden]), strict=True
+    ):
         np.testing.assert_array_equal(hits.rows, plain(embeddings, user, 10, rows))
-        np.testing.assert_array_equal(hits.scores, search.top(user, 10, rows).scores)
+        np.testing.assert_array_equal(hits.scores, search.top(user, Search(10, rows)).scores)
 
 
 @pytest.mark.parametrize("left", [0, 1, 9])
 def test_who_has_seen_nearly_everything_gets_what_is_left(embeddings, approximate, left):
     hidden = np.random.default_rng(1).permutation(MOVIES)[left:]
     for search in (MovieSearch(embeddings), approximate):
-        hits = search.top(unit(1, 1)[0], 10, hidden)
+        hits = search.top(unit(1, 1)[0], Search(10, hidden))
         assert sorted(hits.rows) == sorted(set(range(MOVIES)) - set(hidden))
-        assert len(search.top_many(unit(1, 1), 10, [hidden])[0].rows) == left
+        assert len(search.top_many(unit(1, 1), [Search(10, hidden)])[0].rows) == left
 
 
 def test_the_approximate_search_finds_nearly_the_same_and_nothing_hidden(embeddings, approximate):
     found, wanted = 0, 0
     for user in unit(50, seed=2):
         hidden = plain(embeddings, user, 100)  # The hardest case: the nearest hundred are hidden.
-        hits = approximate.top(user, 10, hidden)
+        hits = approximate.top(user, Search(10, hidden))
         assert not set(hits.rows) & set(hidden)
         assert len(set(hits.rows)) == 10
         assert (np.diff(hits.scores) <= 0).all()
@@ -82,7 +84,7 @@ def test_a_filter_is_searched_exactly(embeddings, approximate):
     allowed = np.zeros(MOVIES, bool)
     allowed[::97] = True
     for user in unit(20, seed=5):
-        hits = approximate.top(user, 10, np.arange(98), allowed)
+        hits = approximate.top(user, Search(10, np.arange(98), allowed))
         np.testing.assert_array_equal(hits.rows, plain(embeddings, user, 10, np.arange(98), allowed))
 
 
