@@ -23,8 +23,8 @@ from tfx.proto.orchestration import pipeline_pb2
 from pipeline import preflight
 from pipeline.config import RunConfig
 from pipeline.pipeline import Parameters, create_pipeline
-from pipeline.scratch import scratch
 from schemas import keys
+from schemas.scratch import scratch
 from serving.store import ServingStore
 
 ARTIFACTS_DIR = "artifacts"

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import math
 import pathlib
+import socket
 from collections.abc import AsyncIterator
 
 import anyio
@@ -22,6 +23,7 @@ from serving import api_models as api
 from serving.answers import UnknownIdError
 from serving.api_key import HEADER, ApiKey, KeyRequired
 from serving.config import ServiceConfig, TowerConfig
+from serving.member import Member
 from serving.metrics import Metrics
 from serving.middleware import REQUEST_ID_HEADER, Observed
 from serving.rating_file import DamagedError
@@ -29,7 +31,7 @@ from serving.routes import MODEL_VERSION_HEADER, NotReadyError, RequestError, op
 from serving.store import ServingStore
 from serving.tf_serving import connect
 from serving.user_tower import InProcessUserTowers, TowerError, UserTowers
-from serving.versions import Versions
+from serving.versions import VersionInUse, Versions
 
 _PAGE = pathlib.Path(__file__).with_name("page")
 _FIRST_LOOK_S = 30.0
@@ -42,6 +44,7 @@ def create_app(
     service: ServiceConfig | None = None,
     tower: TowerConfig | None = None,
     towers: UserTowers | None = None,
+    supervisor: socket.socket | None = None,
 ) -> FastAPI:
     """Build the service.
 
@@ -50,15 +53,18 @@ def create_app(
       service: Configuration of the service.
       tower: Where the user tower is.
       towers: User towers to use instead of those that `tower` describes.
+      supervisor: Where this is one of several workers, the connection to what has started them.
 
     Raises:
       ValueError: The API key's file cannot be read or is empty, or the tower's address is no address.
     """
     service, tower = service or ServiceConfig(), tower or TowerConfig()
     metrics = Metrics()
+    store = ServingStore(serving_dir)
     if towers is None:
-        towers = connect(tower) if tower.tf_serving else InProcessUserTowers(ServingStore(serving_dir))
-    versions = Versions(serving_dir, towers, metrics, service.poll_s, service.load_timeout_s)
+        towers = connect(tower) if tower.tf_serving else InProcessUserTowers(store)
+    looks = store, towers, metrics, service.poll_s, service.load_timeout_s
+    versions: VersionInUse = Versions(*looks) if supervisor is None else Member(supervisor, *looks)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -157,3 +157,8 @@ class PreparedIndex:
         """Prepare an index."""
         vectors, similarity, histories = index.vectors, index.similarity, index.histories
         return cls(index.manifest, vectors, similarity, histories, index.faiss_index, Catalogue.of(index))
+
+    def with_titles(self) -> PreparedIndex:
+        """Return the same with what the first search for a title would make: of 87,585 it takes more than a second."""
+        of = self.catalogue
+        return dataclasses.replace(self, titles=TitleSearch.of(of.titles, of.counts, of.years))

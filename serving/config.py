@@ -36,6 +36,8 @@ class ServiceConfig:
     """Address to listen on; 0.0.0.0 for every one."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port to listen on; 0 for a free one."""
+    workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes that answer, behind one port and with one copy of a version; one for each core at most."""
     poll_s: Annotated[float, Field(gt=0)] = 5.0
     """Seconds between two looks for a new version under the serving root."""
     load_timeout_s: Annotated[float, Field(gt=0)] = 300.0

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+"""Prometheus' client's: where workers keep their metrics, for each of them to tell those of all."""
 
 
 class Metrics:
@@ -14,8 +19,8 @@ class Metrics:
 
     def __init__(self) -> None:
         """Register the metrics."""
-        self.registry = CollectorRegistry()
-        metric: dict[str, Any] = {"namespace": "matinee", "registry": self.registry}
+        self._registry = CollectorRegistry()
+        metric: dict[str, Any] = {"namespace": "matinee", "registry": self._registry}
         self.requests = Counter("requests", "Requests answered", ["method", "route", "status"], **metric)
         self.latency = Histogram(
             "request_seconds", "Time to answer a request", ["method", "route"], buckets=_SECONDS, **metric
@@ -28,8 +33,19 @@ class Metrics:
             **metric,
         )
         self.tower_errors = Counter("tower_errors", "Failed calls of the user tower", ["kind"], **metric)
-        self.version = Gauge("model_version", "Version in use, 0 before the first", **metric)
-        self.movies = Gauge("index_movies", "Movies in the index in use", **metric)
-        self.users = Gauge("index_users", "Users in the index in use", **metric)
+        self.workers = Gauge("workers", "Processes that answer", multiprocess_mode="livesum", **metric)
+        self.workers.set(1)
+        latest = metric | {"multiprocess_mode": "livemostrecent"}
+        self.version = Gauge("model_version", "Version in use, 0 before the first", **latest)
+        self.movies = Gauge("index_movies", "Movies in the index in use", **latest)
+        self.users = Gauge("index_users", "Users in the index in use", **latest)
         self.swaps = Counter("version_swaps", "Versions taken into use", **metric)
         self.refused = Counter("versions_refused", "Attempts to load a version that failed", **metric)
+
+    def text(self) -> bytes:
+        """Return them in Prometheus' text format; of several workers those of all."""
+        if METRICS_DIR not in os.environ:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+        return generate_latest(registry)

@@ -87,7 +87,7 @@ class Ranker:
 
     def __init__(self, index: PreparedIndex) -> None:
         """Rank the movies of a version's index."""
-        self.prepared, self.manifest, self.catalogue = index, index.manifest, index.catalogue
+        self._index, self.manifest, self.catalogue = index, index.manifest, index.catalogue
         self.search = MovieSearch(index.vectors.embeddings, index.faiss_index)
         self._similar = MovieSearch(index.similarity)
         self._rating_vectors = index.vectors.rating_vectors
@@ -266,15 +266,12 @@ class Ranker:
         """Return the n movies to ask a new user about first: well known, and each says something new; 100 at most."""
         return self._movies(Movie, self._starter[:n])
 
-    def prepare(self) -> None:
-        """Read the titles, which the first search would do: of 87,585 movies it takes more than a second."""
-        _ = self.titles
-
     @functools.cached_property
     def titles(self) -> TitleSearch:
         """The search for titles."""
-        of = self.catalogue
-        return self.prepared.titles or TitleSearch.of(of.titles, of.counts, of.years)
+        titles = self._index.titles or self._index.with_titles().titles
+        assert titles is not None, "with them"
+        return titles
 
     @functools.cached_property
     def _starter(self) -> np.ndarray:

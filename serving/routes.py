@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ValidationError
 
 from schemas import features as f
@@ -19,7 +19,7 @@ from serving import api_models as api
 from serving.answers import PERSONAL, POPULAR, Id, Profile, RatedMovie, UnknownIdError
 from serving.answers import Request as RankRequest
 from serving.user_tower import UserTowers
-from serving.versions import ServedVersion, Versions
+from serving.versions import ServedVersion, VersionInUse
 
 MODEL_VERSION_HEADER = "X-Model-Version"
 _LONGEST_NAME = 100
@@ -35,7 +35,7 @@ async def served(request: Request, response: Response) -> ServedVersion:
     Raises:
       NotReadyError: There is none yet.
     """
-    versions: Versions = request.app.state.versions
+    versions: VersionInUse = request.app.state.versions
     if versions.current is None:
         raise NotReadyError(versions.problem)
     request.state.model_version = versions.current.version
@@ -349,7 +349,7 @@ async def healthz() -> api.Health:
 @operations.get("/readyz", responses={503: {"model": api.Readiness, "description": "Not ready"}})
 async def readyz(request: Request, response: Response) -> api.Readiness:
     """Tell whether recommendations can be given: a version is loaded and its user tower answers."""
-    versions: Versions = request.app.state.versions
+    versions: VersionInUse = request.app.state.versions
     towers: UserTowers = request.app.state.towers
     problem = versions.problem if versions.current is None else ""
     if not problem and towers.retry_after_s:
@@ -363,4 +363,4 @@ async def readyz(request: Request, response: Response) -> api.Readiness:
 @operations.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
-    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(request.app.state.metrics.text(), media_type=CONTENT_TYPE_LATEST)

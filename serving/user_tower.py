@@ -167,12 +167,16 @@ def tower_of(store: ServingStore, version: int) -> NumpyTower:
     return read_user_tower(*(store.directory(kind, version) for kind in (EMBEDDING_INDEX, s.USER_TOWER)))
 
 
-class _Awaitable:
-    def __init__(self, tower: UserEmbedder) -> None:
-        self._tower = tower
+class InProcessTower:
+    """A version's tower in this process."""
+
+    def __init__(self, weights: NumpyTower) -> None:
+        """Wrap it."""
+        self.weights = weights
 
     async def embed(self, features: Features) -> Vectors:
-        return self._tower.embed(features)  # Below a millisecond: shorter than the way to a thread and back is worth.
+        """Embed users; see `AsyncUserEmbedder`."""
+        return self.weights.embed(features)  # Below a millisecond: shorter than the way to a thread and back is worth.
 
 
 class InProcessUserTowers:
@@ -185,7 +189,7 @@ class InProcessUserTowers:
 
     async def open(self, version: int) -> AsyncUserEmbedder:
         """Load a version's tower in a thread."""
-        return _Awaitable(await abandonable(lambda: tower_of(self._store, version)))
+        return InProcessTower(await abandonable(lambda: tower_of(self._store, version)))
 
     async def close(self) -> None:
         """Nothing is open."""

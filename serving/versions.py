@@ -1,14 +1,11 @@
-"""The version in use: picked up while serving, swapped at once, and refused if anything about it is wrong."""
+"""The version in use: an index and the user tower of its version, swapped at once."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import os
-import random
 from collections.abc import Sequence
+from typing import Protocol
 
-import anyio
 import structlog
 from cachetools import LRUCache
 
@@ -18,18 +15,14 @@ from serving.answers import Id, MovieList, Profile, Recommendation, Request
 from serving.batching import Batches
 from serving.catalogue import PreparedIndex
 from serving.index import read_index
+from serving.lookout import LookOut
 from serving.metrics import Metrics
 from serving.ranker import Ranker, Wanted
 from serving.store import ServingStore
-from serving.threads import abandonable, running
+from serving.threads import abandonable
 from serving.user_tower import AsyncUserEmbedder, TowerError, UserTowers, check_probe
 
 _LOG = structlog.get_logger()
-_LONGEST_PAUSE_S = 300.0
-_WAIT_FOR_TOWER_S = 2.0
-_PATIENCE = 0.1
-"""Share of a load's time limit after which it gives way to a later version."""
-_MOST_HANGING = 4
 _MOST_TOGETHER = 32
 """Requests that are answered together: others wait that long."""
 _MOST_VECTORS = 20_000
@@ -86,150 +79,84 @@ class ServedVersion:
             return self.ranker.rank_many([each for each, _ in wanted], [user for _, user in wanted])
 
 
-class Versions:
-    """Follows a serving root.
+class VersionInUse(Protocol):
+    """What answers requests: the version in use, whoever looks out for the next."""
 
-    The newest complete version that loads is in use. A version that is wrong is tried again after a pause that doubles;
-    one whose tower is not there yet, after a short one. Until then, and whenever the root cannot be read, the one in
-    use stays.
-    """
+    looked: asyncio.Event
+    """Set after the first look."""
 
-    def __init__(
-        self, serving_dir: str, towers: UserTowers, metrics: Metrics, poll_s: float, load_timeout_s: float
-    ) -> None:
-        """Follow a root without loading anything yet; see `refresh`."""
-        self._store, self._towers, self._metrics = ServingStore(serving_dir), towers, metrics
-        self._poll_s, self._load_timeout_s = poll_s, load_timeout_s
-        self._refused: dict[int, _Refusal] = {}
-        self._damaged: int | None = None
-        """The version in use, if a file of it has changed since."""
-        self.current: ServedVersion | None = None
-        self.problem = f"no model is published under {serving_dir}"
-        self.looked = asyncio.Event()
-        """Set after the first look."""
+    @property
+    def current(self) -> ServedVersion | None:
+        """The version in use; None before the first."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why there is none; empty if there is one."""
+        ...
 
     async def follow(self) -> None:
-        """Look for versions for ever."""
-        while True:
-            await self.refresh()
-            self.looked.set()
-            await anyio.sleep(self._pause_s())
-
-    def _pause_s(self) -> float:
-        if not any(refusal.waiting for refusal in self._refused.values()):
-            return self._poll_s
-        # Services that started together do not come back together.
-        return min(self._poll_s, _WAIT_FOR_TOWER_S) * random.uniform(0.5, 1.5)
+        """Take new versions into use for ever."""
+        ...
 
     def report_damage(self, version: int) -> None:
-        """Take another version into use at the next look: a file of this one, in use, has changed."""
-        if self.current and self.current.version == version:
-            self._damaged = version
+        """Have another version taken into use: a file of this one, in use, has changed."""
+        ...
 
-    async def refresh(self) -> None:
-        """Look once, and take the newest version that loads into use."""
-        try:
-            with anyio.fail_after(self._load_timeout_s):
-                versions = await abandonable(self._store.versions)
-        except Exception as error:  # A store's client has exceptions of its own.
-            self.problem = f"the serving root cannot be read: {error or type(error).__name__}"
-            _LOG.warning("serving root unreadable", error=str(error) or type(error).__name__)
-            return
-        in_use = self.current.version if self.current else None
-        if not versions and not self.looked.is_set():
-            _LOG.warning("nothing to serve yet", reason=self.problem, folder=os.getcwd())
-        self._refused = {version: refusal for version, refusal in self._refused.items() if version in versions}
-        for version in reversed(versions):
-            if version == in_use and version != self._damaged:
-                return
-            refusal = self._refused.get(version)
-            if version == self._damaged or (refusal and anyio.current_time() < refusal.again_at):
-                continue
-            if self.current is None and not refusal:  # What was wrong with it is said until it is not.
-                self.problem = f"version {version} is being loaded"
-            try:
-                loaded = await self._load_in_time(version, versions[-1])
-            except _LaterVersionError:
-                _LOG.info("version given up for a later one", version=version)
-                return
-            except Exception as error:  # Whatever is wrong with it, the version in use stays.
-                self._refuse(version, error)
-                continue
-            self._use(loaded)
-            return
 
-    async def _load_in_time(self, version: int, newest: int) -> ServedVersion:
-        """Load a version, unless it takes too long, or a later one than the newest of this look appears."""
-        if running() >= _MOST_HANGING:
-            raise RuntimeError(f"{_MOST_HANGING} other loads hang; look at the disk under {self._store.root}")
-        begin = anyio.current_time()
-        load = asyncio.ensure_future(self._load(version))
-        try:
-            while True:
-                await asyncio.wait({load}, timeout=min(self._poll_s, self._load_timeout_s))
-                if load.done():
-                    return load.result()
-                seconds = anyio.current_time() - begin
-                if seconds > self._load_timeout_s:
-                    raise TimeoutError(f"it was not loaded within {self._load_timeout_s:g} s")
-                if seconds > _PATIENCE * self._load_timeout_s:
-                    latest = await abandonable(self._store.latest)
-                    if latest is not None and latest > newest:
-                        raise _LaterVersionError
-        finally:
-            load.cancel()
+class Versions(LookOut[ServedVersion]):
+    """The version in use of a process by itself: loaded beside the one before, and swapped at once."""
+
+    def __init__(
+        self, store: ServingStore, towers: UserTowers, metrics: Metrics, poll_s: float, load_timeout_s: float
+    ) -> None:
+        """Follow a root without loading anything yet; see `refresh`."""
+        super().__init__(store, metrics, poll_s, load_timeout_s)
+        self._towers = towers
+        self.current: ServedVersion | None = None
+
+    @property
+    def in_use(self) -> int | None:
+        """The version in use."""
+        return self.current.version if self.current else None
 
     async def _load(self, version: int) -> ServedVersion:
         # The tower first: where TensorFlow Serving lags behind, this is the cheaper question.
         tower = await self._towers.open(version)
-        directory = self._store.directory(EMBEDDING_INDEX, version)
+        index = await abandonable(lambda: prepared(self._store, version))
+        return await served(index, tower, self._metrics)
 
-        def read() -> Ranker:
-            ranker = Ranker(PreparedIndex.of(read_index(directory, version)))
-            ranker.prepare()
-            return ranker
-
-        ranker = await abandonable(read)
-        await check_probe(tower, ranker.probe_features(), ranker.manifest.probe, f"the user tower of version {version}")
-        return ServedVersion(ranker, tower, self._metrics)
-
-    def _use(self, loaded: ServedVersion) -> None:
+    async def _use(self, loaded: ServedVersion) -> None:
         before, self.current = self.current, loaded  # Requests under way keep the old one alive until they end.
-        self.problem, self._damaged = "", None
-        self._refused.pop(loaded.version, None)
-        counts = loaded.ranker.manifest.counts
-        self._metrics.version.set(loaded.version)
-        self._metrics.movies.set(counts["movies"])
-        self._metrics.users.set(counts["users"])
-        self._metrics.swaps.inc()
-        _LOG.info("version in use", version=loaded.version, before=before.version if before else None, **counts)
-
-    def _refuse(self, version: int, error: Exception) -> None:
-        before = self._refused.get(version)
-        if self.current is None:
-            # Anybody may ask for readiness: what is wrong inside of the files, and where they lie, is in the log alone.
-            why = error if isinstance(error, TowerError) else "the log says why"
-            self.problem = f"version {version} was refused: {why}"
-        in_use = self.current.version if self.current else None
-        if isinstance(error, TowerError) and error.waits:
-            if not before or not before.waiting:
-                self._metrics.refused.inc()
-                _LOG.warning("version waits for its user tower", version=version, reason=str(error), in_use=in_use)
-            self._refused[version] = _Refusal(0.0, 0.0, waiting=True)
-            return
-        pause_s = min(2 * before.pause_s, _LONGEST_PAUSE_S) if before and before.pause_s else self._poll_s
-        self._refused[version] = _Refusal(pause_s, anyio.current_time() + pause_s)
-        self._metrics.refused.inc()
-        _LOG.error("version refused", version=version, reason=str(error), in_use=in_use, next_try_s=pause_s)
+        announce(loaded, before, self._metrics)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Refusal:
-    pause_s: float
-    again_at: float
-    waiting: bool = False
-    """For its user tower, which another process loads."""
+def prepared(store: ServingStore, version: int) -> PreparedIndex:
+    """Read a version's index, verify it, and prepare it with its titles.
+
+    Raises:
+      RuntimeError: Something is wrong with it.
+    """
+    index = PreparedIndex.of(read_index(store.directory(EMBEDDING_INDEX, version), version))
+    return index.with_titles()
 
 
-class _LaterVersionError(RuntimeError):
-    """A later version has appeared while one was loading."""
+async def served(index: PreparedIndex, tower: AsyncUserEmbedder, metrics: Metrics) -> ServedVersion:
+    """Combine an index and a tower, if that is the one of the index.
+
+    Raises:
+      TowerError: It gives no answer, or is another one.
+    """
+    ranker = Ranker(index)
+    where = f"the user tower of version {ranker.model_version}"
+    await check_probe(tower, ranker.probe_features(), ranker.manifest.probe, where)
+    return ServedVersion(ranker, tower, metrics)
+
+
+def announce(now: ServedVersion, before: ServedVersion | None, metrics: Metrics) -> None:
+    """Tell the log and the metrics which version is in use."""
+    counts = now.ranker.manifest.counts
+    metrics.version.set(now.version)
+    metrics.movies.set(counts["movies"])
+    metrics.users.set(counts["users"])
+    _LOG.info("version in use", version=now.version, before=before.version if before else None, **counts)

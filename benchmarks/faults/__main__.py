@@ -226,7 +226,7 @@ def clocks(place: Workplace) -> Tried:
     store = ServingStore(str(root))
 
     async def follow() -> None:
-        versions = Versions(str(root), InProcessUserTowers(store), Metrics(), 1, 60)
+        versions = Versions(store, InProcessUserTowers(store), Metrics(), 1, 60)
         for now in _CLOCKS_S:
             latest = store.latest() or 0
             aside = place.base / "aside"
@@ -257,7 +257,7 @@ def versions(place: Workplace) -> Tried:
     lost, root = [], place.base / "damaged"
 
     async def refresh(store: ServingStore) -> Versions:
-        followed = Versions(store.root, InProcessUserTowers(store), Metrics(), 1, 10)
+        followed = Versions(store, InProcessUserTowers(store), Metrics(), 1, 10)
         with anyio.fail_after(30):
             await followed.refresh()
         return followed

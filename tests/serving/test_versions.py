@@ -82,8 +82,10 @@ def test_five_swaps_under_load_and_every_answer_is_that_of_the_version_it_names(
 
 
 def test_the_old_version_is_released(root):
+    store = ServingStore(str(root))
+
     async def scenario():
-        versions = Versions(str(root), InProcessUserTowers(ServingStore(str(root))), Metrics(), 1, 60)
+        versions = Versions(store, InProcessUserTowers(store), Metrics(), 1, 60)
         await versions.refresh()
         old = weakref.ref(versions.current.ranker)
         in_use = versions.current  # A request under way.
@@ -107,7 +109,7 @@ from tests.serving.harness import publish_next
 
 async def swap(root):
     store, process = ServingStore(root), psutil.Process()
-    versions = Versions(root, InProcessUserTowers(store), Metrics(), 1, 60)
+    versions = Versions(store, InProcessUserTowers(store), Metrics(), 1, 60)
     await versions.refresh()
     for i in range(31):
         publish_next(root, seed=i)

@@ -1,4 +1,4 @@
-"""Temporary files of a run: in one directory, which goes with the run, or with the next one if it was killed."""
+"""Temporary files: in one directory, which goes with who made it, or with the next one if that was killed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import filelock
 _PREFIX = "matinee-run-"
 _LOCK = ".lock"
 _YOUNG_S = 60.0
-"""A directory without a lock may be one whose run is about to make it."""
+"""A directory without a lock may be one whose process is about to make it."""
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[None]:
+def scratch() -> Iterator[str]:
     """Have every temporary file of this process and its children in a directory of its own, removed at the end.
 
-    TFX, Beam and TensorFlow leave some behind, and whoever is killed leaves all.
+    TFX, Beam and TensorFlow leave some behind, and whoever is killed leaves all. Yields the directory.
     """
     base = pathlib.Path(tempfile.gettempdir())
     for left in base.glob(f"{_PREFIX}*"):
@@ -32,7 +32,7 @@ def scratch() -> Iterator[None]:
     try:
         with filelock.FileLock(f"{directory}/{_LOCK}", timeout=0):
             tempfile.tempdir = os.environ["TMPDIR"] = directory
-            yield
+            yield directory
     finally:
         tempfile.tempdir = before[0]
         if before[1] is None:

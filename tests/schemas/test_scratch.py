@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from pipeline.scratch import scratch
+from schemas.scratch import scratch
 from tests.workspace import ROOT
 
 
@@ -37,9 +37,7 @@ def test_what_libraries_leave_goes_with_the_run(base):
 
 def test_what_a_killed_run_left_goes_with_the_next_and_a_running_one_keeps_its_own(base):
     (base / "someone-elses").mkdir()
-    code = (
-        "import os, signal, tempfile\nfrom pipeline.scratch import scratch\nwith scratch():\n    tempfile.mkdtemp()\n"
-    )
+    code = "import os, signal, tempfile\nfrom schemas.scratch import scratch\nwith scratch():\n    tempfile.mkdtemp()\n"
     subprocess.run([sys.executable, "-c", f"{code}    os.kill(os.getpid(), signal.SIGKILL)"], cwd=ROOT)
     assert len(list(base.glob("matinee-run-*"))) == 1
     other = subprocess.Popen(
