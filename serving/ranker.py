@@ -415,10 +415,11 @@ class Ranker:
         similarity[self._genres[rows] @ self._genres[known].T == 0] = 0.0
         nearest = similarity.argmax(axis=1)
         close = similarity[np.arange(len(rows)), nearest] >= _LEAST_SIMILARITY
-        reasons = known[nearest]
-        given = map(_plain, ratings[nearest])
-        rated = zip(self.catalogue.keys_of(reasons), self.catalogue.titles_of(reasons), given, strict=True)
-        return [RatedMovie(*movie) if is_close else None for movie, is_close in zip(rated, close, strict=True)]
+        facts = map(self.catalogue.facts, known[nearest].tolist())
+        return [
+            RatedMovie(of.key, of.title, _plain(rating)) if is_close else None
+            for of, rating, is_close in zip(facts, ratings[nearest], close.tolist(), strict=True)
+        ]
 
     def _slice(self, user_id: Id) -> slice:
         number = int(self._numbers([user_id], self._domain.text_user_ids)[0])

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas import features as f
 from schemas.ingest import TITLE
@@ -33,8 +33,10 @@ async def served(request: Request, response: Response) -> ServedVersion:
     """Return the version in use, for the whole of one request.
 
     Raises:
-      NotReadyError: There is none yet.
+      RequestError: A query parameter is none of the route's.
+      NotReadyError: There is no version yet.
     """
+    check_parameters(request)
     versions: VersionInUse = request.app.state.versions
     if versions.current is None:
         raise NotReadyError(versions.problem)
@@ -79,7 +81,7 @@ def _check_genres(version: ServedVersion, genres: Sequence[str], field: str) -> 
             raise RequestError(f"{field}.{place}", f"unknown genre; expected one of {', '.join(known)}")
 
 
-async def check_parameters(request: Request) -> None:
+def check_parameters(request: Request) -> None:
     """Refuse query parameters that the route does not have: one that is misspelt would change nothing, unnoticed.
 
     Raises:
@@ -97,38 +99,44 @@ async def check_parameters(request: Request) -> None:
 def _parameters(route: APIRoute) -> list[str]:
     """Return the names of a route's query parameters, those that FastAPI reads and those of `_documented`."""
     documented = (route.openapi_extra or {}).get("parameters", [])
-    return sorted([field.alias for field in route.dependant.query_params] + [each["name"] for each in documented])
+    own = [each["name"] for each in documented if each["in"] == "query"]
+    return sorted([field.alias for field in route.dependant.query_params] + own)
 
 
-def _documented(model: type[BaseModel]) -> dict[str, Any]:
-    """Return OpenAPI's parameters of a query that the route reads itself: FastAPI would take a quarter of its time."""
-    properties = model.model_json_schema()["properties"].items()
+def _documented(query: type[BaseModel], **path: Any) -> dict[str, Any]:
+    """Return OpenAPI's parameters of a route that reads them itself: FastAPI would take a quarter of its time.
+
+    Args:
+      query: Those of the query.
+      path: Name -> type of those of the path.
+    """
+    schemas = [("path", name, TypeAdapter(kind).json_schema()) for name, kind in path.items()]
+    schemas += [("query", name, schema) for name, schema in query.model_json_schema()["properties"].items()]
     return {
         "parameters": [
-            {"name": name, "in": "query", "required": False, "schema": schema}
+            {"name": name, "in": where, "required": where == "path", "schema": schema}
             | ({"description": schema["description"]} if "description" in schema else {})
-            for name, schema in properties
+            for where, name, schema in schemas
         ]
     }
 
 
-async def recommendation_query(request: Request) -> api.RecommendationQuery:
+def _asked_of_user(request: Request) -> api.RecommendationRequest:
     """Read what a known user wants.
 
     Raises:
       RequestValidationError: A parameter is wrong.
     """
     given = request.query_params
-    if not given:
-        return _DEFAULT_QUERY
     values = {name: given.getlist(name) if name == "genres" else given[name] for name in given}
     try:
-        return api.RecommendationQuery.model_validate(values)
+        return api.RecommendationRequest.model_validate({**values, **request.path_params})
     except ValidationError as error:
-        raise RequestValidationError([{**each, "loc": ("query", *each["loc"])} for each in error.errors()]) from None
-
-
-_DEFAULT_QUERY = api.RecommendationQuery()
+        wrong = [
+            {**each, "loc": ("path" if each["loc"][0] in request.path_params else "query", *each["loc"])}
+            for each in error.errors()
+        ]
+        raise RequestValidationError(wrong) from None
 
 
 def _check_ratings(version: ServedVersion, ratings: Sequence[api.Rating], where: str) -> None:
@@ -138,7 +146,7 @@ def _check_ratings(version: ServedVersion, ratings: Sequence[api.Rating], where:
             raise RequestError(f"{where}.ratings.{place}.rating", f"expected {scale.min:g} to {scale.max:g}")
 
 
-router = APIRouter(prefix="/v1", dependencies=[Depends(check_parameters)])
+router = APIRouter(prefix="/v1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,13 +173,13 @@ def _asked(version: ServedVersion, body: api.RecommendationRequest, where: str) 
     _check_genres(version, body.genres, f"{where}.genres")
     _check_ratings(version, body.ratings, where)
     rated, unknown = ranker.known([rating.movie_id for rating in body.ratings])
-    if len(set(ranker.rows(rated).tolist())) < len(rated):  # 1 and "1" are the same movie of MovieLens'.
+    if rated and len(set(ranker.rows(rated).tolist())) < len(rated):  # 1 and "1" are the same movie of MovieLens'.
         raise RequestError(f"{where}.ratings", "a movie is rated twice; pass each movie once")
     if body.cursor is not None and body.diversity:
         message = "pages are of the order by score; ask without diversity, or for more at once (n)"
         raise RequestError(f"{where}.cursor", message)
     stars = {rating.movie_id: rating.rating for rating in body.ratings}
-    ratings = None if body.user_id is not None else [(movie_id, stars[movie_id]) for movie_id in rated]
+    ratings = [(movie_id, stars[movie_id]) for movie_id in rated]
     excluded, unknown_excluded = ranker.known(body.exclude_movie_ids)
     only, unknown_only = (None, []) if body.only_movie_ids is None else ranker.known(body.only_movie_ids)
     request = RankRequest(
@@ -183,7 +191,8 @@ def _asked(version: ServedVersion, body: api.RecommendationRequest, where: str) 
         only_movie_ids=None if only is None else tuple(only),
     )
     ignored = list(dict.fromkeys([*unknown, *unknown_excluded, *unknown_only]))
-    return _Asked(ranker.profile(body.user_id, ratings), request, ignored)
+    profile = version.known(body.user_id) if body.user_id is not None else ranker.profile(ratings=ratings)
+    return _Asked(profile, request, ignored)
 
 
 def _place(version: ServedVersion, cursor: str | None, field: str) -> int:
@@ -222,14 +231,12 @@ async def _recommend(version: ServedVersion, asked: _Asked) -> api.Recommendatio
     "/users/{user_id}/recommendations",
     responses=_problems(404),
     tags=["recommendations"],
-    openapi_extra=_documented(api.RecommendationQuery),
+    openapi_extra=_documented(api.RecommendationQuery, user_id=api.UserKey),
 )
-async def recommend_to_user(
-    version: Served, user_id: UserPath, query: Annotated[api.RecommendationQuery, Depends(recommendation_query)]
-) -> api.Recommendations:
+async def recommend_to_user(request: Request, response: Response) -> api.Recommendations:
     """Recommend unseen movies to a known user."""
-    body = api.RecommendationRequest(user_id=user_id, **dict(query))
-    return await _recommend(version, _asked(version, body, "query"))
+    version = await served(request, response)
+    return await _recommend(version, _asked(version, _asked_of_user(request), "query"))
 
 
 @router.post("/recommendations", responses=_problems(400, 404, 413), tags=["recommendations"])

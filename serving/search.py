@@ -65,7 +65,7 @@ class MovieSearch:
             rows = self._near(self._approximate, user, search)
             if len(rows) == search.n:
                 return self._best(user, rows, search.n)
-        return self._best_of(user, self.embeddings @ user, search)
+        return self._best_of(user[None], [search])[0]
 
     def top_many(self, users: np.ndarray, searches: Sequence[Search]) -> list[Hits]:
         """Find the best movies for many users, by matrix products over blocks of them.
@@ -77,12 +77,9 @@ class MovieSearch:
         if len(users) == 1 or (self._approximate is not None and all(each.allowed is None for each in searches)):
             return [self.top(user, search) for user, search in zip(users, searches, strict=True)]
         block = max(1, _BLOCK_BYTES // max(self.embeddings.nbytes // self.embeddings.shape[1], 1))
-        found = []
-        for begin in range(0, len(users), block):
-            part = users[begin : begin + block]
-            rows = zip(part, part @ self.embeddings.T, searches[begin : begin + block], strict=True)
-            found += [self._best_of(user, scores, search) for user, scores, search in rows]
-        return found
+        begins = range(0, len(users), block)
+        parts = [(users[begin : begin + block], searches[begin : begin + block]) for begin in begins]
+        return [hits for part in parts for hits in self._best_of(*part)]
 
     def diversify(self, hits: Hits, n: int, diversity: float) -> Hits:
         """Choose n of the hits that differ from each other: maximal marginal relevance.
@@ -121,12 +118,15 @@ class MovieSearch:
         _, found = index.search(user[None], n, params=parameters)
         return found[0][found[0] >= 0]
 
-    def _best_of(self, user: np.ndarray, scores: np.ndarray, search: Search) -> Hits:
-        """Choose by the scores of all movies, which are overwritten where they do not count."""
-        if search.allowed is not None:
-            scores[~search.allowed] = -np.inf
-        scores[search.hidden] = -np.inf
-        return self._best(user, _candidates(scores, search.n), search.n)
+    def _best_of(self, users: np.ndarray, searches: Sequence[Search]) -> list[Hits]:
+        # Of a few users the product is twice as fast this way round.
+        scores = self.embeddings @ users.T
+        for column, search in enumerate(searches):
+            if search.allowed is not None:
+                scores[~search.allowed, column] = -np.inf
+            scores[search.hidden, column] = -np.inf
+        found = zip(users, _candidates(scores, [search.n for search in searches]), searches, strict=True)
+        return [self._best(user, rows, search.n) for user, rows, search in found]
 
     def _best(self, user: np.ndarray, rows: np.ndarray, n: int) -> Hits:
         exact = (self.embeddings[rows].astype(np.float64) * user).sum(axis=1)
@@ -134,17 +134,35 @@ class MovieSearch:
         return Hits(rows[order], exact[order])
 
 
-def _candidates(scores: np.ndarray, n: int) -> np.ndarray:
-    """Return the positions that may be among the n best; masked scores are -inf and never among them."""
+def _candidates(scores: np.ndarray, numbers: Sequence[int]) -> list[np.ndarray]:
+    """Return the positions that may be among each user's n best; masked scores are -inf and never among them.
+
+    The best scores of groups of movies bound the n-th best score from below, and only groups whose best reaches the
+    bound have to be looked into.
+    """
+    movies = len(scores)
+    groups = movies // _GROUP
+    begin = groups * _GROUP
+    best = scores[:begin].reshape(_GROUP, groups, -1).max(axis=0) if groups else scores[:0]
+    found = []
+    for column, n in enumerate(numbers):
+        if groups < n:
+            found.append(_least(scores[:, column], n))
+            continue
+        bests = np.ascontiguousarray(best[:, column])
+        threshold = np.partition(bests, groups - n)[groups - n] - _ROUNDING
+        if threshold == -np.inf:  # Hardly anything is left.
+            found.append(np.flatnonzero(scores[:, column] > -np.inf))
+            continue
+        members = np.flatnonzero(bests >= threshold)[:, None] + np.arange(_GROUP) * groups
+        rows = np.append(members.ravel(), np.arange(begin, movies))
+        found.append(rows[scores[rows, column] >= threshold])
+    return found
+
+
+def _least(scores: np.ndarray, n: int) -> np.ndarray:
+    """Return the same for one user, by all scores."""
     if n >= len(scores):
         return np.flatnonzero(scores > -np.inf)
-    threshold = _bound(scores, n) - _ROUNDING
+    threshold = np.partition(scores, len(scores) - n)[len(scores) - n] - _ROUNDING
     return np.flatnonzero(scores >= threshold if threshold > -np.inf else scores > -np.inf)
-
-
-def _bound(scores: np.ndarray, n: int) -> np.float32:
-    """Return what the n-th best score is at least: the n-th best of groups' best ones, a quarter of the time."""
-    groups = len(scores) // _GROUP
-    if groups >= n:
-        scores = scores[: groups * _GROUP].reshape(_GROUP, groups).max(axis=0)
-    return np.partition(scores, len(scores) - n)[len(scores) - n]

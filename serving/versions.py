@@ -25,6 +25,8 @@ from serving.user_tower import AsyncUserEmbedder, TowerError, UserTowers, check_
 _LOG = structlog.get_logger()
 _MOST_TOGETHER = 32
 """Requests that are answered together: others wait that long."""
+_MOST_BYTES = 16 << 20
+"""Ratings of known users that are kept."""
 _MOST_VECTORS = 20_000
 """Known users whose vectors are kept, less than a kilobyte each."""
 
@@ -36,6 +38,7 @@ class ServedVersion:
         """Combine both."""
         self.ranker, self.tower, self._metrics = ranker, tower, metrics
         # Of the known users who asked last: their ratings are the version's, and so are their vectors.
+        self._profiles: LRUCache[Id, Profile] = LRUCache(_MOST_BYTES, lambda profile: len(profile.rows) * 8 + 500)
         self._vectors: LRUCache[Id, Vectors] = LRUCache(_MOST_VECTORS)
         self._towers = Batches[Profile, Vectors](_MOST_TOGETHER)
         self._searches = Batches[tuple[Wanted, Vectors | None], MovieList[Recommendation]](_MOST_TOGETHER)
@@ -44,6 +47,15 @@ class ServedVersion:
     def version(self) -> int:
         """The version of both."""
         return self.ranker.model_version
+
+    def known(self, user_id: Id) -> Profile:
+        """Look up a known user; see `Ranker.profile`."""
+        profile = self._profiles.get(user_id)
+        if profile is None:
+            profile = self.ranker.profile(user_id)
+            if len(profile.rows) < _MOST_BYTES // 100:
+                self._profiles[user_id] = profile
+        return profile
 
     async def recommend(self, profile: Profile, request: Request) -> MovieList[Recommendation]:
         """Recommend movies to a user as `Ranker.rank` does, together with others who ask at the same time.
