@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import multiprocessing
+import multiprocessing.util
 import os
 import pathlib
 import shutil
@@ -71,6 +72,7 @@ def supervise(serving_dir: str, service: ServiceConfig, tower: TowerConfig, list
     Raises:
       ValueError: A setting cannot be used.
     """
+    multiprocessing.util.get_temp_dir()  # Its own, which it removes itself at the end.
     with scratch() as directory:
         threads = str(max(1, _cores() // service.workers))
         for name in _THREADS:
