@@ -44,6 +44,8 @@ SERVING = [
     "uvicorn",
     "uvloop",
 ]
+# What users do, in SQLite or PostgreSQL.
+EVENTS = ["alembic", "psycopg[binary]", "sqlalchemy"]
 # gs:// and s3://; pipeline-remote below has what the pipeline needs for s3:// beside it.
 REMOTE = ["s3fs", "gcsfs"]
 GRPC = ["grpcio", "tensorflow-serving-api"]
@@ -91,13 +93,21 @@ setup(
         "components": ["py.typed", "evaluation_gate/report/page.html"],
         "pipeline": ["py.typed"],
         "schemas": ["py.typed", "*.pbtxt", "specs/*.yaml"],
-        "serving": ["py.typed", "page/*", "deploy/*", "deploy/kubernetes/*"],
+        "serving": [
+            "py.typed",
+            "page/*",
+            "deploy/*",
+            "deploy/kubernetes/*",
+            "events/migrations/*.py",
+            "events/migrations/versions/*.py",
+        ],
     },
     install_requires=CORE,
     extras_require={
         "serving": SERVING,
         # As it was called when the tower in the process needed TensorFlow.
         "service": SERVING,
+        "events": EVENTS,
         "grpc": GRPC,
         "pipeline": PIPELINE,
         "kubeflow": KUBEFLOW,
@@ -106,6 +116,7 @@ setup(
         # boto3 is Beam's way to s3://, tensorflow-io TensorFlow's.
         "pipeline-remote": [*REMOTE, "boto3", f"tensorflow-io; {OLD_STACK}"],
         "dev": [
+            *EVENTS,
             "axe-playwright-python",
             "check-jsonschema",
             "hypothesis",

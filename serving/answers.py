@@ -135,8 +135,8 @@ class Profile:
     """`[n]` float32, in stars; see `schemas.domain`."""
     asked_s: int
     """The time at which the user is asked about, Unix seconds."""
-    known_as: Id | None = None
-    """The known user's id; None of a new one."""
+    known_as: Id | tuple[Id, int] | None = None
+    """The known user's id, with the number of their latest event where there are some; None of a new one."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,6 +32,12 @@ Genre = Annotated[_Text, Field(description="One of those that /v1/model lists")]
 Year = Annotated[int, Field(ge=-10_000, le=10_000)]
 Diversity = Annotated[float, Field(ge=0, le=1, description="0: by score alone; up to 1: pass over similar movies")]
 
+LONGEST_KEY = 200
+EventKey = Annotated[
+    str,
+    Field(min_length=1, max_length=LONGEST_KEY, description="Of one user no two events have the same: a UUID"),
+]
+EventTime = Annotated[int, Field(ge=0, lt=2**63, description="When, Unix seconds; now by default")]
 MAX_N = 100
 MAX_BATCH = 100
 MAX_RATINGS = 1_000
@@ -214,6 +220,45 @@ class BatchRequest(_Known):
     requests: Annotated[
         list[RecommendationRequest], FailFast(), Field(min_length=1, max_length=MAX_BATCH, description="Each by itself")
     ]
+
+
+class NewRating(_Known):
+    """A rating that a user gives."""
+
+    rating: Annotated[
+        float, Field(allow_inf_nan=False, description="On the scale that /v1/model names: of MovieLens 0.5 to 5")
+    ]
+    at_s: EventTime | None = None
+
+
+class NewEvent(_Known):
+    """Something that a user did."""
+
+    key: EventKey
+    user_id: UserKey
+    kind: Annotated[
+        Literal["rating", "seen", "not_for_me", "impression", "click"],
+        Field(description="impression: it was shown; click: it was chosen; seen and not_for_me: not to be shown again"),
+    ]
+    movie_id: MovieId
+    rating: Annotated[float | None, Field(allow_inf_nan=False, description="Of a rating alone")] = None
+    at_s: EventTime | None = None
+    model_version: Annotated[
+        int | None, Field(ge=0, lt=2**63, description="Of the answer that the user saw; the one in use by default")
+    ] = None
+
+
+class NewEvents(_Known):
+    """Several events."""
+
+    events: Annotated[list[NewEvent], FailFast(), Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class Kept(Answer):
+    """What was done with events."""
+
+    kept: Annotated[int, Field(description="How many are new, and on the disk now")]
+    repeated: Annotated[int, Field(description="How many were there before, by their keys")]
 
 
 class FieldError(BaseModel):

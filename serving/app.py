@@ -23,6 +23,9 @@ from serving import api_models as api
 from serving.answers import UnknownIdError
 from serving.api_key import HEADER, ApiKey, KeyRequired
 from serving.config import ServiceConfig, TowerConfig
+from serving.event_routes import router as event_router
+from serving.events.errors import EventStoreError
+from serving.events.service import kept
 from serving.member import Member
 from serving.metrics import Metrics
 from serving.middleware import REQUEST_ID_HEADER, Observed
@@ -79,6 +82,8 @@ def create_app(
             yield
             tasks.cancel_scope.cancel()
         await towers.close()
+        if events:
+            events.close()
 
     app = FastAPI(
         title="Matinee",
@@ -91,20 +96,22 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.versions, app.state.towers, app.state.metrics = versions, towers, metrics
+    app.state.events = events = kept(service.events) if service.events else None
     if service.api_key_file:
         app.add_middleware(KeyRequired, key=ApiKey(service.api_key_file))
     if service.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=service.allowed_origins,
-            allow_methods=["GET", "HEAD", "POST"],
-            allow_headers=["Content-Type", HEADER, REQUEST_ID_HEADER],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"] if service.events else ["GET", "HEAD", "POST"],
+            allow_headers=["Content-Type", "Idempotency-Key", HEADER, REQUEST_ID_HEADER],
             expose_headers=["Retry-After", MODEL_VERSION_HEADER, REQUEST_ID_HEADER],
         )
     # Outermost: preflights get an id, a log line and metrics as well.
     app.add_middleware(Observed, metrics=metrics, max_body_bytes=service.max_body_bytes)
     # `KeyRequired` looks at it: the dependency tells the API's documentation.
-    app.include_router(router, dependencies=[Depends(_KEY)] if service.api_key_file else [])
+    for routes in (router, event_router) if events else (router,):
+        app.include_router(routes, dependencies=[Depends(_KEY)] if service.api_key_file else [])
     app.include_router(operations)
     # Not `html=True` below: it sends a folder's path to whatever host the request named.
     app.add_api_route("/", lambda: FileResponse(_PAGE / "index.html"), include_in_schema=False, response_model=None)
@@ -143,6 +150,12 @@ def _handle_errors(app: FastAPI) -> None:
         _LOG.error("version in use damaged", request_id=request.state.request_id, reason=str(error))
         request.app.state.versions.report_damage(request.state.model_version)
         detail = "a file of the model has changed; the log says which"
+        return api.problem(request.scope, 503, detail, headers={"Retry-After": "5"})
+
+    @app.exception_handler(EventStoreError)
+    async def events_failed(request: Request, error: EventStoreError) -> JSONResponse:
+        _LOG.error("events failed", request_id=request.state.request_id, reason=str(error))
+        detail = "events can neither be kept nor read now; the log says why"
         return api.problem(request.scope, 503, detail, headers={"Retry-After": "5"})
 
     @app.exception_handler(TowerError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -17,9 +18,10 @@ class Batches(Generic[_Asked, _Answer]):
     Nobody waits for a batch to fill: with a single client at a time every batch has one request.
     """
 
-    def __init__(self, most: int) -> None:
-        """Answer up to `most` requests together."""
+    def __init__(self, most: int, one_at_a_time: bool = False) -> None:
+        """Answer up to `most` requests together; `one_at_a_time`: those that come meanwhile wait, and go together."""
         self._most = most
+        self._turn = asyncio.Lock() if one_at_a_time else contextlib.nullcontext()
         self._waiting: list[tuple[_Asked, asyncio.Future[_Answer]]] = []
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -43,10 +45,11 @@ class Batches(Generic[_Asked, _Answer]):
         task.add_done_callback(self._under_way.discard)
 
     async def _all(self, answer: _Answering[_Asked, _Answer]) -> None:
-        waiting, self._waiting = self._waiting, []
-        for begin in range(self._most, len(waiting), self._most):
-            self._start(_some(waiting[begin : begin + self._most], answer))
-        await _some(waiting[: self._most], answer)
+        async with self._turn:
+            waiting, self._waiting = self._waiting, []
+            for begin in range(self._most, len(waiting), self._most):
+                self._start(_some(waiting[begin : begin + self._most], answer))
+            await _some(waiting[: self._most], answer)
 
 
 async def _some(

@@ -38,6 +38,8 @@ class ServiceConfig:
     """Port to listen on; 0 for a free one."""
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
     """Processes that answer, behind one port and with one copy of a version; one for each core at most."""
+    events: str | None = None
+    """Keep what users do, and count it at once: a SQLite file or postgresql://user@host/database; off if unset."""
     poll_s: Annotated[float, Field(gt=0)] = 5.0
     """Seconds between two looks for a new version under the serving root."""
     load_timeout_s: Annotated[float, Field(gt=0)] = 300.0

@@ -32,6 +32,7 @@ from serving.answers import (
     UnknownIdError,
 )
 from serving.catalogue import PreparedIndex
+from serving.changes import Changes
 from serving.index import constants_of
 from serving.search import Hits, MovieSearch, Search
 from serving.starter import most_telling
@@ -116,6 +117,66 @@ class Ranker:
     def embeddings(self) -> np.ndarray:
         """`[movies, dim]` float32, L2-normalised, in the order of the catalogue."""
         return self.search.embeddings
+
+    def changed(self, user_id: Id, changes: Changes | None) -> Profile:
+        """Look up a user, known or not, of whom more is known than the version holds.
+
+        Movies that the version does not hold are left out.
+
+        Raises:
+          UnknownIdError: Nothing is known of the user.
+        """
+        if changes is None:
+            return self.profile(user_id)
+        rows, stars, times = self._ratings(user_id, changes)
+        asked_s = min(int(times[-1]), self._constants.latest_s) if len(times) else self._constants.latest_s
+        return Profile(rows, stars, asked_s, (user_id, changes.until))
+
+    def _ratings(self, user_id: Id, changes: Changes | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return a user's ratings, by time: positions of movies, stars and Unix seconds."""
+        try:
+            rows, stars, times = self._histories[self._slice(user_id)]
+        except UnknownIdError:
+            if changes is None or not (changes.ratings or changes.hidden):
+                raise
+            rows, stars, times = self._histories[:0]
+        if changes is None:
+            return rows, stars, times
+        if changes.forgotten_at_s is not None:
+            kept = times > changes.forgotten_at_s
+            rows, stars, times = rows[kept], stars[kept], times[kept]
+            if not (len(rows) or changes.ratings or changes.hidden):
+                raise UnknownIdError(f"user {_shown(user_id)} was forgotten")
+        held = self.held([*changes.ratings])
+        kept = ~np.isin(rows, self.rows(held))
+        rated = [movie for movie in held if changes.ratings[movie] is not None]
+        given = self._scale.to_stars(np.array([changes.ratings[movie] for movie in rated], np.float32))
+        return (
+            np.append(rows[kept], self.rows(rated)),
+            np.append(stars[kept], given.astype(np.float32)),
+            np.append(times[kept], np.array([changes.times[movie] for movie in rated], np.int64)),
+        )
+
+    def written(self, user_id: Id) -> str:
+        """Return a user's id in the one way that it is written in: 7 of "007", where ids are numbers.
+
+        Raises:
+          UnknownIdError: It is none of this data set's.
+        """
+        return self._written(user_id, self._domain.text_user_ids, "user")
+
+    def written_movie(self, movie_id: Id) -> str:
+        """Return the same of a movie's."""
+        return self._written(movie_id, self._domain.text_item_ids, "movie")
+
+    @staticmethod
+    def _written(key: Id, is_text: bool, what: str) -> str:
+        if is_text:
+            return str(key)
+        number = _whole_number(key)
+        if number < 0:
+            raise UnknownIdError(f"{what} {_shown(key)} cannot be: ids are whole numbers")
+        return str(number)
 
     def profile(self, user_id: Id | None = None, ratings: Ratings | None = None) -> Profile:
         """Look up a known user, or take a new one's ratings, latest last.
@@ -277,13 +338,13 @@ class Ranker:
     def _starter(self) -> np.ndarray:
         return most_telling(self._similar.embeddings, self.catalogue.counts, _MOST_STARTERS)
 
-    def history(self, user_id: Id) -> pl.DataFrame:
-        """Return a known user's ratings: `movie_id`, `title`, `rating`, `timestamp`, by time; null where there is none.
+    def history(self, user_id: Id, changes: Changes | None = None) -> pl.DataFrame:
+        """Return a user's ratings: `movie_id`, `title`, `rating`, `timestamp`, by time; null where there is none.
 
         Raises:
           UnknownIdError: The user is unknown.
         """
-        rows, stars, timestamps = self._histories[self._slice(user_id)]
+        rows, stars, timestamps = self._ratings(user_id, changes)
         columns = {
             f.MOVIE_ID: self.catalogue.keys_of(rows),
             TITLE: self.catalogue.titles_of(rows),

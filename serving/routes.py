@@ -18,6 +18,8 @@ from schemas.ingest import TITLE
 from serving import api_models as api
 from serving.answers import PERSONAL, POPULAR, Id, Profile, RatedMovie, UnknownIdError
 from serving.answers import Request as RankRequest
+from serving.changes import Changes
+from serving.events.service import Events
 from serving.user_tower import UserTowers
 from serving.versions import ServedVersion, VersionInUse
 
@@ -61,7 +63,8 @@ _PROBLEMS = {
 }
 
 
-def _problems(*statuses: int) -> dict:
+def problems(*statuses: int) -> dict:
+    """Return OpenAPI's answers of a route that may have these statuses beside those of all."""
     return {status: _PROBLEMS[status] for status in (401, 422, 429, 503, *statuses)}
 
 
@@ -139,11 +142,17 @@ def _asked_of_user(request: Request) -> api.RecommendationRequest:
         raise RequestValidationError(wrong) from None
 
 
-def _check_ratings(version: ServedVersion, ratings: Sequence[api.Rating], where: str) -> None:
+def check_rating(version: ServedVersion, rating: float, field: str) -> None:
+    """Raise RequestError unless a rating is on the data's scale."""
     scale = version.ranker.domain.scale
-    for place, rating in enumerate(ratings):
-        if not scale.min <= rating.rating <= scale.max:
-            raise RequestError(f"{where}.ratings.{place}.rating", f"expected {scale.min:g} to {scale.max:g}")
+    if not scale.min <= rating <= scale.max:
+        raise RequestError(field, f"expected {scale.min:g} to {scale.max:g}")
+
+
+async def _changes(request: Request, version: ServedVersion, user_id: Id | None) -> Changes | None:
+    """Return what is known of a user beyond the version, where the service keeps events."""
+    events: Events | None = request.app.state.events
+    return None if events is None or user_id is None else await events.of_user(version.ranker.written(user_id))
 
 
 router = APIRouter(prefix="/v1")
@@ -162,8 +171,16 @@ class _Asked:
         return PERSONAL if len(self.profile.rows) else POPULAR
 
 
-def _asked(version: ServedVersion, body: api.RecommendationRequest, where: str) -> _Asked:
+def _asked(
+    version: ServedVersion, body: api.RecommendationRequest, where: str, changes: Changes | None = None
+) -> _Asked:
     """Translate a request; movies that the version does not hold are left out.
+
+    Args:
+      version: The version in use.
+      body: The request.
+      where: Its place, which errors name.
+      changes: What is known of the user beyond the version.
 
     Raises:
       RequestError: A value is none that the version takes.
@@ -171,7 +188,8 @@ def _asked(version: ServedVersion, body: api.RecommendationRequest, where: str) 
     """
     ranker = version.ranker
     _check_genres(version, body.genres, f"{where}.genres")
-    _check_ratings(version, body.ratings, where)
+    for place, rating in enumerate(body.ratings):
+        check_rating(version, rating.rating, f"{where}.ratings.{place}.rating")
     rated, unknown = ranker.known([rating.movie_id for rating in body.ratings])
     if rated and len(set(ranker.rows(rated).tolist())) < len(rated):  # 1 and "1" are the same movie of MovieLens'.
         raise RequestError(f"{where}.ratings", "a movie is rated twice; pass each movie once")
@@ -184,14 +202,14 @@ def _asked(version: ServedVersion, body: api.RecommendationRequest, where: str) 
     only, unknown_only = (None, []) if body.only_movie_ids is None else ranker.known(body.only_movie_ids)
     request = RankRequest(
         n=min(body.n, ranker.manifest.counts["movies"]),  # A small catalogue has fewer movies than may be asked for.
-        exclude_movie_ids=tuple(excluded),
+        exclude_movie_ids=(*excluded, *(ranker.held(changes.hidden) if changes else ())),
         filter=body.filter(),
         diversity=body.diversity,
         skip=_place(version, body.cursor, f"{where}.cursor"),
         only_movie_ids=None if only is None else tuple(only),
     )
     ignored = list(dict.fromkeys([*unknown, *unknown_excluded, *unknown_only]))
-    profile = version.known(body.user_id) if body.user_id is not None else ranker.profile(ratings=ratings)
+    profile = version.known(body.user_id, changes) if body.user_id is not None else ranker.profile(ratings=ratings)
     return _Asked(profile, request, ignored)
 
 
@@ -229,28 +247,32 @@ async def _recommend(version: ServedVersion, asked: _Asked) -> api.Recommendatio
 
 @router.get(
     "/users/{user_id}/recommendations",
-    responses=_problems(404),
+    responses=problems(404),
     tags=["recommendations"],
     openapi_extra=_documented(api.RecommendationQuery, user_id=api.UserKey),
 )
 async def recommend_to_user(request: Request, response: Response) -> api.Recommendations:
     """Recommend unseen movies to a known user."""
-    version = await served(request, response)
-    return await _recommend(version, _asked(version, _asked_of_user(request), "query"))
+    version, body = await served(request, response), _asked_of_user(request)
+    changes = await _changes(request, version, body.user_id)
+    return await _recommend(version, _asked(version, body, "query", changes))
 
 
-@router.post("/recommendations", responses=_problems(400, 404, 413), tags=["recommendations"])
-async def recommend_to_ratings(version: Served, body: api.RecommendationRequest) -> api.Recommendations:
+@router.post("/recommendations", responses=problems(400, 404, 413), tags=["recommendations"])
+async def recommend_to_ratings(
+    request: Request, version: Served, body: api.RecommendationRequest
+) -> api.Recommendations:
     """Recommend unseen movies to a new user from a few ratings, or to a known one; without either, the popularity list.
 
     Ratings are given latest last, as they came. Movies that the version in use does not hold are left out of the
     request and named in `ignored_movie_ids`; a list of which it holds none is an error.
     """
-    return await _recommend(version, _asked(version, body, "body"))
+    changes = await _changes(request, version, body.user_id)
+    return await _recommend(version, _asked(version, body, "body", changes))
 
 
-@router.post("/recommendations:batch", responses=_problems(400, 413), tags=["recommendations"])
-async def recommend_to_many(version: Served, body: api.BatchRequest) -> api.BatchAnswers:
+@router.post("/recommendations:batch", responses=problems(400, 413), tags=["recommendations"])
+async def recommend_to_many(request: Request, version: Served, body: api.BatchRequest) -> api.BatchAnswers:
     """Answer up to a hundred requests, each as `/v1/recommendations` would, all by the same version.
 
     A request that names an unknown user, movie or genre has its error in its place among the answers.
@@ -258,7 +280,8 @@ async def recommend_to_many(version: Served, body: api.BatchRequest) -> api.Batc
     asked: list[_Asked | str] = []
     for place, each in enumerate(body.requests):
         try:
-            asked.append(_asked(version, each, f"body.requests.{place}"))
+            changes = await _changes(request, version, each.user_id)
+            asked.append(_asked(version, each, f"body.requests.{place}", changes))
         except (RequestError, UnknownIdError) as error:
             asked.append(f"{error.field}: {error}" if isinstance(error, RequestError) else str(error))
     fitting = [each for each in asked if isinstance(each, _Asked)]
@@ -272,8 +295,9 @@ async def recommend_to_many(version: Served, body: api.BatchRequest) -> api.Batc
     return api.BatchAnswers(model_version=version.version, answers=answers)
 
 
-@router.get("/users/{user_id}/ratings", responses=_problems(404), tags=["users"])
+@router.get("/users/{user_id}/ratings", responses=problems(404), tags=["users"])
 async def ratings_of_user(
+    request: Request,
     version: Served,
     user_id: UserPath,
     n: Count = 50,
@@ -282,7 +306,7 @@ async def ratings_of_user(
 ) -> api.UserRatings:
     """List what a known user has rated: the best first, of these the latest, or simply the latest first."""
     begin = _place(version, cursor, "query.cursor")
-    history = version.ranker.history(user_id)
+    history = version.ranker.history(user_id, await _changes(request, version, user_id))
     by = [f.RATING, f.TIMESTAMP] if order == "best" else [f.TIMESTAMP]
     page = history.sort(*by, f.MOVIE_ID, descending=[*(True for _ in by), False])[begin : begin + n]
     return api.UserRatings(
@@ -293,7 +317,7 @@ async def ratings_of_user(
     )
 
 
-@router.get("/movies", responses=_problems(), tags=["movies"])
+@router.get("/movies", responses=problems(), tags=["movies"])
 async def find_movies(
     version: Served,
     query: Annotated[str, Query(max_length=200, description="Words of the title; without any, the most rated")] = "",
@@ -309,26 +333,26 @@ async def find_movies(
     return api.Movies(model_version=version.version, movies=version.ranker.find_movies(query, n))
 
 
-@router.get("/movies/starter", responses=_problems(), tags=["movies"])
+@router.get("/movies/starter", responses=problems(), tags=["movies"])
 async def starter_movies(version: Served, n: Count = 24) -> api.Movies:
     """List the movies to ask a new user about first: well known, and each says something new about their taste."""
     return api.Movies(model_version=version.version, movies=version.ranker.starter_movies(n))
 
 
-@router.get("/movies/{movie_id}", responses=_problems(404), tags=["movies"])
+@router.get("/movies/{movie_id}", responses=problems(404), tags=["movies"])
 async def movie(version: Served, movie_id: MoviePath) -> api.MovieAnswer:
     """Return one movie."""
     return api.MovieAnswer(model_version=version.version, movie=version.ranker.movie(movie_id))
 
 
-@router.get("/movies/{movie_id}/similar", responses=_problems(404), tags=["movies"])
+@router.get("/movies/{movie_id}/similar", responses=problems(404), tags=["movies"])
 async def similar_movies(version: Served, movie_id: MoviePath, n: Count = 10) -> api.SimilarMovies:
     """List the movies closest to a movie."""
     found = version.ranker.similar_movies(movie_id, min(n, version.ranker.manifest.counts["movies"] - 1))
     return api.SimilarMovies(model_version=version.version, movies=found)
 
 
-@router.get("/model", responses=_problems(), tags=["model"])
+@router.get("/model", responses=problems(), tags=["model"])
 async def model_info(version: Served) -> api.ModelInfo:
     """Describe the version in use."""
     manifest = version.ranker.manifest

@@ -18,9 +18,16 @@ def serve(serving_dir: str, service: ServiceConfig, tower: TowerConfig) -> None:
 
     Raises:
       ValueError: A setting cannot be used.
+      EventStoreError: The database of events cannot be used.
       RuntimeError: The server did not start, for example because the port is taken; the log says why.
     """
     configure_logs(service.log_level)
+    if service.events:
+        from serving.events.service import opened
+
+        events = opened(service.events)
+        events.upgrade()  # Once, before workers write to it.
+        events.close()
     with _bound(service.host, service.port) as listener:  # Before anything is loaded.
         if service.workers > 1:
             from serving.supervisor import supervise

@@ -14,6 +14,7 @@ from schemas.vectors import Vectors
 from serving.answers import Id, MovieList, Profile, Recommendation, Request
 from serving.batching import Batches
 from serving.catalogue import PreparedIndex
+from serving.changes import Changes
 from serving.index import read_index
 from serving.lookout import LookOut
 from serving.metrics import Metrics
@@ -38,8 +39,8 @@ class ServedVersion:
         """Combine both."""
         self.ranker, self.tower, self._metrics = ranker, tower, metrics
         # Of the known users who asked last: their ratings are the version's, and so are their vectors.
-        self._profiles: LRUCache[Id, Profile] = LRUCache(_MOST_BYTES, lambda profile: len(profile.rows) * 8 + 500)
-        self._vectors: LRUCache[Id, Vectors] = LRUCache(_MOST_VECTORS)
+        self._profiles: LRUCache[Id | tuple[Id, int], Profile] = LRUCache(_MOST_BYTES, _size_of)
+        self._vectors: LRUCache[Id | tuple[Id, int], Vectors] = LRUCache(_MOST_VECTORS)
         self._towers = Batches[Profile, Vectors](_MOST_TOGETHER)
         self._searches = Batches[tuple[Wanted, Vectors | None], MovieList[Recommendation]](_MOST_TOGETHER)
 
@@ -48,13 +49,14 @@ class ServedVersion:
         """The version of both."""
         return self.ranker.model_version
 
-    def known(self, user_id: Id) -> Profile:
-        """Look up a known user; see `Ranker.profile`."""
-        profile = self._profiles.get(user_id)
+    def known(self, user_id: Id, changes: Changes | None = None) -> Profile:
+        """Look up a known user; see `Ranker.changed`."""
+        known_as = user_id if changes is None else (user_id, changes.until)
+        profile = self._profiles.get(known_as)
         if profile is None:
-            profile = self.ranker.profile(user_id)
+            profile = self.ranker.changed(user_id, changes)
             if len(profile.rows) < _MOST_BYTES // 100:
-                self._profiles[user_id] = profile
+                self._profiles[known_as] = profile
         return profile
 
     async def recommend(self, profile: Profile, request: Request) -> MovieList[Recommendation]:
@@ -89,6 +91,10 @@ class ServedVersion:
     async def _ranked(self, wanted: Sequence[tuple[Wanted, Vectors | None]]) -> list[MovieList[Recommendation]]:
         with self._metrics.stage.labels("search").time():
             return self.ranker.rank_many([each for each, _ in wanted], [user for _, user in wanted])
+
+
+def _size_of(profile: Profile) -> int:
+    return len(profile.rows) * 8 + 500
 
 
 class VersionInUse(Protocol):

@@ -1,0 +1,5 @@
+"""What goes wrong with events."""
+
+
+class EventStoreError(RuntimeError):
+    """The database cannot be used, or not now."""
