@@ -456,6 +456,30 @@ def inspect(
 
 
 @data_app.command()
+def export_events(
+    events: Annotated[str, typer.Option(help="The service's: a SQLite file or postgresql://user@host/database")],
+    to: Annotated[str, typer.Option(help="Path or URI of the data set's spans, with {SPAN} as its last part")],
+    data_spec: _DataSpec = None,
+) -> None:
+    """Write what users did since the last export as one span more, which the next run takes."""
+    from serving.events.service import opened
+
+    store = opened(events)
+    store.upgrade()
+    from serving.events.export import export
+
+    found = export(store, to, load_spec(data_spec or DEFAULT))
+    store.close()
+    if found.directory is None:
+        typer.echo("Nothing is new")
+        return
+    typer.echo(
+        f"{found.directory}: {found.ratings:,} ratings, {found.withdrawn:,} taken back, {found.forgotten:,} users "
+        f"forgotten. Next: matinee run --data '{to}' --warm-start"
+    )
+
+
+@data_app.command()
 def download(
     name: Annotated[str, typer.Argument(help="ml-latest-small, ml-20m, ml-25m or ml-32m")],
     output: Annotated[str, typer.Option(help="Directory to keep the archive in")] = "data",

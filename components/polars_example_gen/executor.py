@@ -23,6 +23,7 @@ from components.polars_example_gen.chunks import Chunk, cut
 from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.header import read_headers
 from components.polars_example_gen.links import add_links
+from components.polars_example_gen.withdrawn import read_withdrawn
 from schemas import configuration, ingest, keys
 from schemas import features as f
 from schemas.domain import Domain
@@ -81,8 +82,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
         catalog, movie_report, domain = read_movies(sources[source.MOVIES], config.max_movies_bytes, config.data_spec)
         catalog = add_links(catalog, sources.get(source.LINKS), config.data_spec.links, domain.text_item_ids)
+        withdrawn = read_withdrawn(sources.get(source.WITHDRAWN), domain)
+        # In spans a later rating of a movie takes the place of the one before.
+        repeats = "latest" if source.SPAN in data else config.data_spec.ratings.repeats
         job = dataclasses.replace(
-            _job(sources[source.RATINGS], output_dict, config, domain, tmp_dir), known_until_s=known_until_s
+            _job(sources[source.RATINGS], output_dict, config, domain, tmp_dir),
+            known_until_s=known_until_s,
+            repeats=repeats,
         )
         chunks = [
             chunk
@@ -94,11 +100,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             ids = catalog[f.MOVIE_ID].to_numpy()
             _, look = ratings.read_chunk(chunks[0], job.headers[chunks[0].source], ids, config.max_line_bytes)
             checks.enforce([movie_report, look] if config.on_bad_rows == checks.FAIL else [movie_report], *policy)
-        results = self._build(job, chunks, catalog)
+        results = self._build(job, chunks, catalog, withdrawn)
         if not results["counts"].get(ingest.EVAL) and config.eval_after_s is None:
             logging.info("no user has enough ratings to hold a share of them out: of two and more the last one is")
             job = dataclasses.replace(job, hold_one=True)
-            results = self._build(job, chunks, catalog)
+            results = self._build(job, chunks, catalog, withdrawn)
         rating_report = checks.Report.from_dict(results["report"])
         checks.enforce([rating_report], *policy)
         return {
@@ -112,12 +118,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             "timed": domain.timed,
         }
 
-    def _build(self, job: graph.Job, chunks: list[Chunk], catalog: pl.DataFrame) -> dict[str, Any]:
+    def _build(
+        self, job: graph.Job, chunks: list[Chunk], catalog: pl.DataFrame, withdrawn: pl.DataFrame
+    ) -> dict[str, Any]:
         """Run the graph; return its counts and its report."""
         rejection = None
         try:
             with self._make_beam_pipeline() as root:
-                graph.build(root, job, chunks, catalog)
+                graph.build(root, job, chunks, catalog, withdrawn)
         except Exception:
             rejection = graph.read_rejection(job.tmp_dir)
             if rejection is None:

@@ -24,6 +24,7 @@ from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.header import SCHEMA, Header, schema_of
 from components.polars_example_gen.source import Source
 from components.polars_example_gen.split import split_by_time
+from components.polars_example_gen.withdrawn import without
 from schemas import features as f
 from schemas.domain import Domain
 from schemas.ids import check_distinct
@@ -65,6 +66,8 @@ class Job:
     known_until_s: int | None = None
     """Where training goes on from a model: the time of the latest rating that it has seen. Later ones become examples,
     and of the others some."""
+    repeats: str = "bad"
+    """What a second rating of one movie by one user is; see `schemas.data_spec.RatingsSpec`."""
     hold_one: bool = False
     """Whether of users with too few ratings for a share of them the last one is held out."""
 
@@ -77,6 +80,11 @@ class Job:
     def movies_path(self) -> str:
         """File of the movies without statistics, for the workers."""
         return f"{self.tmp_dir}/movies.arrow"
+
+    @property
+    def withdrawn_path(self) -> str:
+        """File of what was taken back, for the workers."""
+        return f"{self.tmp_dir}/withdrawn.arrow"
 
     def shard(self, directory: str, prefix: str, partition: int, suffix: str) -> str:
         """Name a shard as TFX does: prefix-00000-of-00004.suffix."""
@@ -138,12 +146,18 @@ class SplitPartition(beam.DoFn):
     def __init__(self, job: Job) -> None:
         self._job = job
 
+    def setup(self) -> None:
+        """Read what was taken back."""
+        with tf.io.gfile.GFile(self._job.withdrawn_path, "rb") as file:
+            self._withdrawn = unpack(file.read())
+
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator:
-        """Join a partition's frames, drop duplicates, split by time."""
+        """Join a partition's frames, leave out what was taken back, drop duplicates, split by time."""
         partition, parts = element
         frames = [unpack(part) for part in parts]
-        joined, duplicates = ratings.drop_duplicates(pl.concat([pl.DataFrame(schema=self._job.schema), *frames]))
-        if duplicates.height and self._job.config.data_spec.ratings.repeats == "bad":
+        every = without(pl.concat([pl.DataFrame(schema=self._job.schema), *frames]), self._withdrawn)
+        joined, duplicates = ratings.drop_duplicates(every)
+        if duplicates.height and self._job.repeats == "bad":
             report = self._report(duplicates)
             reject_if_bad(self._job, report)
             yield beam.pvalue.TaggedOutput(_REPORTS, json.dumps({"report": report.to_dict()}))
@@ -263,7 +277,9 @@ def _merge_results(parts: Iterable[str]) -> str:
     return json.dumps({"report": checks.merge_reports(reports).to_dict(), "counts": counts})
 
 
-def build(root: beam.Pipeline, job: Job, chunk_list: list[Chunk], catalog: pl.DataFrame) -> None:
+def build(
+    root: beam.Pipeline, job: Job, chunk_list: list[Chunk], catalog: pl.DataFrame, withdrawn: pl.DataFrame
+) -> None:
     """Add the graph to a Beam pipeline.
 
     Args:
@@ -271,10 +287,12 @@ def build(root: beam.Pipeline, job: Job, chunk_list: list[Chunk], catalog: pl.Da
       job: What to do.
       chunk_list: Parts of the ratings table.
       catalog: Movies without statistics, sorted by movie.
+      withdrawn: What was taken back; see `withdrawn.read_withdrawn`.
     """
     tf.io.gfile.makedirs(job.tmp_dir)
-    with tf.io.gfile.GFile(job.movies_path, "wb") as file:
-        file.write(pack(catalog))
+    for path, frame in ((job.movies_path, catalog), (job.withdrawn_path, withdrawn)):
+        with tf.io.gfile.GFile(path, "wb") as file:
+            file.write(pack(frame))
     read = (
         root
         | "Chunks" >> beam.Create(chunk_list)

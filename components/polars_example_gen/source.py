@@ -27,6 +27,9 @@ RATINGS = "ratings"
 MOVIES = "movies"
 LINKS = "links"
 """Only where the specification knows of such a table, and it is there."""
+WITHDRAWN = "withdrawn"
+"""What was taken back, where there is such a table: of every span, whatever the window."""
+_WITHDRAWN_SPEC = TableSpec(files=("withdrawn.csv",))
 _SUFFIXES = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 """Of compressed files, by fsspec's names of the compression."""
 _UNIT_SEPARATOR = "\x1f"
@@ -82,7 +85,7 @@ def tables_of(spec: DataSpec) -> dict[str, TableSpec]:
 
 def all_tables_of(spec: DataSpec) -> dict[str, TableSpec]:
     """Return how each table is written, those that may be missing as well."""
-    return tables_of(spec) | ({LINKS: spec.links} if spec.links else {})
+    return tables_of(spec) | ({LINKS: spec.links} if spec.links else {}) | {WITHDRAWN: _WITHDRAWN_SPEC}
 
 
 def dialect_of(spec: TableSpec) -> Dialect:
@@ -138,9 +141,10 @@ def _tables(
     if not fs.isdir(root):
         raise ValueError(f"{data} is neither a directory nor a file")
     names = _names(fs, root)
-    return {table: _table(fs, names, wanted, data) for table, wanted in tables_of(spec).items()} | _links(
-        fs, names, spec, data
-    )
+    tables = {table: _table(fs, names, wanted, data) for table, wanted in tables_of(spec).items()}
+    if table_matches(names, _WITHDRAWN_SPEC):
+        tables[WITHDRAWN] = _table(fs, names, _WITHDRAWN_SPEC, data)
+    return tables | _links(fs, names, spec, data)
 
 
 def _links(fs: fsspec.AbstractFileSystem, names: dict[str, str], spec: DataSpec, data: str) -> dict[str, Source]:
@@ -188,6 +192,13 @@ def _of_spans(
     place = data.replace(SPAN, str(newest))
     movies = _table(fs, named_paths[newest], spec.items, place)
     tables = {RATINGS: Source(root, parts[0].format, tuple(parts)), MOVIES: movies}
+    taken_back = [
+        dataclasses.replace(_table(fs, names, _WITHDRAWN_SPEC, data), within=f"{span}/")
+        for span, names in named_paths.items()
+        if table_matches(names, _WITHDRAWN_SPEC)
+    ]
+    if taken_back:
+        tables[WITHDRAWN] = Source(root, "csv", tuple(taken_back))
     return tables | _links(fs, named_paths[newest], spec, place)
 
 

@@ -137,14 +137,23 @@ class EventStore:
             raise self._error(error) from error
         return changes_of([tuple(row) for row in rows])
 
-    def all(self, after: int = 0, kinds: Sequence[str] | None = None) -> Iterator[tuple[int, Event]]:
+    def all(
+        self, after: int = 0, kinds: Sequence[str] | None = None, settled: bool = False
+    ) -> Iterator[tuple[int, Event]]:
         """Yield events and their numbers, by these.
+
+        Args:
+          after: A number.
+          kinds: Only of these kinds.
+          settled: Only as far as no event with a lower number can come any more.
 
         Raises:
           EventStoreError: They cannot be read.
         """
         columns = [EVENTS.c[name] for name in ("number", *_COLUMNS)]
         query = sa.select(*columns).order_by(EVENTS.c.number).limit(_ROWS)
+        if settled:
+            query = query.where(EVENTS.c.number <= self._settled())
         if kinds is not None:
             query = query.where(EVENTS.c.kind.in_(kinds))
         while True:
@@ -158,6 +167,16 @@ class EventStore:
             if len(rows) < _ROWS:
                 return
             after = rows[-1][0]
+
+    def _settled(self) -> int:
+        """Return the latest number; PostgreSQL gives numbers before it writes, so that writers are waited for."""
+        try:
+            with self._engine.begin() as connection:
+                if not self.is_file:
+                    connection.execute(sa.text("LOCK TABLE events IN SHARE MODE"))
+                return connection.execute(sa.select(sa.func.coalesce(sa.func.max(EVENTS.c.number), 0))).scalar_one()
+        except sa.exc.SQLAlchemyError as error:
+            raise self._error(error) from error
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,5 +1,7 @@
 """What users do: kept durably, once, and counted in their next list."""
 
+import dataclasses
+import json
 import os
 import signal
 import threading
@@ -9,8 +11,10 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from schemas.data_spec import RatingsSpec, named
 from serving import Recommender
 from serving.events.errors import EventStoreError
+from serving.events.export import export
 from serving.events.model import Event
 from serving.events.store import EventStore, url_of
 from tests import postgres
@@ -282,3 +286,42 @@ def test_every_worker_counts_a_rating_at_once(root, where, tmp_path):
                 assert movie not in [each["movie_id"] for each in found]
         for client in clients:
             client.close()
+
+
+def read_span(directory):
+    """Return the tables of a span as text."""
+    return {path.name: path.read_text() for path in directory.iterdir()}
+
+
+def test_an_export_has_what_is_new_and_what_stands(store, tmp_path):
+    spans = f"{tmp_path}/ratings/{{SPAN}}"
+    assert export(store, spans, named()).directory is None
+    store.add([rating("a", "10", 3), rating("b", "11", 4), Event("c", "1", "click", 6, "12")])
+    store.add([rating("d", "10", 5, at_s=7), Event("e", "1", "withdrawn", 8, "11"), Event("f", "2", "forget", 9)])
+    store.add([rating("g", "12", 2, user="2", at_s=9), Event("h", "1", "withdrawn", 9, "13")])
+    store.add([rating("i", "13", 1.5, at_s=9)])
+    found = export(store, spans, named())
+    assert (found.ratings, found.withdrawn, found.forgotten) == (3, 1, 1)
+    assert read_span(tmp_path / "ratings" / "1") == {
+        "ratings.csv": "userId,movieId,rating,timestamp\n1,10,5.0,7\n2,12,2.0,10\n1,13,1.5,9\n",
+        "withdrawn.csv": "userId,movieId,timestamp\n2,,9\n1,11,8\n",
+        "events.json": json.dumps({"until": max(number for number, _ in store.all())}),
+    }
+    assert export(store, spans, named()).directory is None
+    store.add([rating("j", "14", 2)])
+    assert export(store, spans, named()).directory == f"{tmp_path}/ratings/2"
+    assert read_span(tmp_path / "ratings" / "2")["ratings.csv"].splitlines()[1:] == ["1,14,2.0,5"]
+    assert not list((tmp_path / "ratings").glob(".*"))
+
+
+def test_an_export_is_written_as_the_data_is(store, tmp_path):
+    store.add([rating("a", at_s=1_500_000_000)])
+    columns = {"files": "ratings", "separator": ";", "user": "who", "item": "what", "rating": "stars", "time": "when"}
+    spec = dataclasses.replace(named(), ratings=RatingsSpec(**columns, time_format="%Y-%m-%d %H:%M:%S"))
+    export(store, f"{tmp_path}/{{SPAN}}", spec)
+    assert (tmp_path / "1/ratings.csv").read_text() == "who;what;stars;when\n1;10;4.5;2017-07-14 02:40:00\n"
+    for wrong in (RatingsSpec(files="ratings", rating=None), RatingsSpec(files="ratings", header=("a", "b"))):
+        with pytest.raises(ValueError, match="pass a --data-spec"):
+            export(store, f"{tmp_path}/{{SPAN}}", dataclasses.replace(named(), ratings=wrong))
+    with pytest.raises(ValueError, match=r"does not end in /\{SPAN\}"):
+        export(store, str(tmp_path), named())
