@@ -22,7 +22,7 @@ Count = Annotated[int, typer.Option("--n", "-n", min=1, help="How many")]
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to a command line."""
-    for command in (recommend, recommend_all, search, similar, users, versions):
+    for command in (recommend, recommend_all, search, similar, users, versions, compare):
         app.command()(command)
 
 
@@ -138,6 +138,51 @@ def versions(serving_dir: ServingDir = DEFAULT_SERVING, as_json: AsJson = False)
         print_json(found)
     else:
         typer.echo("\n".join(map(str, found)) or f"no model is published under {serving_dir}")
+
+
+def compare(
+    events: Annotated[str, typer.Option(help="The service's: a SQLite file or postgresql://user@host/database")],
+    serving_dir: ServingDir = DEFAULT_SERVING,
+    version: Annotated[int | None, typer.Option(help="The one that is tried", show_default="of the last two")] = None,
+    against: Annotated[int | None, typer.Option(help="The other one", show_default="of the last two")] = None,
+    liked: Annotated[float, typer.Option(help="Rating from which on a movie is liked")] = 4.0,
+    alpha: Annotated[
+        float, typer.Option(min=1e-6, max=0.5, help="How often a difference may be found where there is none")
+    ] = 0.05,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Have the services take the version for all, or for nobody, once decided")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two versions by what users did with their lists; look as often as you like."""
+    from serving.canary import decide
+    from serving.console import show, terminal_console
+    from serving.events.compare import GO_ON, PROMOTE, latest_pair
+    from serving.events.compare import compare as compared
+    from serving.events.service import opened
+
+    store = opened(events)
+    store.upgrade()
+    every = [event for _, event in store.all()]
+    store.close()
+    new, old = latest_pair(every) if version is None or against is None else (version, against)
+    found = compared(every, new, old, liked, alpha)
+    if as_json:
+        print_json(found)
+    else:
+        table = Table("", "version", "users", "impressions", "interactions", "rate")
+        for name, arm in (("tried", found.new), ("against", found.old)):
+            counts = (f"{count:,}" for count in (arm.users, arm.impressions, arm.interactions))
+            table.add_row(name, str(arm.version), *counts, f"{arm.rate:.4f}")
+        show(terminal_console(), table)
+        typer.echo(
+            f"difference {found.difference:+.4f}, between {found.low:+.4f} and {found.high:+.4f} at all times; "
+            f"p {found.p_value:.3g}, always valid: {found.decision}"
+        )
+    if auto and found.decision != GO_ON:
+        share = 1.0 if found.decision == PROMOTE else 0.0
+        decide(serving_dir, new, share, f"{found.decision}: {found.difference:+.4f}, p {found.p_value:.3g}")
+        typer.echo(f"{new} is for {'everybody' if share else 'nobody'} from now on", err=True)
 
 
 def parse_ratings(text: str) -> list[tuple[str, float]]:

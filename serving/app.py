@@ -22,6 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 from serving import api_models as api
 from serving.answers import UnknownIdError
 from serving.api_key import HEADER, ApiKey, KeyRequired
+from serving.canary import Canary
 from serving.config import ServiceConfig, TowerConfig
 from serving.event_routes import router as event_router
 from serving.events.errors import EventStoreError
@@ -34,7 +35,7 @@ from serving.routes import MODEL_VERSION_HEADER, NotReadyError, RequestError, op
 from serving.store import ServingStore
 from serving.tf_serving import connect
 from serving.user_tower import InProcessUserTowers, TowerError, UserTowers
-from serving.versions import VersionInUse, Versions
+from serving.versions import Trial, VersionInUse, Versions, choices
 
 _PAGE = pathlib.Path(__file__).with_name("page")
 _FIRST_LOOK_S = 30.0
@@ -67,7 +68,16 @@ def create_app(
     if towers is None:
         towers = connect(tower) if tower.tf_serving else InProcessUserTowers(store)
     looks = store, towers, metrics, service.poll_s, service.load_timeout_s
-    versions: VersionInUse = Versions(*looks) if supervisor is None else Member(supervisor, *looks)
+    canary = Canary.of(service.canary) if service.canary else None
+    versions: VersionInUse
+    if supervisor is not None:
+        versions = Member(supervisor, *looks, canary)
+    elif canary is None:
+        versions = Versions(*looks)
+    else:
+        everybody, some = choices(canary, serving_dir, lambda: main.in_use)
+        main = Versions(*looks, everybody)
+        versions = Trial(canary, main, Versions(*looks, some, is_tried=True))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -11,11 +11,15 @@ Message = dict[str, Any]
 """`do` says what it is about."""
 
 PREPARE = "prepare"
-"""To every worker: load what is staged in `directory`, `version`; answered by PREPARED with `problem` and `waits`."""
+"""To every worker: load what is staged in `directory`, `version`; answered by PREPARED with `problem` and `waits`.
+
+This and what follows names a `slot`: MAIN, the version of everybody, or TRIED, that of a share of the users."""
 PREPARED = "prepared"
 USE = "use"
 """To every worker: take the prepared `version` into use; answered by USING. Of the leader: have all of them do that."""
 USING = "using"
+DROP = "drop"
+"""Of the leader, and to every worker: no version is tried any more."""
 LEAD = "lead"
 """To one worker: look out for versions, and stage what you find below `directory`."""
 STAGED = "staged"
@@ -26,6 +30,7 @@ DAMAGED = "damaged"
 """Of a worker, and to the leader: a file of `version` has changed."""
 FAILED = "failed"
 """Of a worker: it cannot serve at all, because of `problem`."""
+MAIN, TRIED = "main", "tried"
 PING, PONG = "ping", "pong"
 """To a worker, and of it: its event loop runs."""
 

@@ -40,6 +40,8 @@ class ServiceConfig:
     """Processes that answer, behind one port and with one copy of a version; one for each core at most."""
     events: str | None = None
     """Keep what users do, and count it at once: a SQLite file or postgresql://user@host/database; off if unset."""
+    canary: str | None = None
+    """Try a version with a share of the users, VERSION=10% or newest=10%, until `matinee compare` has decided."""
     poll_s: Annotated[float, Field(gt=0)] = 5.0
     """Seconds between two looks for a new version under the serving root."""
     load_timeout_s: Annotated[float, Field(gt=0)] = 300.0

@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import os
 import random
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import anyio
@@ -18,6 +19,7 @@ from serving.threads import abandonable, running
 from serving.user_tower import TowerError
 
 _Loaded = TypeVar("_Loaded")
+Choose = Callable[[list[int]], list[int]]
 _LOG = structlog.get_logger()
 _LONGEST_PAUSE_S = 300.0
 _WAIT_FOR_TOWER_S = 2.0
@@ -34,9 +36,19 @@ class LookOut(abc.ABC, Generic[_Loaded]):
     one in use stays.
     """
 
-    def __init__(self, store: ServingStore, metrics: Metrics, poll_s: float, load_timeout_s: float) -> None:
-        """Follow a root without loading anything yet; see `refresh`."""
-        self._store, self._metrics = store, metrics
+    def __init__(
+        self, store: ServingStore, metrics: Metrics, poll_s: float, load_timeout_s: float, choose: Choose = list
+    ) -> None:
+        """Follow a root without loading anything yet; see `refresh`.
+
+        Args:
+          store: The root.
+          metrics: The service's.
+          poll_s: Seconds between two looks.
+          load_timeout_s: Seconds in which a version must be loaded.
+          choose: Which of the versions that are there are looked at; all of them by default. May read files.
+        """
+        self._store, self._metrics, self._choose = store, metrics, choose
         self._poll_s, self._load_timeout_s = poll_s, load_timeout_s
         self._refused: dict[int, _Refusal] = {}
         self._damaged: int | None = None
@@ -58,6 +70,10 @@ class LookOut(abc.ABC, Generic[_Loaded]):
     @abc.abstractmethod
     async def _use(self, loaded: _Loaded) -> None:
         """Take what was loaded into use."""
+
+    @abc.abstractmethod
+    async def _drop(self) -> None:
+        """Have no version in use any more: none of those that are there is meant to be."""
 
     async def follow(self) -> None:
         """Look for versions for ever."""
@@ -81,13 +97,16 @@ class LookOut(abc.ABC, Generic[_Loaded]):
         """Look once, and take the newest version that loads into use."""
         try:
             with anyio.fail_after(self._load_timeout_s):
-                versions = await abandonable(self._store.versions)
+                there = await abandonable(self._store.versions)
+                versions = await abandonable(lambda: self._choose(there))
         except Exception as error:  # A store's client has exceptions of its own.
             self.problem = f"the serving root cannot be read: {error or type(error).__name__}"
             _LOG.warning("serving root unreadable", error=str(error) or type(error).__name__)
             return
         in_use = self.in_use
-        if not versions and not self.looked.is_set():
+        if there and not versions and in_use is not None:
+            await self._drop()
+        if not there and not self.looked.is_set():
             _LOG.warning("nothing to serve yet", reason=self.problem, folder=os.getcwd())
         self._refused = {version: refusal for version, refusal in self._refused.items() if version in versions}
         for version in reversed(versions):

@@ -1,4 +1,4 @@
-"""One of several workers: it serves the version that its supervisor names, and one of them looks out for the next."""
+"""One of several workers: it serves what its supervisor names, and one of them looks out for the next version."""
 
 from __future__ import annotations
 
@@ -15,21 +15,34 @@ import anyio
 import structlog
 
 from serving import channel as c
-from serving.lookout import LookOut
+from serving.answers import Id
+from serving.canary import Canary
+from serving.lookout import Choose, LookOut
 from serving.metrics import Metrics
 from serving.staged import read_staged, stage
 from serving.store import ServingStore
 from serving.threads import abandonable
 from serving.user_tower import InProcessTower, TowerError, UserTowers
-from serving.versions import ServedVersion, announce, prepared, served
+from serving.versions import ServedVersion, announce, choices, chosen, prepared, served
 
 _LOG = structlog.get_logger()
 _SWAP_S = 30.0
 """In which a version that every worker has prepared must be in use."""
 
 
+class _Slot:
+    """A version in use of this worker, and what looks out for the next where it leads."""
+
+    def __init__(self) -> None:
+        self.current: ServedVersion | None = None
+        self.prepared: ServedVersion | None = None
+        self.swapped = asyncio.Event()
+        """Set when another version is in use, or none."""
+        self.looks: _Leading | None = None
+
+
 class Member:
-    """The version in use of one worker of several; see `serving.versions.VersionInUse`."""
+    """The versions in use of one worker of several; see `serving.versions.VersionInUse`."""
 
     def __init__(
         self,
@@ -39,17 +52,34 @@ class Member:
         metrics: Metrics,
         poll_s: float,
         load_timeout_s: float,
+        canary: Canary | None = None,
     ) -> None:
         """Follow the supervisor at the other end of a pair of sockets."""
         self._end, self._towers, self._metrics = end, towers, metrics
-        self._looks = _Leading(self, store, towers, metrics, poll_s, load_timeout_s)
-        self._looking: asyncio.Task[None] | None = None
-        self._prepared: ServedVersion | None = None
-        self.current: ServedVersion | None = None
+        self._main, self._share = _Slot(), canary.share if canary else 0.0
+        self._slots = {c.MAIN: self._main}
+        looks = towers, store, metrics, poll_s, load_timeout_s
+        if canary is None:
+            self._main.looks = _Leading(self, c.MAIN, self._main, *looks)
+        else:
+            self._slots[c.TRIED] = tried = _Slot()
+            everybody, some = choices(canary, store.root, lambda: _version(self._main))
+            self._main.looks = _Leading(self, c.MAIN, self._main, *looks, everybody)
+            tried.looks = _Leading(self, c.TRIED, tried, *looks, some)
+        self._looking: list[asyncio.Task[None]] = []
         self.problem = "a version is being loaded"
         self.looked = asyncio.Event()
-        self.swapped = asyncio.Event()
-        """Set when another version is in use."""
+
+    @property
+    def current(self) -> ServedVersion | None:
+        """The version of everybody."""
+        return self._main.current
+
+    def of(self, user_id: Id) -> ServedVersion | None:
+        """Return the version that a user gets."""
+        if c.TRIED not in self._slots:
+            return self._main.current
+        return chosen(self._main.current, self._slots[c.TRIED].current, self._share, user_id)
 
     async def follow(self) -> None:
         """Do as the supervisor says; end the process when that is gone."""
@@ -60,52 +90,67 @@ class Member:
             _LOG.warning("the supervisor is gone")
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
-            if self._looking:
-                self._looking.cancel()
+            for task in self._looking:
+                task.cancel()
             self.channel.close()
 
     async def _do(self, message: c.Message) -> None:
-        do = message["do"]
+        do, name = message["do"], message.get("slot", c.MAIN)
+        slot = self._slots[name]
+        assert slot.looks, "made with it"
         if do == c.PING:
             self.channel.send(c.PONG)
         elif do == c.PREPARE:
-            await self._prepare(message["version"], message["directory"])
+            await self._prepare(name, slot, message["version"], message["directory"])
         elif do == c.USE:
-            self._use(message["version"])
+            self._use(name, slot, message["version"])
+        elif do == c.DROP:
+            slot.current = None
+            slot.swapped.set()
+            self.channel.send(c.USING, slot=name, version=None)
         elif do == c.LEAD:
-            self._looks.directory = message["directory"]
-            self._looking = asyncio.ensure_future(self._looks.follow())
+            for each in self._slots.values():
+                assert each.looks, "made with it"
+                each.looks.directory = message["directory"]
+                self._looking.append(asyncio.ensure_future(each.looks.follow()))
         elif do == c.PREPARED:
-            self._looks.take_answer(message)
+            slot.looks.take_answer(message)
         elif do == c.PROBLEM:
             self.problem = message["problem"]
             self.looked.set()
         elif do == c.DAMAGED:
-            self._looks.report_damage(message["version"])
+            for each in self._slots.values():
+                assert each.looks, "made with it"
+                each.looks.report_damage(message["version"])
 
-    async def _prepare(self, version: int, directory: str) -> None:
+    async def _prepare(self, name: str, slot: _Slot, version: int, directory: str) -> None:
         problem, waits = "", False
         try:
             index, weights = await abandonable(lambda: read_staged(directory))
             tower = InProcessTower(weights) if weights else await self._towers.open(version)
-            self._prepared = await served(index, tower, self._metrics)
+            slot.prepared = await served(index, tower, self._metrics)
         except Exception as error:  # What that means for all is not decided here.
             problem, waits = str(error) or type(error).__name__, isinstance(error, TowerError) and error.waits
-        self.channel.send(c.PREPARED, version=version, problem=problem, waits=waits)
+        self.channel.send(c.PREPARED, slot=name, version=version, problem=problem, waits=waits)
 
-    def _use(self, version: int) -> None:
-        if self._prepared is None or self._prepared.version != version:
+    def _use(self, name: str, slot: _Slot, version: int) -> None:
+        if slot.prepared is None or slot.prepared.version != version:
             return  # It could not be prepared here, as the supervisor knows.
-        before, self.current, self._prepared = self.current, self._prepared, None
-        self.problem = ""
-        announce(self.current, before, self._metrics)
-        self.looked.set()
-        self.swapped.set()
-        self.channel.send(c.USING, version=version)
+        before, slot.current, slot.prepared = slot.current, slot.prepared, None
+        if name == c.MAIN:
+            self.problem = ""
+            self.looked.set()
+        announce(slot.current, before, self._metrics, is_tried=name == c.TRIED)
+        slot.swapped.set()
+        self.channel.send(c.USING, slot=name, version=version)
 
     def report_damage(self, version: int) -> None:
         """Have another version taken into use: a file of this one, in use, has changed."""
         self.channel.send(c.DAMAGED, version=version)
+
+
+def _version(slot: _Slot) -> int | None:
+    return slot.current.version if slot.current else None
 
 
 class _Leading(LookOut[int]):
@@ -117,26 +162,29 @@ class _Leading(LookOut[int]):
     def __init__(
         self,
         member: Member,
-        store: ServingStore,
+        name: str,
+        slot: _Slot,
         towers: UserTowers,
+        store: ServingStore,
         metrics: Metrics,
         poll_s: float,
         load_timeout_s: float,
+        choose: Choose = list,
     ) -> None:
-        super().__init__(store, metrics, poll_s, load_timeout_s)
-        self._member, self._towers = member, towers
+        super().__init__(store, metrics, poll_s, load_timeout_s, choose)
+        self._member, self._name, self._slot, self._towers = member, name, slot, towers
         self._answer: asyncio.Future[c.Message] | None = None
         self._said: str | None = None
 
     @property
     def in_use(self) -> int | None:
         """The version in use."""
-        return self._member.current.version if self._member.current else None
+        return _version(self._slot)
 
     async def refresh(self) -> None:
         """Look once, and tell all workers why there is no version in use."""
         await super().refresh()
-        if self.problem != self._said:
+        if self._name == c.MAIN and self.problem != self._said:
             self._said = self.problem
             self._member.channel.send(c.PROBLEM, problem=self.problem)
 
@@ -151,7 +199,7 @@ class _Leading(LookOut[int]):
             await self._stage(version, directory)
             _give_back()
             self._answer = asyncio.get_running_loop().create_future()
-            self._member.channel.send(c.STAGED, version=version, directory=directory)
+            self._member.channel.send(c.STAGED, slot=self._name, version=version, directory=directory)
             answer = await self._answer
         except BaseException:
             with contextlib.suppress(OSError):
@@ -172,10 +220,16 @@ class _Leading(LookOut[int]):
         await abandonable(lambda: stage(directory, index, weights))
 
     async def _use(self, loaded: int) -> None:
-        self._member.swapped.clear()
-        self._member.channel.send(c.USE, version=loaded)
+        await self._tell_all(c.USE, version=loaded)
+
+    async def _drop(self) -> None:
+        await self._tell_all(c.DROP)
+
+    async def _tell_all(self, do: str, **values: object) -> None:
+        self._slot.swapped.clear()
+        self._member.channel.send(do, slot=self._name, **values)
         with anyio.fail_after(_SWAP_S):
-            await self._member.swapped.wait()
+            await self._slot.swapped.wait()
 
 
 def _give_back() -> None:

@@ -37,6 +37,7 @@ class Metrics:
         self.workers.set(1)
         latest = metric | {"multiprocess_mode": "livemostrecent"}
         self.version = Gauge("model_version", "Version in use, 0 before the first", **latest)
+        self.tried = Gauge("tried_version", "Version that is tried with a share of the users", **latest)
         self.movies = Gauge("index_movies", "Movies in the index in use", **latest)
         self.users = Gauge("index_users", "Users in the index in use", **latest)
         self.swaps = Counter("version_swaps", "Versions taken into use", **metric)

@@ -39,12 +39,22 @@ async def served(request: Request, response: Response) -> ServedVersion:
       NotReadyError: There is no version yet.
     """
     check_parameters(request)
+    return of_user(request, response, request.path_params.get("user_id"))
+
+
+def of_user(request: Request, response: Response, user_id: Id | None) -> ServedVersion:
+    """Return the version that a user gets, or who does not say who asks, for the whole of one request.
+
+    Raises:
+      NotReadyError: There is no version yet.
+    """
     versions: VersionInUse = request.app.state.versions
-    if versions.current is None:
+    version = versions.current if user_id is None else versions.of(user_id)
+    if version is None:
         raise NotReadyError(versions.problem)
-    request.state.model_version = versions.current.version
-    response.headers[MODEL_VERSION_HEADER] = str(versions.current.version)
-    return versions.current
+    request.state.model_version = version.version
+    response.headers[MODEL_VERSION_HEADER] = str(version.version)
+    return version
 
 
 Served = Annotated[ServedVersion, Depends(served)]
@@ -260,13 +270,15 @@ async def recommend_to_user(request: Request, response: Response) -> api.Recomme
 
 @router.post("/recommendations", responses=problems(400, 404, 413), tags=["recommendations"])
 async def recommend_to_ratings(
-    request: Request, version: Served, body: api.RecommendationRequest
+    request: Request, response: Response, version: Served, body: api.RecommendationRequest
 ) -> api.Recommendations:
     """Recommend unseen movies to a new user from a few ratings, or to a known one; without either, the popularity list.
 
     Ratings are given latest last, as they came. Movies that the version in use does not hold are left out of the
     request and named in `ignored_movie_ids`; a list of which it holds none is an error.
     """
+    if body.user_id is not None:
+        version = of_user(request, response, body.user_id)
     changes = await _changes(request, version, body.user_id)
     return await _recommend(version, _asked(version, body, "body", changes))
 

@@ -99,7 +99,8 @@ class _Seat:
     process: ForkServerProcess
     channel: c.Channel
     heard_at: float
-    using: int | None = None
+    using: dict[str, int | None] = dataclasses.field(default_factory=dict)
+    """Slot -> version."""
 
 
 @dataclasses.dataclass
@@ -108,6 +109,14 @@ class _Staged:
     directory: str
     waited_for: set[int] = dataclasses.field(default_factory=set)
     """Seats that have not prepared it yet."""
+
+
+@dataclasses.dataclass
+class _Slot:
+    """The version of everybody, or the one that is tried."""
+
+    current: _Staged | None = None
+    next: _Staged | None = None
 
 
 class Supervisor:
@@ -120,8 +129,9 @@ class Supervisor:
         self._context.set_forkserver_preload(["__main__", "serving.preload"])
         self._seats: dict[int, _Seat] = {}
         self._leader: int | None = None
-        self._current: _Staged | None = None
-        self._next: _Staged | None = None
+        self._staged: set[str] = set()
+        """Directories that were staged; of others the leader may be writing one."""
+        self._slots = {c.MAIN: _Slot(), c.TRIED: _Slot()}
         self._problem = ""
         self._failure: str | None = None
 
@@ -199,12 +209,12 @@ class Supervisor:
     def _joined(self, seat: _Seat) -> None:
         if self._leader is None:
             self._lead(seat)
-        if self._next:
-            self._next.waited_for.add(seat.number)
-            seat.channel.send(c.PREPARE, version=self._next.version, directory=self._next.directory)
-        elif self._current:
-            seat.channel.send(c.PREPARE, version=self._current.version, directory=self._current.directory)
-        elif self._problem:
+        for name, slot in self._slots.items():
+            if slot.next:
+                slot.next.waited_for.add(seat.number)
+            if staged := slot.next or slot.current:
+                seat.channel.send(c.PREPARE, slot=name, version=staged.version, directory=staged.directory)
+        if self._problem and not self._slots[c.MAIN].current:
             seat.channel.send(c.PROBLEM, problem=self._problem)
 
     def _lead(self, seat: _Seat) -> None:
@@ -216,60 +226,74 @@ class Supervisor:
 
         mark_process_dead(seat.process.pid)
         if self._leader == seat.number:
-            self._leader, self._next = None, None  # Whoever follows begins again.
+            self._leader = None
+            for slot in self._slots.values():
+                slot.next = None  # Whoever follows begins again.
+            for begun in pathlib.Path(self._directory).glob("[0-9]*-*"):
+                if str(begun) not in self._staged:
+                    shutil.rmtree(begun, ignore_errors=True)
             if self._seats:
                 self._lead(min(self._seats.values(), key=lambda other: other.number))
-        elif self._next:
-            self._answer(self._next, seat.number)
+            return
+        for name, slot in self._slots.items():
+            if slot.next:
+                self._answer(name, slot.next, seat.number)
 
     def _hear(self, seat: _Seat, message: c.Message) -> None:
-        do = message["do"]
+        do, name = message["do"], message.get("slot", c.MAIN)
+        slot = self._slots[name]
         if do == c.FAILED:
             self._failure = message["problem"]
             self._stopping.set()
         elif do == c.PREPARED:
-            self._take_prepared(seat, message)
+            self._take_prepared(seat, name, message)
         elif do == c.USING:
-            seat.using = message["version"]
+            seat.using[name] = message["version"]
             self._tidy()
         elif do == c.DAMAGED:
             self._tell_leader(**message)
         elif seat.number != self._leader:
             return  # It led before.
         elif do == c.STAGED:
-            self._next = _Staged(message["version"], message["directory"], set(self._seats))
-            self._tell(c.PREPARE, version=self._next.version, directory=self._next.directory)
-        elif do == c.USE and self._next and self._next.version == message["version"]:
-            self._current, self._next = self._next, None
-            self._tell(c.USE, version=self._current.version)
+            slot.next = _Staged(message["version"], message["directory"], set(self._seats))
+            self._staged.add(slot.next.directory)
+            self._tell(c.PREPARE, slot=name, version=slot.next.version, directory=slot.next.directory)
+        elif do == c.USE and slot.next and slot.next.version == message["version"]:
+            slot.current, slot.next = slot.next, None
+            self._tell(c.USE, slot=name, version=slot.current.version)
+        elif do == c.DROP:
+            slot.current = None
+            self._tell(c.DROP, slot=name)
         elif do == c.PROBLEM:
             self._problem = message["problem"]
             self._tell(c.PROBLEM, problem=self._problem)
 
-    def _take_prepared(self, seat: _Seat, message: c.Message) -> None:
-        staged = self._next
-        if staged and message["version"] == staged.version:
-            self._answer(staged, seat.number, message)
-        elif self._current and message["version"] == self._current.version:
+    def _take_prepared(self, seat: _Seat, name: str, message: c.Message) -> None:
+        slot = self._slots[name]
+        if slot.next and message["version"] == slot.next.version:
+            self._answer(name, slot.next, seat.number, message)
+        elif slot.current and message["version"] == slot.current.version:
             if message["problem"]:
                 _LOG.error("worker without a version", worker=seat.number, reason=message["problem"])
-                self._tell_leader(c.DAMAGED, version=self._current.version)
+                self._tell_leader(c.DAMAGED, version=slot.current.version)
             else:
-                seat.channel.send(c.USE, version=self._current.version)
+                seat.channel.send(c.USE, slot=name, version=slot.current.version)
 
-    def _answer(self, staged: _Staged, number: int, message: c.Message | None = None) -> None:
+    def _answer(self, name: str, staged: _Staged, number: int, message: c.Message | None = None) -> None:
         """Note that a seat has prepared a version, could not, or is empty; tell the leader once all have."""
         if message and message["problem"]:
-            self._next = None
+            slot = self._slots[name]
+            slot.next = None
             self._tell_leader(**message)
             for seat in self._seats.values():
-                if self._current and seat.using is None:
-                    seat.channel.send(c.PREPARE, version=self._current.version, directory=self._current.directory)
+                if slot.current and seat.using.get(name) is None:
+                    current = {"version": slot.current.version, "directory": slot.current.directory}
+                    seat.channel.send(c.PREPARE, slot=name, **current)
             return
         if number in staged.waited_for:
             staged.waited_for.discard(number)
             if not staged.waited_for:
-                self._tell_leader(c.PREPARED, version=staged.version, problem="", waits=False)
+                self._tell_leader(c.PREPARED, slot=name, version=staged.version, problem="", waits=False)
 
     def _tell(self, do: str, **values: object) -> None:
         for seat in self._seats.values():
@@ -281,8 +305,12 @@ class Supervisor:
 
     def _tidy(self) -> None:
         """Remove what nobody maps any more."""
-        if self._current and all(seat.using == self._current.version for seat in self._seats.values()):
-            kept = {staged.directory for staged in (self._current, self._next) if staged}
-            for left in pathlib.Path(self._directory).glob("[0-9]*-*"):
-                if str(left) not in kept:
-                    shutil.rmtree(left, ignore_errors=True)
+        for name, slot in self._slots.items():
+            version = slot.current.version if slot.current else None
+            if any(seat.using.get(name) != version for seat in self._seats.values()):
+                return
+        staged = [each for slot in self._slots.values() for each in (slot.current, slot.next) if each]
+        kept = {each.directory for each in staged}
+        for left in self._staged - kept:
+            shutil.rmtree(left, ignore_errors=True)
+        self._staged &= kept

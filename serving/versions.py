@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import anyio
 import structlog
 from cachetools import LRUCache
 
@@ -13,10 +14,11 @@ from schemas.manifest import EMBEDDING_INDEX
 from schemas.vectors import Vectors
 from serving.answers import Id, MovieList, Profile, Recommendation, Request
 from serving.batching import Batches
+from serving.canary import Canary, is_tried, read_decisions
 from serving.catalogue import PreparedIndex
 from serving.changes import Changes
 from serving.index import read_index
-from serving.lookout import LookOut
+from serving.lookout import Choose, LookOut
 from serving.metrics import Metrics
 from serving.ranker import Ranker, Wanted
 from serving.store import ServingStore
@@ -113,6 +115,10 @@ class VersionInUse(Protocol):
         """Why there is none; empty if there is one."""
         ...
 
+    def of(self, user_id: Id) -> ServedVersion | None:
+        """Return the version that a user gets; None before the first."""
+        ...
+
     async def follow(self) -> None:
         """Take new versions into use for ever."""
         ...
@@ -126,10 +132,18 @@ class Versions(LookOut[ServedVersion]):
     """The version in use of a process by itself: loaded beside the one before, and swapped at once."""
 
     def __init__(
-        self, store: ServingStore, towers: UserTowers, metrics: Metrics, poll_s: float, load_timeout_s: float
+        self,
+        store: ServingStore,
+        towers: UserTowers,
+        metrics: Metrics,
+        poll_s: float,
+        load_timeout_s: float,
+        choose: Choose = list,
+        is_tried: bool = False,
     ) -> None:
-        """Follow a root without loading anything yet; see `refresh`."""
-        super().__init__(store, metrics, poll_s, load_timeout_s)
+        """Follow a root without loading anything yet; see `LookOut`."""
+        super().__init__(store, metrics, poll_s, load_timeout_s, choose)
+        self.is_tried = is_tried
         self._towers = towers
         self.current: ServedVersion | None = None
 
@@ -146,7 +160,84 @@ class Versions(LookOut[ServedVersion]):
 
     async def _use(self, loaded: ServedVersion) -> None:
         before, self.current = self.current, loaded  # Requests under way keep the old one alive until they end.
-        announce(loaded, before, self._metrics)
+        announce(loaded, before, self._metrics, self.is_tried)
+
+    async def _drop(self) -> None:
+        self.current = None
+
+    def of(self, user_id: Id) -> ServedVersion | None:
+        """Return the version in use, whoever the user is."""
+        return self.current
+
+
+class Trial:
+    """Two versions in use: one for a share of the users, and one for the others and for whoever does not say who asks.
+
+    Args:
+      canary: Which version is tried, and with whom.
+      main: What looks out for the version of everybody.
+      tried: What looks out for the one that is tried.
+    """
+
+    def __init__(self, canary: Canary, main: Versions, tried: Versions) -> None:
+        """See the class."""
+        self._share, self._main, self._tried = canary.share, main, tried
+        self.looked = main.looked
+
+    @property
+    def current(self) -> ServedVersion | None:
+        """The version of everybody."""
+        return self._main.current
+
+    @property
+    def problem(self) -> str:
+        """Why there is none."""
+        return self._main.problem
+
+    def of(self, user_id: Id) -> ServedVersion | None:
+        """Return the version that a user gets."""
+        return chosen(self._main.current, self._tried.current, self._share, user_id)
+
+    async def follow(self) -> None:
+        """Look for versions for ever."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._main.follow)
+            tasks.start_soon(self._tried.follow)
+
+    def report_damage(self, version: int) -> None:
+        """Take another version into use at the next look."""
+        self._main.report_damage(version)
+        self._tried.report_damage(version)
+
+
+def chosen(main: ServedVersion | None, tried: ServedVersion | None, share: float, user_id: Id) -> ServedVersion | None:
+    """Return which of two versions a user gets."""
+    if tried is None or main is None:
+        return main
+    # However a number is written, it is one user.
+    name = str(user_id).lstrip("0") if str(user_id).isdigit() else str(user_id)
+    return tried if is_tried(name, tried.version, share) else main
+
+
+def choices(canary: Canary, root: str, main_in_use: Callable[[], int | None]) -> tuple[Choose, Choose]:
+    """Return what chooses the versions of everybody, and those to be tried.
+
+    Args:
+      canary: Which version is tried.
+      root: The serving root, where decisions are noted.
+      main_in_use: Tells which version everybody gets.
+    """
+
+    def everybody(versions: list[int]) -> list[int]:
+        return canary.split(versions, read_decisions(root))[0]
+
+    def tried(versions: list[int]) -> list[int]:
+        main, some, _ = canary.split(versions, read_decisions(root))
+        if not some and canary.version in main and main_in_use() != canary.version == max(main):
+            return [canary.version]  # It has won: its users keep it until everybody has it.
+        return some
+
+    return everybody, tried
 
 
 def prepared(store: ServingStore, version: int) -> PreparedIndex:
@@ -171,9 +262,13 @@ async def served(index: PreparedIndex, tower: AsyncUserEmbedder, metrics: Metric
     return ServedVersion(ranker, tower, metrics)
 
 
-def announce(now: ServedVersion, before: ServedVersion | None, metrics: Metrics) -> None:
+def announce(now: ServedVersion, before: ServedVersion | None, metrics: Metrics, is_tried: bool = False) -> None:
     """Tell the log and the metrics which version is in use."""
     counts = now.ranker.manifest.counts
+    if is_tried:
+        metrics.tried.set(now.version)
+        _LOG.info("version tried", version=now.version, before=before.version if before else None)
+        return
     metrics.version.set(now.version)
     metrics.movies.set(counts["movies"])
     metrics.users.set(counts["users"])

@@ -54,6 +54,9 @@ class Workers:
         started = [int(event.split("[")[1][:-1]) for event in events if event.startswith("Started server process")]
         return [pid for pid in started if psutil.pid_exists(pid)]
 
+    def kill(self, pid):
+        os.kill(pid, signal.SIGKILL)
+
     def wait_for(self, condition, timeout_s=60):
         deadline = time.monotonic() + timeout_s
         while not condition():
