@@ -22,7 +22,7 @@ Count = Annotated[int, typer.Option("--n", "-n", min=1, help="How many")]
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to a command line."""
-    for command in (recommend, recommend_all, search, similar, users, versions, compare):
+    for command in (recommend, recommend_all, search, similar, users, versions, compare, export):
         app.command()(command)
 
 
@@ -183,6 +183,21 @@ def compare(
         share = 1.0 if found.decision == PROMOTE else 0.0
         decide(serving_dir, new, share, f"{found.decision}: {found.difference:+.4f}, p {found.p_value:.3g}")
         typer.echo(f"{new} is for {'everybody' if share else 'nobody'} from now on", err=True)
+
+
+def export(
+    to: Annotated[str, typer.Option(help="Directory of the model's versions, as TensorFlow Serving watches it")],
+    serving_dir: ServingDir = DEFAULT_SERVING,
+    version: Version = None,
+) -> None:
+    """Write a served version as one SavedModel: ratings in, movies out, in TensorFlow Serving without this service."""
+    from pipeline.terminal import silenced
+
+    with silenced():
+        from components.recommender_model import export_recommender
+
+        written = export_recommender(serving_dir, to, version)
+    typer.echo(f"{written}: signature recommend of movies, ratings, masked_movies, n and asked_s")
 
 
 def parse_ratings(text: str) -> list[tuple[str, float]]:
