@@ -51,7 +51,7 @@ LOCK = uv pip compile --universal --no-emit-index-url --generate-hashes --python
 lock:  ## Resolve the lock files again, for both stacks and without any host in them
 	$(LOCK) --extra pipeline --extra kubeflow --extra pipeline-remote --extra dev -o requirements.lock
 	$(LOCK) --extra pipeline --extra pipeline-remote -c requirements.lock -o pipeline/kubeflow/requirements.lock
-	$(LOCK) --extra serving --extra events --extra remote -c requirements.lock -o serving/deploy/requirements.lock
+	$(LOCK) --extra serving --extra events --extra traces --extra remote -c requirements.lock -o serving/deploy/requirements.lock
 
 clean:  ## Remove the environment and the outputs
 	rm -rf $(VENV) "$(OUTPUT)"

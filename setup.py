@@ -46,6 +46,8 @@ SERVING = [
 ]
 # What users do, in SQLite or PostgreSQL.
 EVENTS = ["alembic", "psycopg[binary]", "sqlalchemy"]
+# Spans for an OpenTelemetry collector, as JSON: protobuf's newer releases do not go with TFX.
+TRACES = ["opentelemetry-exporter-otlp-json-http", "opentelemetry-sdk"]
 # gs:// and s3://; pipeline-remote below has what the pipeline needs for s3:// beside it.
 REMOTE = ["s3fs", "gcsfs"]
 GRPC = ["grpcio", "tensorflow-serving-api"]
@@ -98,6 +100,7 @@ setup(
             "page/*",
             "deploy/*",
             "deploy/kubernetes/*",
+            "deploy/monitoring/*",
             "events/migrations/*.py",
             "events/migrations/versions/*.py",
         ],
@@ -108,6 +111,7 @@ setup(
         # As it was called when the tower in the process needed TensorFlow.
         "service": SERVING,
         "events": EVENTS,
+        "traces": TRACES,
         "grpc": GRPC,
         "pipeline": PIPELINE,
         "kubeflow": KUBEFLOW,
@@ -117,6 +121,7 @@ setup(
         "pipeline-remote": [*REMOTE, "boto3", f"tensorflow-io; {OLD_STACK}"],
         "dev": [
             *EVENTS,
+            *TRACES,
             "axe-playwright-python",
             "check-jsonschema",
             "hypothesis",

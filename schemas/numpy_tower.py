@@ -123,6 +123,18 @@ class NumpyTower:
         ]
         return batches[0] if len(batches) == 1 else Vectors.concatenate(batches)
 
+    def z_scores(self, features: Features) -> dict[str, np.ndarray]:
+        """Say how unusual users are: of each standardised feature the mean over its columns.
+
+        Returns:
+          `[users]` each, in standard deviations from the mean of the train ratings.
+        """
+        scores, end, found = self._standardised(features), 0, {}
+        for name, width in f.lengths(STANDARDISED, self.domain.num_categories).items():
+            found[name] = scores[:, end : end + width].mean(axis=1)
+            end += width
+        return found
+
     def _embed(self, features: Features) -> Vectors:
         standardised = self._standardised(features)
         given = features[f.USER_HISTORY_RATINGS]

@@ -34,6 +34,7 @@ from serving.rating_file import DamagedError
 from serving.routes import MODEL_VERSION_HEADER, NotReadyError, RequestError, operations, router
 from serving.store import ServingStore
 from serving.tf_serving import connect
+from serving.tracing import flushed, tracing
 from serving.user_tower import InProcessUserTowers, TowerError, UserTowers
 from serving.versions import Trial, VersionInUse, Versions, choices
 
@@ -64,7 +65,7 @@ def create_app(
     """
     service, tower = service or ServiceConfig(), tower or TowerConfig()
     metrics = Metrics()
-    store = ServingStore(serving_dir)
+    store, telemetry = ServingStore(serving_dir), tracing(service.traces)
     if towers is None:
         towers = connect(tower) if tower.tf_serving else InProcessUserTowers(store)
     looks = store, towers, metrics, service.poll_s, service.load_timeout_s
@@ -94,12 +95,15 @@ def create_app(
         await towers.close()
         if events:
             events.close()
+        await flushed(telemetry)
 
     app = FastAPI(
         title="Matinee",
         summary="Movie recommendations from a two-tower model",
         version="1",
         lifespan=lifespan,
+        # Spans of requests are FastAPI's own.
+        telemetry=telemetry,
         # FastAPI's own pages load scripts from another host.
         docs_url=None,
         redoc_url=None,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
+_DEVIATIONS = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 """Prometheus' client's: where workers keep their metrics, for each of them to tell those of all."""
 
@@ -32,6 +35,13 @@ class Metrics:
             buckets=_SECONDS,
             **metric,
         )
+        self.features = Histogram(
+            "feature_z",
+            "Features of users who asked, in standard deviations from the mean of the train ratings",
+            ["feature"],
+            buckets=_DEVIATIONS,
+            **metric,
+        )
         self.tower_errors = Counter("tower_errors", "Failed calls of the user tower", ["kind"], **metric)
         self.workers = Gauge("workers", "Processes that answer", multiprocess_mode="livesum", **metric)
         self.workers.set(1)
@@ -42,6 +52,13 @@ class Metrics:
         self.users = Gauge("index_users", "Users in the index in use", **latest)
         self.swaps = Counter("version_swaps", "Versions taken into use", **metric)
         self.refused = Counter("versions_refused", "Attempts to load a version that failed", **metric)
+
+    def observe_features(self, z_scores: Mapping[str, np.ndarray]) -> None:
+        """Count users' features, of each name the mean over its columns: `[users]` standard deviations."""
+        for name, values in z_scores.items():
+            histogram = self.features.labels(name)
+            for value in values.tolist():
+                histogram.observe(value)
 
     def text(self) -> bytes:
         """Return them in Prometheus' text format; of several workers those of all."""

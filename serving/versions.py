@@ -23,7 +23,8 @@ from serving.metrics import Metrics
 from serving.ranker import Ranker, Wanted
 from serving.store import ServingStore
 from serving.threads import abandonable
-from serving.user_tower import AsyncUserEmbedder, TowerError, UserTowers, check_probe
+from serving.tracing import span
+from serving.user_tower import AsyncUserEmbedder, InProcessTower, TowerError, UserTowers, check_probe
 
 _LOG = structlog.get_logger()
 _MOST_TOGETHER = 32
@@ -77,10 +78,12 @@ class ServedVersion:
         return await self._searches.ask((wanted, user), self._ranked)
 
     async def _embedded(self, profiles: Sequence[Profile]) -> list[Vectors]:
-        with self._metrics.stage.labels("features").time():
+        with self._metrics.stage.labels("features").time(), span("features", len(profiles)):
             features = self.ranker.features(profiles)
+        if isinstance(self.tower, InProcessTower):
+            self._metrics.observe_features(self.tower.weights.z_scores(features))
         try:
-            with self._metrics.stage.labels("tower").time():
+            with self._metrics.stage.labels("tower").time(), span("tower", len(profiles)):
                 found = [*await self.tower.embed(features)]
         except TowerError as error:
             self._metrics.tower_errors.labels(error.kind).inc()
@@ -91,7 +94,7 @@ class ServedVersion:
         return found
 
     async def _ranked(self, wanted: Sequence[tuple[Wanted, Vectors | None]]) -> list[MovieList[Recommendation]]:
-        with self._metrics.stage.labels("search").time():
+        with self._metrics.stage.labels("search").time(), span("search", len(wanted)):
             return self.ranker.rank_many([each for each, _ in wanted], [user for _, user in wanted])
 
 
