@@ -1,32 +1,37 @@
 """The service beside its lower bound: latency, requests/s, and the search of larger catalogues.
 
-    python -m benchmarks.serving --serving-dir output/serving [--requests 20000]
+    python -m benchmarks.serving --serving-dir output/serving [--requests 20000] [--workers 1 --workers 2 --workers 4]
         [--tf-serving http://localhost:8501 --tf-serving grpc://localhost:8500]
 
 The bound is what a hand-made script does in process for one user: the user tower's call, a NumPy dot product with all
 movies and an argpartition; no HTTP, no masking, no titles. Clients run in a process of their own, on loopback, each
-with one connection that it keeps.
+with one connection that it keeps, and take about 30 microseconds a request of the cores that the service has as well.
+Memory is the proportional set size of all processes of a service, after the requests.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
+import functools
 import http.client
 import multiprocessing
 import multiprocessing.pool
+import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated
+from typing import Annotated, cast
 
 import faiss
 import numpy as np
+import psutil
 import tensorflow as tf
 import typer
+import uvloop
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -40,7 +45,8 @@ from serving.store import ServingStore
 
 _PORT = 8765
 _RECOMMEND = "/v1/users/{user}/recommendations"
-_TURNS = 40
+_CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)\r\n")
+_TURNS = 20
 _DIM, _SEEN, _QUERIES = TrainerConfig().joined_dim(movielens().num_categories), 200, 200
 _CONSOLE = Console(width=110)
 
@@ -63,31 +69,56 @@ def timed(function: Callable[[int], object], arguments: list[int]) -> list[float
     return seconds
 
 
-def _client(port: int, path: str, users: list[int], number: int, clients: int, requests: int, found: list) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    for i in range(requests):
-        begin = time.perf_counter()
-        connection.request("GET", path.format(user=users[(i * clients + number) % len(users)]))
-        response = connection.getresponse()
-        response.read()
-        found.append((response.status, time.perf_counter() - begin))
+class _Client(asyncio.Protocol):
+    """One connection, which asks for the next path as soon as it has the answer to the one before."""
+
+    def __init__(self, paths: Iterator[str], found: list[tuple[bool, float]], ended: asyncio.Future[None]) -> None:
+        self._paths, self._found, self._ended = paths, found, ended
+        self._read, self._length = b"", -1
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._ask()
+
+    def _ask(self) -> None:
+        path = next(self._paths, None)
+        if path is None:
+            self._transport.close()
+            return
+        self._begin = time.perf_counter()
+        self._transport.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+
+    def data_received(self, data: bytes) -> None:
+        self._read += data
+        end = self._read.find(b"\r\n\r\n")
+        if self._length < 0 and end >= 0:
+            length = _CONTENT_LENGTH.search(self._read[: end + 2])
+            self._length = end + 4 + int(length[1] if length else 0)
+        if 0 <= self._length <= len(self._read):
+            self._found.append((self._read[9:12] == b"200", time.perf_counter() - self._begin))
+            self._read, self._length = self._read[self._length :], -1
+            self._ask()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._ended.set_result(None)
 
 
 def load(port: int, path: str, users: list[int], clients: int, requests: int) -> tuple[list[float], float, int]:
     """Send requests; return the seconds of each, those of all together, and the number of errors."""
-    found: list[tuple[int, float]] = []
-    threads = [
-        threading.Thread(target=_client, args=(port, path, users, number, clients, requests // clients, found))
-        for number in range(clients)
-    ]
-    begin = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    wall = time.perf_counter() - begin
-    lost = requests // clients * clients - len(found)
-    return [seconds for _, seconds in found], wall, lost + sum(status != 200 for status, _ in found)
+    found: list[tuple[bool, float]] = []
+    paths = (path.format(user=users[i % len(users)]) for i in range(requests))
+
+    async def run() -> float:
+        loop, begin = asyncio.get_running_loop(), time.perf_counter()
+        ended = [loop.create_future() for _ in range(clients)]
+        for each in ended:
+            await loop.create_connection(functools.partial(_Client, paths, found, each), "127.0.0.1", port)
+        await asyncio.gather(*ended)
+        return time.perf_counter() - begin
+
+    uvloop.install()
+    wall = asyncio.run(run())
+    return [seconds for _, seconds in found], wall, requests - sum(is_right for is_right, _ in found)
 
 
 def bounds(serving_dir: str) -> dict[str, Callable[[int], object]]:
@@ -128,7 +159,8 @@ class _Row:
             found = timed(self.function, users[:count])
             wall, errors = sum(found), 0
         else:
-            found, wall, errors = clients.apply(load, (self.port, self.path, users, self.clients, count))
+            asked = self.port, self.path, users, self.clients, count
+            found, wall, errors = clients.apply(load, asked)
         self.seconds += found
         self.wall += wall
         self.errors += errors
@@ -143,24 +175,29 @@ class _Row:
 
 
 @contextlib.contextmanager
-def _services(serving_dir: str, towers: list[list[str]]) -> Iterator[None]:
-    """Serve with each tower, on a port of its own from `_PORT` on."""
+def _services(serving_dir: str, variants: list[list[str]]) -> Iterator[list[psutil.Process]]:
+    """Serve with each choice of options, on a port of its own from `_PORT` on."""
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", "serve", "--serving-dir", serving_dir]
-    servers = []
+    servers: list[psutil.Process] = []
     try:
-        for i, options in enumerate(towers):
-            servers.append(subprocess.Popen([*command, *options, "--port", str(_PORT + i)], stderr=subprocess.DEVNULL))
-        for i in range(len(towers)):
+        for i, options in enumerate(variants):
+            servers.append(psutil.Popen([*command, *options, "--port", str(_PORT + i)], stderr=subprocess.DEVNULL))
+        for i in range(len(variants)):
             _wait_until_ready(_PORT + i)
-        yield
+        yield servers
     finally:
         for server in servers:
             server.terminate()
             server.wait()
 
 
-def service_table(serving_dir: str, requests: int, tf_serving: list[str]) -> None:
-    """Print latency and requests/s of the service, with its own tower and behind each TensorFlow Serving.
+def _memory(server: psutil.Process) -> int:
+    """Return the proportional set size of a service in MiB."""
+    return sum(process.memory_full_info().pss for process in [server, *server.children(recursive=True)]) >> 20
+
+
+def service_table(serving_dir: str, requests: int, tf_serving: list[str], workers: list[int]) -> None:
+    """Print latency and requests/s of the service by its workers, and behind each TensorFlow Serving.
 
     A machine's speed drifts by a third within seconds, so that what is compared takes turns.
     """
@@ -168,26 +205,27 @@ def service_table(serving_dir: str, requests: int, tf_serving: list[str]) -> Non
     table = Table(title=f"{serving_dir}, {len(users):,} users", title_justify="left")
     for column in ("", "clients", "p50 ms", "p99 ms", "requests/s", "errors"):
         table.add_column(column, justify="right" if column else "left")
-    alone = [_Row(name, function=function) for name, function in bounds(serving_dir).items()]
-    alone.append(_Row("loopback HTTP round trip (/healthz)", path="/healthz", clients=1))
-    alone.append(_Row("service, ten movies", path=_RECOMMEND, clients=1))
-    crowds = [_Row("service, ten movies", path=_RECOMMEND, clients=n) for n in (8, 32, 64)]
-    for port, url in enumerate(tf_serving, _PORT + 1):
-        crowds += [_Row(f"service, tower at {url}", path=_RECOMMEND, clients=n, port=port) for n in (1, 8, 32, 64)]
-    rows = alone + crowds
-    towers = [[], *(["--tf-serving", url, "--timeout-s", "5"] for url in tf_serving)]
-    with _services(serving_dir, towers), multiprocessing.get_context("spawn").Pool(1) as clients:
+    rows = [_Row(name, function=function) for name, function in bounds(serving_dir).items()]
+    names = [f"workers: {number}" for number in workers] + [f"tower at {url}" for url in tf_serving]
+    variants = [["--workers", str(number)] for number in workers]
+    variants += [["--tf-serving", url, "--timeout-s", "5"] for url in tf_serving]
+    for port, name in enumerate(names, _PORT):
+        for clients in (1, 8, 32):
+            rows.append(_Row(f"/healthz, {name}", path="/healthz", clients=clients, port=port))
+            rows.append(_Row(f"ten movies, {name}", path=_RECOMMEND, clients=clients, port=port))
+    with _services(serving_dir, variants) as servers, multiprocessing.get_context("spawn").Pool(1) as pool:
         for row in rows:
-            row.measure(clients, users, 500)
+            row.measure(pool, users, 500)
             row.forget()
         for _ in track(range(_TURNS), "turns"):
-            for row in alone:
-                row.measure(clients, users, requests // _TURNS)
-        for row in crowds:
-            row.measure(clients, users, requests)
+            for row in rows:
+                row.measure(pool, users, requests // _TURNS)
+        memory = [_memory(server) for server in servers]
     for row in rows:
         table.add_row(*row.cells())
     _CONSOLE.print(table)
+    for name, found in zip(names, memory, strict=True):
+        _CONSOLE.print(f"{name}: {found:,} MiB, {found / memory[0]:.2f} of the first")
 
 
 def _wait_until_ready(port: int) -> None:
@@ -249,10 +287,11 @@ def main(
     serving_dir: Annotated[str, typer.Option(help="Serving root")] = "output/serving",
     requests: Annotated[int, typer.Option(help="Requests for each number of clients")] = 20_000,
     tf_serving: Annotated[list[str] | None, typer.Option(help="A TensorFlow Serving over the same root")] = None,
+    workers: Annotated[list[int], typer.Option(help="Numbers of workers to serve with")] = [1, 2],  # noqa: B006
     movies: Annotated[list[int], typer.Option(help="Catalogue sizes for the search")] = [87_585, 1_000_000],  # noqa: B006
 ) -> None:
     """Time the service and the search."""
-    service_table(serving_dir, requests, tf_serving or [])
+    service_table(serving_dir, requests, tf_serving or [], workers)
     search_table(movies)
 
 
