@@ -89,7 +89,7 @@ class Ranker:
     def __init__(self, index: PreparedIndex) -> None:
         """Rank the movies of a version's index."""
         self._index, self.manifest, self.catalogue = index, index.manifest, index.catalogue
-        self.search = MovieSearch(index.vectors.embeddings, index.faiss_index)
+        self.search = MovieSearch(index.vectors.embeddings, index.faiss_index, index.heads)
         self._similar = MovieSearch(index.similarity)
         self._rating_vectors = index.vectors.rating_vectors
         self._constants, self._histories = constants_of(index.manifest), index.histories
@@ -330,9 +330,7 @@ class Ranker:
     @functools.cached_property
     def titles(self) -> TitleSearch:
         """The search for titles."""
-        titles = self._index.titles or self._index.with_titles().titles
-        assert titles is not None, "with them"
-        return titles
+        return self._index.title_search()
 
     @functools.cached_property
     def _starter(self) -> np.ndarray:

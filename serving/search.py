@@ -7,7 +7,8 @@ users at once and an approximate index order the same movies in the same way: by
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import faiss
 import numpy as np
@@ -18,6 +19,12 @@ _ROUNDING = 1e-5
 """More than single precision can move a cosine: what is this close to the n-th score is looked at again."""
 _GROUP = 32
 """Movies of which the best one is looked at first."""
+_LOOKED_AT = 4
+"""Groups for each movie that is wanted, whose cosines are computed first where the scores are bounds."""
+_HEAD, _LEAST_MOVIES, _LEAST_SHARE = 32, 20_000, 0.97
+"""Numbers of a head; how many movies there must be, and what share of their squares heads must have, to save time."""
+_MOST_BY_HEADS = 8
+"""Users at once: of more of them a plain product is faster."""
 _MIN_EF = 128
 """Least breadth of a search in an HNSW graph; benchmarks/serving.py measures its recall."""
 _MIN_PROBES = 16
@@ -47,17 +54,56 @@ class Search:
     skipped misses what it looks for."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Heads:
+    """Movies in the directions in which they differ most: a quarter of the numbers bounds every cosine from above.
+
+    A cosine is the product of two heads and of two rests, and that of the rests is at most that of their lengths
+    (Cauchy and Schwarz). Only movies whose bound reaches the n-th best cosine have to be looked at.
+    """
+
+    rotation: np.ndarray
+    """`[dim, dim]` float32, orthonormal: the principal axes of the movies, the longest first."""
+    heads: np.ndarray
+    """`[movies, head]` float32, the movies along the first ones."""
+    rests: np.ndarray
+    """`[movies]` float32, lengths of what is left of them."""
+
+    @classmethod
+    def of(cls, embeddings: np.ndarray) -> Heads | None:
+        """Rotate `[movies, dim]` float32 unit vectors; None where it does not help, or not enough."""
+        if len(embeddings) < _LEAST_MOVIES or embeddings.shape[1] < 2 * _HEAD:
+            return None
+        lengths, axes = np.linalg.eigh((embeddings.T @ embeddings).astype(np.float64))
+        if lengths[-_HEAD:].sum() < _LEAST_SHARE * lengths.sum():
+            return None
+        rotation = np.ascontiguousarray(axes[:, ::-1], np.float32)
+        rests = np.linalg.norm(embeddings @ rotation[:, _HEAD:], axis=1)
+        return cls(rotation, embeddings @ np.ascontiguousarray(rotation[:, :_HEAD]), rests)
+
+    def bounds(self, users: np.ndarray) -> np.ndarray:
+        """Return `[movies, batch]` what the cosines are at most, of `[batch, dim]` users."""
+        rotated = users @ self.rotation
+        rests = np.linalg.norm(rotated[:, _HEAD:], axis=1)
+        bounds: np.ndarray = self.heads @ rotated[:, :_HEAD].T
+        bounds += self.rests[:, None] * rests
+        return bounds
+
+
 class MovieSearch:
     """Finds the movies with the highest cosine to a user."""
 
-    def __init__(self, embeddings: np.ndarray, approximate: faiss.Index | None = None) -> None:
+    def __init__(
+        self, embeddings: np.ndarray, approximate: faiss.Index | None = None, heads: Heads | None = None
+    ) -> None:
         """Wrap embeddings.
 
         Args:
           embeddings: `[movies, dim]` float32, L2-normalised.
           approximate: FAISS index of the same rows; without one every search is exact.
+          heads: Of the same rows, by which exact searches for a few users are faster.
         """
-        self.embeddings, self._approximate = embeddings, approximate
+        self.embeddings, self._approximate, self._heads = embeddings, approximate, heads
 
     def top(self, user: np.ndarray, search: Search) -> Hits:
         """Find the best movies for one user, `[dim]` float32, L2-normalised."""
@@ -119,14 +165,25 @@ class MovieSearch:
         return found[0][found[0] >= 0]
 
     def _best_of(self, users: np.ndarray, searches: Sequence[Search]) -> list[Hits]:
+        heads = self._heads if len(users) <= _MOST_BY_HEADS else None
         # Of a few users the product is twice as fast this way round.
-        scores = self.embeddings @ users.T
+        scores = heads.bounds(users) if heads else self.embeddings @ users.T
         for column, search in enumerate(searches):
             if search.allowed is not None:
                 scores[~search.allowed, column] = -np.inf
             scores[search.hidden, column] = -np.inf
-        found = zip(users, _candidates(scores, [search.n for search in searches]), searches, strict=True)
-        return [self._best(user, rows, search.n) for user, rows, search in found]
+        groups = len(scores) // _GROUP
+        bests = scores[: groups * _GROUP].reshape(_GROUP, groups, -1).max(axis=0) if groups else scores[:0]
+        found = []
+        for column, (user, search) in enumerate(zip(users, searches, strict=True)):
+            of_groups = np.ascontiguousarray(bests[:, column])
+            cosines = functools.partial(self._cosines, user) if heads else None
+            found.append(self._best(user, _candidates(scores[:, column], of_groups, search.n, cosines), search.n))
+        return found
+
+    def _cosines(self, user: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        cosines: np.ndarray = self.embeddings[rows] @ user
+        return cosines
 
     def _best(self, user: np.ndarray, rows: np.ndarray, n: int) -> Hits:
         exact = (self.embeddings[rows].astype(np.float64) * user).sum(axis=1)
@@ -134,35 +191,42 @@ class MovieSearch:
         return Hits(rows[order], exact[order])
 
 
-def _candidates(scores: np.ndarray, numbers: Sequence[int]) -> list[np.ndarray]:
-    """Return the positions that may be among each user's n best; masked scores are -inf and never among them.
+def _candidates(
+    scores: np.ndarray, bests: np.ndarray, n: int, cosines: Callable[[np.ndarray], np.ndarray] | None
+) -> np.ndarray:
+    """Return the positions that may be among the n best; masked scores are -inf and never among them.
 
     The best scores of groups of movies bound the n-th best score from below, and only groups whose best reaches the
     bound have to be looked into.
+
+    Args:
+      scores: `[movies]` cosines, or with `cosines` what they are at most.
+      bests: `[groups]` the best score of each group: movie `i` is in group `i % groups`.
+      n: How many.
+      cosines: Positions -> their cosines, where the scores are bounds.
     """
-    movies = len(scores)
-    groups = movies // _GROUP
-    begin = groups * _GROUP
-    best = scores[:begin].reshape(_GROUP, groups, -1).max(axis=0) if groups else scores[:0]
-    found = []
-    for column, n in enumerate(numbers):
-        if groups < n:
-            found.append(_least(scores[:, column], n))
-            continue
-        bests = np.ascontiguousarray(best[:, column])
-        threshold = np.partition(bests, groups - n)[groups - n] - _ROUNDING
-        if threshold == -np.inf:  # Hardly anything is left.
-            found.append(np.flatnonzero(scores[:, column] > -np.inf))
-            continue
-        members = np.flatnonzero(bests >= threshold)[:, None] + np.arange(_GROUP) * groups
-        rows = np.append(members.ravel(), np.arange(begin, movies))
-        found.append(rows[scores[rows, column] >= threshold])
-    return found
-
-
-def _least(scores: np.ndarray, n: int) -> np.ndarray:
-    """Return the same for one user, by all scores."""
-    if n >= len(scores):
+    groups = len(bests)
+    threshold = -np.inf
+    if cosines is not None and groups:
+        looked = min(groups, _LOOKED_AT * n)
+        rows = _members(np.argpartition(bests, groups - looked)[groups - looked :], groups)
+        threshold = _least_of_best(np.where(scores[rows] > -np.inf, cosines(rows), -np.inf), n)
+    elif cosines is None:
+        threshold = _least_of_best(bests if groups >= n else scores, n)
+    if threshold == -np.inf:  # Hardly anything is left.
         return np.flatnonzero(scores > -np.inf)
-    threshold = np.partition(scores, len(scores) - n)[len(scores) - n] - _ROUNDING
-    return np.flatnonzero(scores >= threshold if threshold > -np.inf else scores > -np.inf)
+    threshold -= _ROUNDING
+    rows = np.append(_members(np.flatnonzero(bests >= threshold), groups), np.arange(groups * _GROUP, len(scores)))
+    rows = rows[scores[rows] >= threshold]
+    return rows if cosines is None else rows[cosines(rows) >= threshold]
+
+
+def _members(groups: np.ndarray, number: int) -> np.ndarray:
+    """Return the positions in some of the groups."""
+    rows: np.ndarray = (groups[:, None] + np.arange(_GROUP) * number).ravel()
+    return rows
+
+
+def _least_of_best(scores: np.ndarray, n: int) -> float:
+    """Return the n-th best of some scores; -inf where there are not so many."""
+    return float(np.partition(scores, len(scores) - n)[len(scores) - n]) if len(scores) >= n else -np.inf

@@ -19,13 +19,14 @@ from schemas.strings import Strings
 from schemas.vectors import Vectors
 from serving.catalogue import Catalogue, PreparedIndex
 from serving.rating_file import RatingFile
+from serving.search import Heads
 from serving.titles import TitleSearch
 
 _MANIFEST, _RATINGS, _OWN_RATINGS, _FAISS = "manifest.json", "ratings.json", "ratings.npy", "index.faiss"
 _SMALL_BYTES = 1 << 14
 """Arrays below are copied: a mapping takes a page at least."""
 
-_Columns = TypeVar("_Columns", Catalogue, TitleSearch)
+_Columns = TypeVar("_Columns", Catalogue, TitleSearch, Heads)
 
 
 def stage(directory: str, index: PreparedIndex, tower: NumpyTower | None) -> None:
@@ -35,7 +36,7 @@ def stage(directory: str, index: PreparedIndex, tower: NumpyTower | None) -> Non
 
     Args:
       directory: A local directory.
-      index: The version's index, its titles among it.
+      index: The version's index, prepared for a service.
       tower: Its user tower, where that runs in the processes that serve.
     """
     path, ratings = pathlib.Path(directory), index.histories.ratings
@@ -51,6 +52,7 @@ def stage(directory: str, index: PreparedIndex, tower: NumpyTower | None) -> Non
         "checksums": ratings.checksums,
         **dict(_arrays("catalogue", index.catalogue)),
         **dict(_arrays("titles", index.titles)),
+        **(dict(_arrays("heads", index.heads)) if index.heads else {}),
     }
     if tower is not None:
         arrays |= {f"tower.{name}": values for name, values in numpy_tower.arrays_of(tower).items()}
@@ -81,6 +83,7 @@ def read_staged(directory: str) -> tuple[PreparedIndex, NumpyTower | None]:
         faiss.read_index(str(path / _FAISS), faiss.IO_FLAG_MMAP) if (path / _FAISS).exists() else None,
         _columns(Catalogue, "catalogue", arrays),
         _columns(TitleSearch, "titles", arrays),
+        _columns(Heads, "heads", arrays) if "heads.heads" in arrays else None,
     )
     weights = {name.removeprefix("tower."): values for name, values in arrays.items() if name.startswith("tower.")}
     return index, numpy_tower.of_arrays(weights, manifest.domain) if weights else None
@@ -94,7 +97,7 @@ def _mapped(file: pathlib.Path) -> np.ndarray:
     return np.load(file, mmap_mode="r").view(np.ndarray)
 
 
-def _arrays(prefix: str, columns: Catalogue | TitleSearch) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(prefix: str, columns: Catalogue | TitleSearch | Heads) -> Iterator[tuple[str, np.ndarray]]:
     for field in dataclasses.fields(columns):
         values = getattr(columns, field.name)
         if isinstance(values, Strings):

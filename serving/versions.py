@@ -244,13 +244,13 @@ def choices(canary: Canary, root: str, main_in_use: Callable[[], int | None]) ->
 
 
 def prepared(store: ServingStore, version: int) -> PreparedIndex:
-    """Read a version's index, verify it, and prepare it with its titles.
+    """Read a version's index, verify it, and prepare it for many requests.
 
     Raises:
       RuntimeError: Something is wrong with it.
     """
     index = PreparedIndex.of(read_index(store.directory(EMBEDDING_INDEX, version), version))
-    return index.with_titles()
+    return index.for_service()
 
 
 async def served(index: PreparedIndex, tower: AsyncUserEmbedder, metrics: Metrics) -> ServedVersion:

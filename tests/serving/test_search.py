@@ -2,7 +2,8 @@ import faiss
 import numpy as np
 import pytest
 
-from serving.search import Hits, MovieSearch, Search
+from serving import search as search_module
+from serving.search import Heads, Hits, MovieSearch, Search
 
 MOVIES, DIM = 3_000, 16
 NONE = np.empty(0, np.int32)
@@ -11,6 +12,42 @@ NONE = np.empty(0, np.int32)
 def unit(rows, seed):
     vectors = np.random.default_rng(seed).normal(size=(rows, DIM)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def by_heads(monkeypatch):
+    """Embeddings that differ along a few directions, and the search that knows them."""
+    monkeypatch.setattr(search_module, "_LEAST_MOVIES", 100)
+    monkeypatch.setattr(search_module, "_HEAD", 4)
+    rng = np.random.default_rng(5)
+    vectors = (rng.normal(size=(MOVIES, DIM)) * np.geomspace(1, 1e-5, DIM)).astype(np.float32)
+    vectors[1::2] = vectors[::2]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    heads = Heads.of(vectors)
+    assert heads is not None
+    return MovieSearch(vectors), MovieSearch(vectors, heads=heads)
+
+
+@pytest.mark.parametrize("n", [1, 10, 90, 400, MOVIES])
+def test_a_search_by_heads_finds_what_a_plain_one_finds(by_heads, n):
+    plain, fast = by_heads
+    rng = np.random.default_rng(n)
+    for users in (unit(1, 1), unit(3, 2), plain.embeddings[:5]):
+        hidden = [rng.choice(MOVIES, rng.integers(0, MOVIES), replace=False) for _ in users]
+        allowed = [None, rng.random(MOVIES) < 0.3, np.zeros(MOVIES, bool), None, None]
+        searches = [Search(n, *both) for both in zip(hidden, allowed, strict=False)]
+        for found, expected in zip(
+            fast.top_many(users, searches[: len(users)]), plain.top_many(users, searches[: len(users)]), strict=True
+        ):
+            np.testing.assert_array_equal(found.rows, expected.rows)
+            np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+def test_heads_are_left_where_they_say_little(monkeypatch):
+    assert Heads.of(unit(MOVIES, 1)) is None, "a few movies"
+    monkeypatch.setattr(search_module, "_LEAST_MOVIES", 100)
+    monkeypatch.setattr(search_module, "_HEAD", 4)
+    assert Heads.of(unit(MOVIES, 1)) is None, "every direction is as long as any other"
 
 
 @pytest.fixture(scope="module")

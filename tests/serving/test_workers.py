@@ -97,7 +97,7 @@ def test_what_is_staged_answers_as_what_was_loaded(published, tmp_path):
     store = ServingStore(str(published))
     version = store.latest()
     loaded = Recommender.load(str(published))
-    index = PreparedIndex.of(read_index(store.directory(EMBEDDING_INDEX, version), version)).with_titles()
+    index = PreparedIndex.of(read_index(store.directory(EMBEDDING_INDEX, version), version)).for_service()
     stage(str(tmp_path), index, tower_of(store, version))
     mapped, tower = read_staged(str(tmp_path))
     ranker = Ranker(mapped)
