@@ -173,7 +173,8 @@ class _Leading(LookOut[int]):
     ) -> None:
         super().__init__(store, metrics, poll_s, load_timeout_s, choose)
         self._member, self._name, self._slot, self._towers = member, name, slot, towers
-        self._answer: asyncio.Future[c.Message] | None = None
+        self._asked: tuple[int, asyncio.Future[c.Message]] | None = None
+        """What was staged last, and what all workers say of it."""
         self._said: str | None = None
 
     @property
@@ -190,17 +191,18 @@ class _Leading(LookOut[int]):
 
     def take_answer(self, message: c.Message) -> None:
         """Take what all workers say of what was staged."""
-        if self._answer and not self._answer.done():
-            self._answer.set_result(message)
+        if self._asked and self._asked[0] == message["version"] and not self._asked[1].done():
+            self._asked[1].set_result(message)
 
     async def _load(self, version: int) -> int:
         directory = tempfile.mkdtemp(prefix=f"{version}-", dir=self.directory)
         try:
             await self._stage(version, directory)
             _give_back()
-            self._answer = asyncio.get_running_loop().create_future()
+            said: asyncio.Future[c.Message] = asyncio.get_running_loop().create_future()
+            self._asked = version, said
             self._member.channel.send(c.STAGED, slot=self._name, version=version, directory=directory)
-            answer = await self._answer
+            answer = await said
         except BaseException:
             with contextlib.suppress(OSError):
                 shutil.rmtree(directory)

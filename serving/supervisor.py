@@ -147,7 +147,9 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         workers = self._worker.service.workers
         seats = [asyncio.ensure_future(self._keep(number)) for number in range(workers)]
-        await self._stopping.wait()
+        told = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait([told, *seats], return_when=asyncio.FIRST_COMPLETED)  # A seat ends by an error alone.
+        self._stopping.set()
         for seat in self._seats.values():
             seat.process.terminate()
         _, slow = await asyncio.wait(seats, timeout=self._worker.service.shutdown_s + _END_S)
@@ -165,6 +167,8 @@ class Supervisor:
             begin = time.monotonic()
             process, channel = await self._start(number)
             seat = self._seats[number] = _Seat(number, process, channel, heard_at=begin)
+            if self._stopping.is_set():
+                process.terminate()
             watch = asyncio.ensure_future(self._watch(seat))
             try:
                 await self._talk(seat)

@@ -53,6 +53,35 @@ def publish_next(root, seed=0, movies=lambda movies: movies):
 
 
 @dataclasses.dataclass
+class Asked:
+    """Lists that clients have asked for."""
+
+    answers: list = dataclasses.field(default_factory=list)
+    """Version, user and movies of each."""
+    failures: list = dataclasses.field(default_factory=list)
+
+    def start(self, url, users, requests, clients):
+        """Start clients that ask for the users' lists in turn; return their threads."""
+
+        def client(number):
+            with httpx.Client(base_url=url, timeout=30) as http:
+                for i in range(requests // clients):
+                    user = users[(i * clients + number) % len(users)]
+                    answer = http.get(f"/v1/users/{user}/recommendations")
+                    if answer.status_code != 200:
+                        self.failures.append(answer.text)
+                        continue
+                    body = answer.json()
+                    movies = [movie["movie_id"] for movie in body["recommendations"]]
+                    self.answers.append((body["model_version"], user, movies))
+
+        threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+        for thread in threads:
+            thread.start()
+        return threads
+
+
+@dataclasses.dataclass
 class Service:
     """A service on loopback, and a client of it."""
 

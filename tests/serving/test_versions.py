@@ -8,7 +8,6 @@ import time
 import weakref
 
 import anyio
-import httpx
 import numpy as np
 import pytest
 
@@ -22,7 +21,7 @@ from serving.store import ServingStore
 from serving.user_tower import InProcessUserTowers, is_probe
 from serving.versions import Versions
 from tests import forked
-from tests.serving.harness import QUICK, publish_next, serving
+from tests.serving.harness import QUICK, Asked, publish_next, serving
 from tests.tf_serving_double import TfServingDouble
 
 USERS = range(1, 41)
@@ -47,38 +46,24 @@ def ask(service, user=1):
 @pytest.mark.slow
 def test_five_swaps_under_load_and_every_answer_is_that_of_the_version_it_names(root):
     first = ServingStore(str(root)).latest()
-    answers, failures = [], []
-
-    def client(url, number):
-        with httpx.Client(base_url=url, timeout=20) as http:
-            for i in range(REQUESTS // CLIENTS):
-                user = USERS[(i * CLIENTS + number) % len(USERS)]
-                answer = http.get(f"/v1/users/{user}/recommendations")
-                if answer.status_code != 200:
-                    failures.append(answer.text)
-                    continue
-                body = answer.json()
-                movies = tuple(movie["movie_id"] for movie in body["recommendations"])
-                answers.append((body["model_version"], user, movies))
+    asked = Asked()
 
     with serving(root) as service:
-        threads = [threading.Thread(target=client, args=(str(service.client.base_url), k)) for k in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
+        threads = asked.start(str(service.client.base_url), USERS, REQUESTS, CLIENTS)
         versions = [first]
         for swap in range(1, 6):
-            service.wait_for(lambda swap=swap: len(answers) >= swap * REQUESTS // 7, timeout_s=120)
+            service.wait_for(lambda swap=swap: len(asked.answers) >= swap * REQUESTS // 7, timeout_s=120)
             versions.append(publish_next(root, seed=swap))
             service.wait_for(lambda: service.version() == versions[-1])
         for thread in threads:
             thread.join()
-    assert failures == []
-    assert len(answers) == REQUESTS
-    assert {version for version, _, _ in answers} == set(versions)
+    assert asked.failures == []
+    assert len(asked.answers) == REQUESTS
+    assert {version for version, _, _ in asked.answers} == set(versions)
     expected = {version: top_tens(root, version) for version in versions}
     assert expected[versions[0]] != expected[versions[1]], "the versions can be told apart"
-    for version, user, movies in answers:
-        assert list(movies) == expected[version][user]
+    for version, user, movies in asked.answers:
+        assert movies == expected[version][user]
 
 
 def test_the_old_version_is_released(root):

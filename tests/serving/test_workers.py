@@ -8,7 +8,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import httpx
@@ -25,7 +24,7 @@ from serving.ranker import Ranker
 from serving.staged import read_staged, stage
 from serving.store import ServingStore
 from serving.user_tower import tower_of
-from tests.serving.harness import publish_next
+from tests.serving.harness import Asked, publish_next
 from tests.workspace import ROOT, free_ports
 
 USERS = range(1, 41)
@@ -119,39 +118,25 @@ def test_what_is_staged_answers_as_what_was_loaded(published, tmp_path):
 @pytest.mark.slow
 def test_twenty_versions_under_load_and_every_answer_is_that_of_the_version_it_names(root, tmp_path):
     first = ServingStore(str(root)).latest()
-    requests, clients = 20_000, 4
-    answers, failures = [], []
-
-    def client(url, number):
-        with httpx.Client(base_url=url, timeout=30) as http:
-            for i in range(requests // clients):
-                user = USERS[(i * clients + number) % len(USERS)]
-                answer = http.get(f"/v1/users/{user}/recommendations")
-                if answer.status_code != 200:
-                    failures.append(answer.text)
-                    continue
-                body = answer.json()
-                movies = [movie["movie_id"] for movie in body["recommendations"]]
-                answers.append((body["model_version"], user, movies))
-
+    requests, asked = 20_000, Asked()
     with workers(root, tmp_path) as service:
-        threads = [threading.Thread(target=client, args=(service.url, number)) for number in range(clients)]
-        for thread in threads:
-            thread.start()
+        threads = asked.start(service.url, USERS, requests, clients=4)
         versions = [first]
         for swap in range(1, 21):
-            service.wait_for(lambda swap=swap: len(answers) + len(failures) >= swap * requests // 22, timeout_s=120)
+            service.wait_for(
+                lambda swap=swap: len(asked.answers) + len(asked.failures) >= swap * requests // 22, timeout_s=120
+            )
             versions.append(publish_next(root, seed=swap))
             service.wait_for(lambda: service.metric("model_version") == versions[-1])
         for thread in threads:
             thread.join()
         assert service.metric("version_swaps_total") == 21, "each counted once"
-    assert failures == []
-    assert len(answers) == requests
-    assert {version for version, _, _ in answers} <= set(versions)
-    assert len({version for version, _, _ in answers}) >= 20
+    assert asked.failures == []
+    assert len(asked.answers) == requests
+    assert {version for version, _, _ in asked.answers} <= set(versions)
+    assert len({version for version, _, _ in asked.answers}) >= 20
     expected = {version: top_tens(root, version) for version in versions}
-    for version, user, movies in answers:
+    for version, user, movies in asked.answers:
         assert movies == expected[version][user]
 
 
