@@ -60,6 +60,10 @@ class Asked:
     """Version, user and movies of each."""
     failures: list = dataclasses.field(default_factory=list)
 
+    def number(self):
+        """Return how many answers there are, right or wrong."""
+        return len(self.answers) + len(self.failures)
+
     def start(self, url, users, requests, clients):
         """Start clients that ask for the users' lists in turn; return their threads."""
 

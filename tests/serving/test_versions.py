@@ -52,7 +52,7 @@ def test_five_swaps_under_load_and_every_answer_is_that_of_the_version_it_names(
         threads = asked.start(str(service.client.base_url), USERS, REQUESTS, CLIENTS)
         versions = [first]
         for swap in range(1, 6):
-            service.wait_for(lambda swap=swap: len(asked.answers) >= swap * REQUESTS // 7, timeout_s=120)
+            service.wait_for(lambda swap=swap: asked.number() >= swap * REQUESTS // 7, timeout_s=120)
             versions.append(publish_next(root, seed=swap))
             service.wait_for(lambda: service.version() == versions[-1])
         for thread in threads:
