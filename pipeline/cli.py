@@ -464,7 +464,7 @@ def export_events(
     """Write what users did since the last export as one span more, which the next run takes."""
     from serving.events.service import opened
 
-    store = opened(events)
+    store = opened(events, is_there=True)
     store.upgrade()
     from serving.events.export import export
 

@@ -161,7 +161,7 @@ def compare(
     from serving.events.compare import compare as compared
     from serving.events.service import opened
 
-    store = opened(events)
+    store = opened(events, is_there=True)
     store.upgrade()
     every = [event for _, event in store.all()]
     store.close()

@@ -67,3 +67,4 @@ def configure_logs(level: str) -> None:
     root.setLevel(level.upper())
     # httpx tells of every request at this level; the service has its own line for each.
     logging.getLogger("httpx").setLevel("WARNING")
+    logging.getLogger("alembic").setLevel("WARNING")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -62,14 +63,20 @@ def kept(where: str) -> Events:
     return Events(opened(where))
 
 
-def opened(where: str) -> EventStore:
+def opened(where: str, is_there: bool = False) -> EventStore:
     """Return a database of events.
 
+    Args:
+      where: See `store.url_of`.
+      is_there: Whether it must be there already: a name that is misspelt is none of an empty database.
+
     Raises:
-      ValueError: As `kept`.
+      ValueError: As `kept`, or it is not there.
     """
     try:
         from serving.events.store import EventStore
     except ModuleNotFoundError as error:
         raise ValueError(f'events need {error.name}: pip install "matinee[events]"') from None
+    if is_there and "://" not in where and not pathlib.Path(where).is_file():
+        raise ValueError(f"there are no events in {where}: no such file; pass the one of matinee serve --events")
     return EventStore(where)

@@ -186,6 +186,17 @@ def test_what_counts():
         latest_pair(events[:3])
 
 
+def test_a_name_that_is_misspelt_makes_no_database(tmp_path):
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+    for arguments in (["compare"], ["data", "export-events", "--to", f"{tmp_path}/{{SPAN}}"]):
+        done = subprocess.run(
+            [*command, *arguments, "--events", f"{tmp_path}/typo.db"], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        assert "there are no events in" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_decision_goes_to_the_services(root, tmp_path):
     where = str(tmp_path / "events.db")
     store = EventStore(where)
