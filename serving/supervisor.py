@@ -81,9 +81,9 @@ def supervise(serving_dir: str, service: ServiceConfig, tower: TowerConfig, list
         # Read by Prometheus' client, and `serving.metrics`, when they are imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = f"{directory}/metrics"
         os.mkdir(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-        host, port = listener.getsockname()[:2]
-        _LOG.info(f"workers running on http://{host}:{port}", workers=service.workers)
         listener.listen(_BACKLOG)
+        host, port = listener.getsockname()[:2]
+        _LOG.info(f"workers running on http://{f'[{host}]' if ':' in host else host}:{port}", workers=service.workers)
         asyncio.run(Supervisor(Worker(serving_dir, service, tower), listener, directory).run())
 
 
@@ -145,8 +145,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
-        workers = self._worker.service.workers
-        seats = [asyncio.ensure_future(self._keep(number)) for number in range(workers)]
+        seats = [asyncio.ensure_future(self._keep(number)) for number in range(self._worker.service.workers)]
         told = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait([told, *seats], return_when=asyncio.FIRST_COMPLETED)  # A seat ends by an error alone.
         self._stopping.set()
@@ -166,7 +165,7 @@ class Supervisor:
         while not self._stopping.is_set():
             begin = time.monotonic()
             process, channel = await self._start(number)
-            seat = self._seats[number] = _Seat(number, process, channel, heard_at=begin)
+            seat = self._seats[number] = _Seat(number, process, channel, heard_at=time.monotonic())
             if self._stopping.is_set():
                 process.terminate()
             watch = asyncio.ensure_future(self._watch(seat))
