@@ -65,8 +65,12 @@ class EventStore:
         self._url = url_of(where)
         self.is_file = self._url.get_backend_name() == "sqlite"
         """Whether reading takes next to no time."""
-        options = {"timeout": _WAIT_S, "check_same_thread": False} if self.is_file else {"connect_timeout": _WAIT_S}
-        self._engine = sa.create_engine(self._url, connect_args=options, pool_pre_ping=not self.is_file)
+        options: dict[str, object] = {"timeout": _WAIT_S, "check_same_thread": False}
+        if not self.is_file:
+            options = {"connect_timeout": _WAIT_S, "options": f"-c statement_timeout={_WAIT_S * 1000}"}
+        self._engine = sa.create_engine(
+            self._url, connect_args=options, pool_pre_ping=not self.is_file, pool_timeout=_WAIT_S
+        )
         self._writing = self._engine.execution_options(writes=True)
         self._insert = sqlite.insert if self.is_file else postgresql.insert
         if self.is_file:
@@ -87,8 +91,8 @@ class EventStore:
         config = alembic.config.Config()
         config.set_main_option("script_location", str(pathlib.Path(__file__).with_name("migrations")))
         try:
-            with self._engine.begin() as connection:
-                if not self.is_file:  # Services start together.
+            with self._writing.begin() as connection:  # Services start together.
+                if not self.is_file:
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(7201411)"))
                 config.attributes["connection"] = connection
                 alembic.command.upgrade(config, "head")

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import uuid
 
@@ -20,6 +22,7 @@ from serving.events.store import EventStore, url_of
 from tests import postgres
 from tests.serving.harness import serving
 from tests.serving.test_workers import workers
+from tests.workspace import ROOT
 
 EVENTS, CLIENTS = 20_000, 8
 
@@ -71,6 +74,16 @@ def test_what_is_sent_again_is_not_counted_again(store):
     assert store.of_user("3") is None
     store.upgrade()
     assert len([*store.all()]) == 4
+
+
+def test_services_that_start_together_make_one_database(where):
+    code = "import sys; from serving.events.store import EventStore; EventStore(sys.argv[1]).upgrade()"
+    services = [subprocess.Popen([sys.executable, "-c", code, where], cwd=ROOT) for _ in range(4)]
+    assert [service.wait(timeout=60) for service in services] == [0] * 4
+    store = EventStore(where)
+    assert store.add([rating("a")]) == [True]
+    assert store.of_user("1").ratings == {"10": 4.5}
+    store.close()
 
 
 def test_the_latest_event_counts_whatever_the_clock_says(store):
