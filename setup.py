@@ -31,7 +31,7 @@ SERVING = [
     "cachetools",
     "circuitbreaker",
     "faiss-cpu",
-    "fastapi",
+    "fastapi>=0.162",
     # The page that tries the API out, from local files.
     "fastapi-swagger",
     "httptools",
