@@ -26,10 +26,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from components.polars_example_gen.source import SPAN
 from pipeline.artifacts import newest
 from schemas import keys
 from schemas.evaluation import Evaluation
+from schemas.ingest import SPAN
 
 _DAY_S = 86_400
 _LOG = Console(stderr=True)

@@ -15,10 +15,9 @@ import tensorflow as tf
 
 from schemas import features as f
 from schemas import signatures as s
-from schemas.manifest import EMBEDDING_INDEX
 from schemas.user_features import FeatureConstants
 from serving.catalogue import Catalogue, PreparedIndex
-from serving.index import constants_of, read_index
+from serving.index import constants_of
 from serving.store import ServingStore
 
 RECOMMEND = "recommend"
@@ -137,7 +136,7 @@ def export_recommender(serving_dir: str, target: str, version: int | None = None
     directory = pathlib.Path(target) / str(chosen)
     if directory.exists():
         raise ValueError(f"{directory} is there already")
-    index = PreparedIndex.of(read_index(store.directory(EMBEDDING_INDEX, chosen), chosen))
+    index = PreparedIndex.read(store, chosen)
     constants = constants_of(index.manifest)
     pathlib.Path(target).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".staging-", dir=target) as staging:

@@ -18,7 +18,7 @@ from components.polars_example_gen.links import add_links
 from pipeline.config import RunConfig
 from schemas import features as f
 from schemas import keys
-from schemas.ingest import HISTORIES_PREFIX, USER_KEY, USERS_PREFIX
+from schemas.ingest import HISTORIES_PREFIX, SPAN, USER_KEY, USERS_PREFIX
 from serving.index import EXACT, build_faiss
 
 _SOME_CATEGORIES = 20
@@ -56,9 +56,7 @@ def check_input(config: RunConfig, data: str, user_id: str | None) -> None:
     if "://" in data:
         return
     spec, policy = config.data.data_spec, (config.data.on_bad_rows, config.data.max_bad_rows)
-    paths = (
-        [pathlib.Path(path) for path in source.spans(data).values()] if source.SPAN in data else [pathlib.Path(data)]
-    )
+    paths = [pathlib.Path(path) for path in source.spans(data).values()] if SPAN in data else [pathlib.Path(data)]
     if not paths[0].exists():
         raise ValueError(f"no data at {data!r}; pass a directory, an archive or a URI that holds ratings and movies")
     files = [file for path in paths for file in ([path] if path.is_file() else [*path.glob("*"), *path.glob("*/*")])]

@@ -157,13 +157,13 @@ def compare(
     """Compare two versions by what users did with their lists; look as often as you like."""
     from serving.canary import decide
     from serving.console import show, terminal_console
-    from serving.events.compare import GO_ON, PROMOTE, latest_pair
+    from serving.events.compare import COUNTED, GO_ON, PROMOTE, latest_pair
     from serving.events.compare import compare as compared
     from serving.events.service import opened
 
     store = opened(events, is_there=True)
     store.upgrade()
-    every = [event for _, event in store.all()]
+    every = [event for _, event in store.all(kinds=COUNTED)]
     store.close()
     new, old = latest_pair(every) if version is None or against is None else (version, against)
     found = compared(every, new, old, liked, alpha)
@@ -226,15 +226,12 @@ def parse_ratings(text: str) -> list[tuple[str, float]]:
 
 def _ranker(serving_dir: str, version: int | None) -> Any:
     """Load what needs no user tower: TensorFlow takes seconds to import."""
-    from schemas.manifest import EMBEDDING_INDEX
     from serving.catalogue import PreparedIndex
-    from serving.index import read_index
     from serving.ranker import Ranker
     from serving.store import ServingStore
 
     store = ServingStore(serving_dir)
-    chosen = store.resolve(version)
-    return Ranker(PreparedIndex.of(read_index(store.directory(EMBEDDING_INDEX, chosen), chosen)))
+    return Ranker(PreparedIndex.read(store, store.resolve(version)))
 
 
 def _known(ranker: Any, rated: Sequence[tuple[str, float]]) -> list[tuple[Any, float]]:

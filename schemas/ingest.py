@@ -29,6 +29,12 @@ LINKS_TYPE = pl.List(pl.Struct({"name": pl.String, "url": pl.String}))
 IS_TRAIN = "is_train"
 """Column of the histories: whether the rating is train, not eval."""
 
+SPAN = "{SPAN}"
+"""In a data set's path or URI: a number, of one of several directories whose ratings belong together, as a day's."""
+WITHDRAWN_FILE = "withdrawn.csv"
+"""Of a data set: what was taken back of its ratings, columns `WITHDRAWN_COLUMNS`; without a movie all of the user's."""
+WITHDRAWN_COLUMNS = ("userId", "movieId", "timestamp")
+
 TRAIN = "train"
 EVAL = "eval"
 EXAMPLES = {TRAIN: "train_examples", EVAL: "eval_examples"}

@@ -114,29 +114,40 @@ class NumpyTower:
         order = np.argsort(self.movie_ids)
         return np.append(self.movie_ids[order], -1), np.append(order + 1, 0)
 
-    def embed(self, features: Features) -> Vectors:
-        """Embed users; `[users, dim]` each."""
+    def embed(self, features: Features, scores: np.ndarray | None = None) -> Vectors:
+        """Embed users.
+
+        Args:
+          features: What the user tower takes.
+          scores: What `standardised` returns of the same, where it is there already.
+
+        Returns:
+          `[users, dim]` each.
+        """
         users = len(features[f.TIMESTAMP])
+        scores = self.standardised(features) if scores is None else scores
         batches = [
-            self._embed({name: values[begin : begin + _BATCH] for name, values in features.items()})
-            for begin in range(0, max(users, 1), _BATCH)
+            self._embed({name: values[part] for name, values in features.items()}, scores[part])
+            for part in (slice(begin, begin + _BATCH) for begin in range(0, max(users, 1), _BATCH))
         ]
         return batches[0] if len(batches) == 1 else Vectors.concatenate(batches)
 
-    def z_scores(self, features: Features) -> dict[str, np.ndarray]:
+    def z_scores(self, scores: np.ndarray) -> dict[str, np.ndarray]:
         """Say how unusual users are: of each standardised feature the mean over its columns.
+
+        Args:
+          scores: What `standardised` returns.
 
         Returns:
           `[users]` each, in standard deviations from the mean of the train ratings.
         """
-        scores, end, found = self._standardised(features), 0, {}
+        end, found = 0, {}
         for name, width in f.lengths(STANDARDISED, self.domain.num_categories).items():
             found[name] = scores[:, end : end + width].mean(axis=1)
             end += width
         return found
 
-    def _embed(self, features: Features) -> Vectors:
-        standardised = self._standardised(features)
+    def _embed(self, features: Features, standardised: np.ndarray) -> Vectors:
         given = features[f.USER_HISTORY_RATINGS]
         longest = int(np.flatnonzero(given.any(axis=0)).max(initial=0)) + 1  # Behind it there is padding alone.
         ratings = given[:, :longest]
@@ -175,7 +186,7 @@ class NumpyTower:
         places = np.searchsorted(known[:-1], movie_ids)
         return np.where(known[places] == movie_ids, numbers[places], 0)
 
-    def _standardised(self, features: Features) -> np.ndarray:
+    def standardised(self, features: Features) -> np.ndarray:
         """Return what both perceptrons read of a user's statistics, `[batch, n]` float32, the time last."""
         rating, count = (features[name].astype(np.float64) for name in (f.USER_GENRE_RATING, f.USER_GENRE_COUNT))
         total = count.sum(axis=1, keepdims=True)

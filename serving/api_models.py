@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from schemas.domain import Scale
 from serving.answers import Id, Movie, MovieFilter, RatedMovie, Recommendation, SimilarMovie
+from serving.events.model import Told
 
 _LONGEST_ID = 300
 _Number = Annotated[int, Field(ge=0, lt=2**63)]
@@ -237,7 +238,7 @@ class NewEvent(_Known):
     key: EventKey
     user_id: UserKey
     kind: Annotated[
-        Literal["rating", "seen", "not_for_me", "impression", "click"],
+        Told,
         Field(description="impression: it was shown; click: it was chosen; seen and not_for_me: not to be shown again"),
     ]
     movie_id: MovieId

@@ -15,12 +15,13 @@ import polars as pl
 from schemas import features as f
 from schemas.histories import Histories
 from schemas.ingest import GENRE_NAMES, LINKS, MOVIE_KEY, TITLE, YEAR
-from schemas.manifest import Manifest
+from schemas.manifest import EMBEDDING_INDEX, Manifest
 from schemas.strings import Strings
 from schemas.vectors import Vectors, column_array
 from serving.answers import Id
-from serving.index import EmbeddingIndex
+from serving.index import EmbeddingIndex, read_index
 from serving.search import Heads
+from serving.store import ServingStore
 from serving.titles import TitleSearch, as_written
 
 _MOST_FACTS = 10_000
@@ -160,6 +161,11 @@ class PreparedIndex:
         """Prepare an index."""
         vectors, similarity, histories = index.vectors, index.similarity, index.histories
         return cls(index.manifest, vectors, similarity, histories, index.faiss_index, Catalogue.of(index))
+
+    @classmethod
+    def read(cls, store: ServingStore, version: int) -> PreparedIndex:
+        """Read a published version's index and verify it; see `serving.index.read_index`."""
+        return cls.of(read_index(store.directory(EMBEDDING_INDEX, version), version))
 
     def for_service(self) -> PreparedIndex:
         """Return the same with what makes many requests faster: of 87,585 movies it takes more than a second."""

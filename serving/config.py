@@ -9,6 +9,9 @@ from pydantic.dataclasses import dataclass
 
 from schemas.configuration import FROZEN
 
+METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+"""Variable of Prometheus' client, read when it is imported: where workers keep their metrics, to tell those of all."""
+
 
 @dataclass(frozen=True, config=FROZEN)
 class TowerConfig:

@@ -13,7 +13,7 @@ from serving import api_models as api
 from serving.answers import Id
 from serving.events import model as m
 from serving.events.service import Events
-from serving.routes import MoviePath, RequestError, Served, UserPath, check_rating, of_user, problems
+from serving.routes import MoviePath, RequestError, Served, UserPath, check_rating, problems, version_of
 from serving.versions import ServedVersion
 
 router = APIRouter(prefix="/v1")
@@ -89,7 +89,7 @@ async def forget(request: Request, version: Served, user_id: UserPath) -> Respon
 
 
 @router.post("/events", responses=problems(400, 404, 413), tags=["events"])
-async def take_events(request: Request, response: Response, version: Served, body: api.NewEvents) -> api.Kept:
+async def take_events(request: Request, version: Served, body: api.NewEvents) -> api.Kept:
     """Keep up to a hundred events, all of them or none; what is answered is on the disk."""
     events = []
     for place, each in enumerate(body.events):
@@ -99,7 +99,7 @@ async def take_events(request: Request, response: Response, version: Served, bod
         if each.rating is not None:
             check_rating(version, each.rating, f"{where}.rating")
         given = each.movie_id, each.rating, each.key, each.at_s, each.model_version
-        events.append(_event(of_user(request, response, each.user_id), each.user_id, each.kind, *given))
+        events.append(_event(version_of(request, each.user_id), each.user_id, each.kind, *given))
     return await _keep(request, version, events)
 
 

@@ -118,14 +118,13 @@ class LookOut(abc.ABC, Generic[_Loaded]):
             if in_use is None and not refusal:  # What was wrong with it is said until it is not.
                 self.problem = f"version {version} is being loaded"
             try:
-                loaded = await self._load_in_time(version, versions[-1])
+                await self._use(await self._load_in_time(version, versions[-1]))
             except _LaterVersionError:
                 _LOG.info("version given up for a later one", version=version)
                 return
             except Exception as error:  # Whatever is wrong with it, the version in use stays.
                 self._refuse(version, error)
                 continue
-            await self._use(loaded)
             self.problem, self._damaged = "", None
             self._refused.pop(version, None)
             self._metrics.swaps.inc()

@@ -39,11 +39,19 @@ async def served(request: Request, response: Response) -> ServedVersion:
       NotReadyError: There is no version yet.
     """
     check_parameters(request)
-    return of_user(request, response, request.path_params.get("user_id"))
+    return _answering(request, response, request.path_params.get("user_id"))
 
 
-def of_user(request: Request, response: Response, user_id: Id | None) -> ServedVersion:
-    """Return the version that a user gets, or who does not say who asks, for the whole of one request.
+def _answering(request: Request, response: Response, user_id: Id | None) -> ServedVersion:
+    """Return the version that a user gets, and name it as the one that answers."""
+    version = version_of(request, user_id)
+    request.state.model_version = version.version
+    response.headers[MODEL_VERSION_HEADER] = str(version.version)
+    return version
+
+
+def version_of(request: Request, user_id: Id | None) -> ServedVersion:
+    """Return the version that a user gets, or who does not say who asks.
 
     Raises:
       NotReadyError: There is no version yet.
@@ -52,8 +60,6 @@ def of_user(request: Request, response: Response, user_id: Id | None) -> ServedV
     version = versions.current if user_id is None else versions.of(user_id)
     if version is None:
         raise NotReadyError(versions.problem)
-    request.state.model_version = version.version
-    response.headers[MODEL_VERSION_HEADER] = str(version.version)
     return version
 
 
@@ -278,7 +284,7 @@ async def recommend_to_ratings(
     request and named in `ignored_movie_ids`; a list of which it holds none is an error.
     """
     if body.user_id is not None:
-        version = of_user(request, response, body.user_id)
+        version = _answering(request, response, body.user_id)
     changes = await _changes(request, version, body.user_id)
     return await _recommend(version, _asked(version, body, "body", changes))
 

@@ -24,7 +24,7 @@ import structlog
 
 from schemas.scratch import scratch
 from serving import channel as c
-from serving.config import ServiceConfig, TowerConfig
+from serving.config import METRICS_DIR, ServiceConfig, TowerConfig
 from serving.process import configure_logs, run_server
 
 _LOG = structlog.get_logger()
@@ -78,9 +78,8 @@ def supervise(serving_dir: str, service: ServiceConfig, tower: TowerConfig, list
         for name in _THREADS:
             os.environ.setdefault(name, threads)
         os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # Else every thread has one of its own.
-        # Read by Prometheus' client, and `serving.metrics`, when they are imported.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = f"{directory}/metrics"
-        os.mkdir(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+        os.environ[METRICS_DIR] = f"{directory}/metrics"
+        os.mkdir(os.environ[METRICS_DIR])
         listener.listen(_BACKLOG)
         host, port = listener.getsockname()[:2]
         _LOG.info(f"workers running on http://{f'[{host}]' if ':' in host else host}:{port}", workers=service.workers)

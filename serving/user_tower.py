@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import fsspec
@@ -173,10 +173,15 @@ class InProcessTower:
     def __init__(self, weights: NumpyTower) -> None:
         """Wrap it."""
         self.weights = weights
+        self.observe: Callable[[Mapping[str, np.ndarray]], object] = lambda z_scores: None
+        """Gets what `NumpyTower.z_scores` says of users who are embedded."""
 
     async def embed(self, features: Features) -> Vectors:
         """Embed users; see `AsyncUserEmbedder`."""
-        return self.weights.embed(features)  # Below a millisecond: shorter than the way to a thread and back is worth.
+        scores = self.weights.standardised(features)
+        self.observe(self.weights.z_scores(scores))
+        # Below a millisecond: shorter than the way to a thread and back is worth.
+        return self.weights.embed(features, scores)
 
 
 class InProcessUserTowers:

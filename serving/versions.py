@@ -10,14 +10,12 @@ import anyio
 import structlog
 from cachetools import LRUCache
 
-from schemas.manifest import EMBEDDING_INDEX
 from schemas.vectors import Vectors
 from serving.answers import Id, MovieList, Profile, Recommendation, Request
 from serving.batching import Batches
 from serving.canary import Canary, is_tried, read_decisions
 from serving.catalogue import PreparedIndex
 from serving.changes import Changes
-from serving.index import read_index
 from serving.lookout import Choose, LookOut
 from serving.metrics import Metrics
 from serving.ranker import Ranker, Wanted
@@ -80,8 +78,6 @@ class ServedVersion:
     async def _embedded(self, profiles: Sequence[Profile]) -> list[Vectors]:
         with self._metrics.stage.labels("features").time(), span("features", len(profiles)):
             features = self.ranker.features(profiles)
-        if isinstance(self.tower, InProcessTower):
-            self._metrics.observe_features(self.tower.weights.z_scores(features))
         try:
             with self._metrics.stage.labels("tower").time(), span("tower", len(profiles)):
                 found = [*await self.tower.embed(features)]
@@ -158,7 +154,7 @@ class Versions(LookOut[ServedVersion]):
     async def _load(self, version: int) -> ServedVersion:
         # The tower first: where TensorFlow Serving lags behind, this is the cheaper question.
         tower = await self._towers.open(version)
-        index = await abandonable(lambda: prepared(self._store, version))
+        index = await abandonable(lambda: PreparedIndex.read(self._store, version).for_service())
         return await served(index, tower, self._metrics)
 
     async def _use(self, loaded: ServedVersion) -> None:
@@ -235,22 +231,14 @@ def choices(canary: Canary, root: str, main_in_use: Callable[[], int | None]) ->
         return canary.split(versions, read_decisions(root))[0]
 
     def tried(versions: list[int]) -> list[int]:
-        main, some, _ = canary.split(versions, read_decisions(root))
-        if not some and canary.version in main and main_in_use() != canary.version == max(main):
-            return [canary.version]  # It has won: its users keep it until everybody has it.
+        decisions = read_decisions(root)
+        main, some, _ = canary.split(versions, decisions)
+        newest = max(main, default=0)
+        if not some and decisions.get(newest, 0.0) >= 1 and main_in_use() not in (None, newest):
+            return [newest]  # It has won: its users keep it until everybody has it.
         return some
 
     return everybody, tried
-
-
-def prepared(store: ServingStore, version: int) -> PreparedIndex:
-    """Read a version's index, verify it, and prepare it for many requests.
-
-    Raises:
-      RuntimeError: Something is wrong with it.
-    """
-    index = PreparedIndex.of(read_index(store.directory(EMBEDDING_INDEX, version), version))
-    return index.for_service()
 
 
 async def served(index: PreparedIndex, tower: AsyncUserEmbedder, metrics: Metrics) -> ServedVersion:
@@ -262,6 +250,8 @@ async def served(index: PreparedIndex, tower: AsyncUserEmbedder, metrics: Metric
     ranker = Ranker(index)
     where = f"the user tower of version {ranker.model_version}"
     await check_probe(tower, ranker.probe_features(), ranker.manifest.probe, where)
+    if isinstance(tower, InProcessTower):
+        tower.observe = metrics.observe_features
     return ServedVersion(ranker, tower, metrics)
 
 

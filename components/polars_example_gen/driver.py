@@ -12,6 +12,7 @@ from tfx.components.example_gen import driver, input_processor
 from components.polars_example_gen import source
 from components.polars_example_gen.config import ExampleGenConfig
 from schemas import configuration
+from schemas.ingest import SPAN
 
 
 class ContentHashInputProcessor(input_processor.InputProcessor):
@@ -32,7 +33,7 @@ class ContentHashInputProcessor(input_processor.InputProcessor):
 
     def get_latest_span(self) -> int:
         """Return its number."""
-        return max(source.spans(self._data)) if source.SPAN in self._data else 0
+        return max(source.spans(self._data)) if SPAN in self._data else 0
 
     def get_latest_version(self, span: int) -> int | None:
         """Return no version."""

@@ -84,7 +84,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         catalog = add_links(catalog, sources.get(source.LINKS), config.data_spec.links, domain.text_item_ids)
         withdrawn = read_withdrawn(sources.get(source.WITHDRAWN), domain)
         # In spans a later rating of a movie takes the place of the one before.
-        repeats = "latest" if source.SPAN in data else config.data_spec.ratings.repeats
+        repeats = "latest" if ingest.SPAN in data else config.data_spec.ratings.repeats
         job = dataclasses.replace(
             _job(sources[source.RATINGS], output_dict, config, domain, tmp_dir),
             known_until_s=known_until_s,

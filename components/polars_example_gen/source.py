@@ -20,16 +20,15 @@ from components.polars_example_gen import archive
 from components.polars_example_gen.config import ExampleGenConfig
 from components.polars_example_gen.csv_records import Dialect
 from schemas.data_spec import DataSpec, TableSpec, named
+from schemas.ingest import SPAN, WITHDRAWN_FILE
 
-SPAN = "{SPAN}"
-"""In a path or URI: a number, of one of several directories whose ratings belong together, such as a day's each."""
 RATINGS = "ratings"
 MOVIES = "movies"
 LINKS = "links"
 """Only where the specification knows of such a table, and it is there."""
 WITHDRAWN = "withdrawn"
 """What was taken back, where there is such a table: of every span, whatever the window."""
-_WITHDRAWN_SPEC = TableSpec(files=("withdrawn.csv",))
+_WITHDRAWN_SPEC = TableSpec(files=(WITHDRAWN_FILE,))
 _SUFFIXES = {"gzip": ".gz", "bz2": ".bz2", "xz": ".xz", "zstd": ".zst"}
 """Of compressed files, by fsspec's names of the compression."""
 _UNIT_SEPARATOR = "\x1f"

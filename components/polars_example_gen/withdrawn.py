@@ -14,8 +14,9 @@ from components.polars_example_gen.source import Source
 from schemas import features as f
 from schemas.domain import Domain
 from schemas.ids import numbers_of
+from schemas.ingest import WITHDRAWN_COLUMNS
 
-USER, MOVIE, TIME = "userId", "movieId", "timestamp"
+USER, MOVIE, TIME = WITHDRAWN_COLUMNS
 _UNTIL = "until"
 
 

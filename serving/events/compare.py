@@ -1,10 +1,10 @@
 """Two versions side by side: which one's lists are used more, by a test that may be looked at at any time.
 
-What counts is the share of shown movies (`impression`) that the user then chose or liked (`click`, or `rating` at or
-above the middle of what was rated). Users are the units: what one of them does is not independent, so that the variance
-of the share is that of a ratio of sums over users (the delta method). The test is the mixture sequential probability
-ratio test (Johari, Pekelis and Walsh 2017, "Always valid inference"): its p-value may be looked at after every event,
-and the decision taken at the first one below `alpha`.
+What counts is the share of shown movies (`impression`) that the user then chose (`click`) or liked (`rating`). Users
+are the units: what one of them does is not independent, so that the variance of the share is that of a ratio of sums
+over users (the delta method). The test is the mixture sequential probability ratio test (Johari, Pekelis and Walsh
+2017, "Always valid inference"): its p-value may be looked at after every event, and the decision taken at the first one
+below `alpha`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ PROMOTE: Final = "promote"
 ROLL_BACK: Final = "roll back"
 GO_ON: Final = "go on"
 Decision = Literal["promote", "roll back", "go on"]
+COUNTED: Final = (IMPRESSION, CLICK, RATING)
+"""Kinds of events that say something."""
 ALPHA = 0.05
 _LOOKS = 200
 """How often the ratio is computed over the events: the largest one counts."""
@@ -104,7 +106,7 @@ def compare(events: Iterable[Event], new: int, old: int, liked: float, alpha: fl
       alpha: How often a difference may be found, over all looks together, where there is none.
     """
     of = {new: _Shown(), old: _Shown()}
-    counted = [event for event in events if event.model_version in of and event.kind in (IMPRESSION, CLICK, RATING)]
+    counted = [event for event in events if event.model_version in of and event.kind in COUNTED]
     looks = {round(len(counted) * part / _LOOKS) for part in range(1, _LOOKS + 1)}
     largest, difference, low, high = 1.0, math.nan, -math.inf, math.inf
     for number, event in enumerate(counted, 1):

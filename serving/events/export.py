@@ -11,10 +11,10 @@ import fsspec
 import polars as pl
 
 from schemas.data_spec import DataSpec
+from schemas.ingest import SPAN, WITHDRAWN_COLUMNS, WITHDRAWN_FILE
 from serving.events.model import FORGET, RATING, WITHDRAWN, Event
 from serving.events.store import EventStore
 
-SPAN = "{SPAN}"
 _UNTIL_FILE = "events.json"
 _SPAN = re.compile(r"\d+")
 
@@ -35,7 +35,8 @@ class Exported:
 def export(store: EventStore, data: str, spec: DataSpec) -> Exported:
     """Write what came after the latest export as one span more.
 
-    A span appears at once, and says up to which event it goes, so that nothing is exported twice or left out.
+    A span says up to which event it goes, so that nothing is exported twice or left out, and on a file system it
+    appears at once.
 
     Args:
       store: The events.
@@ -67,13 +68,11 @@ def export(store: EventStore, data: str, spec: DataSpec) -> Exported:
     fs.makedirs(staged)
     try:
         fs.pipe_file(f"{staged}/{_UNTIL_FILE}", json.dumps({"until": numbered[-1][0]}).encode())
-        rows = [*forgotten.items(), *withdrawn.items()]
+        rows = [*(((user, None), at_s) for user, at_s in forgotten.items()), *withdrawn.items()]
         if rows:
-            keys = [key if isinstance(key, tuple) else (key, None) for key, _ in rows]
-            columns = {"userId": [user for user, _ in keys], "movieId": [movie for _, movie in keys]}
-            times = pl.Series("timestamp", [at_s for _, at_s in rows], pl.Int64)
-            table = pl.DataFrame(columns, {"userId": pl.String, "movieId": pl.String}).with_columns(times)
-            fs.pipe_file(f"{staged}/withdrawn.csv", table.write_csv().encode())
+            schema = dict(zip(WITHDRAWN_COLUMNS, (pl.String, pl.String, pl.Int64), strict=True))
+            table = pl.DataFrame([(*place, at_s) for place, at_s in rows], schema, orient="row")
+            fs.pipe_file(f"{staged}/{WITHDRAWN_FILE}", table.write_csv().encode())
         table = pl.DataFrame(
             {
                 of.user: [event.user_id for event in ratings],

@@ -17,9 +17,9 @@ IMPRESSION: Final = "impression"
 CLICK: Final = "click"
 FORGET: Final = "forget"
 """Everything of the user before it is gone."""
-Kind = Literal["rating", "withdrawn", "seen", "not_for_me", "impression", "click", "forget"]
-TOLD: Final = (RATING, SEEN, NOT_FOR_ME, IMPRESSION, CLICK)
+Told = Literal["rating", "seen", "not_for_me", "impression", "click"]
 """Kinds that anybody may send; the others have routes of their own."""
+Kind = Told | Literal["withdrawn", "forget"]
 CHANGING: Final = (RATING, WITHDRAWN, SEEN, NOT_FOR_ME, FORGET)
 """Kinds that change what is recommended."""
 

@@ -2,15 +2,19 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
+import sys
 import threading
 import time
 
 import httpx
 import numpy as np
+import psutil
 import uvicorn
 
 from schemas.manifest import EMBEDDING_INDEX, EVALUATED, MOVIE_TOWER, USER_TOWER_FILE
@@ -20,6 +24,7 @@ from serving.app import create_app
 from serving.config import ServiceConfig, TowerConfig
 from serving.http_protocol import BoundedHttpProtocol
 from serving.store import ServingStore
+from tests.workspace import ROOT, free_ports
 
 QUICK = TowerConfig(timeout_s=0.4, backoff_s=0.01, recovery_s=0.3)
 
@@ -130,3 +135,62 @@ def serving(root, tower=None, towers=None, **service):
         finally:
             server.should_exit = True
             thread.join()
+
+
+WORKERS = [sys.executable, "-c", "from pipeline.cli import main; main()", "serve", "--workers", "2", "--poll-s", "0.1"]
+
+
+@dataclasses.dataclass
+class Workers:
+    """A service of several processes."""
+
+    process: psutil.Process
+    url: str
+    log: pathlib.Path
+
+    def get(self, path):
+        """Ask over a new connection, which any of the workers may take."""
+        return httpx.get(f"{self.url}{path}", timeout=30)
+
+    def metric(self, name):
+        lines = self.get("/metrics").text.splitlines()
+        return float(next(line.split()[-1] for line in lines if line.startswith(f"matinee_{name} ")))
+
+    def pids(self):
+        """Return the processes that answer, as their log says."""
+        events = [json.loads(line).get("event", "") for line in self.log.read_text().splitlines() if line[:1] == "{"]
+        started = [int(event.split("[")[1][:-1]) for event in events if event.startswith("Started server process")]
+        return [pid for pid in started if psutil.pid_exists(pid)]
+
+    def kill(self, pid):
+        os.kill(pid, signal.SIGKILL)
+
+    def wait_for(self, condition, timeout_s=60):
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def workers(root, tmp_path, *options):
+    (port,) = free_ports()
+    log, temporary = tmp_path / "log", tmp_path / "tmp"
+    temporary.mkdir(exist_ok=True)
+    command = [*WORKERS, "--serving-dir", str(root), "--port", str(port), *options]
+    with log.open("w") as file:
+        process = psutil.Popen(command, cwd=ROOT, stderr=file, env={**os.environ, "TMPDIR": str(temporary)})
+    running = Workers(process, f"http://127.0.0.1:{port}", log)
+    try:
+        running.wait_for(lambda: "Application startup complete" in log.read_text())
+        running.wait_for(lambda: len(running.pids()) == 2)
+        yield running
+    finally:
+        children = process.children(recursive=True) if process.is_running() else []
+        process.terminate()
+        process.wait(timeout=40)
+        _, alive = psutil.wait_procs(children, timeout=20)
+        for child in alive:
+            child.kill()
+        assert not alive, "nothing lives on"
+        assert "Traceback" not in log.read_text()

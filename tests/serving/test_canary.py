@@ -12,8 +12,7 @@ from serving.events.compare import GO_ON, PROMOTE, ROLL_BACK, compare, latest_pa
 from serving.events.model import Event
 from serving.events.store import EventStore
 from serving.store import ServingStore
-from tests.serving.harness import publish_next, serving
-from tests.serving.test_workers import workers
+from tests.serving.harness import publish_next, serving, workers
 from tests.workspace import ROOT
 
 USERS = range(1, 61)

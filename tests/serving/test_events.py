@@ -20,8 +20,7 @@ from serving.events.export import export
 from serving.events.model import Event
 from serving.events.store import EventStore, url_of
 from tests import postgres
-from tests.serving.harness import serving
-from tests.serving.test_workers import workers
+from tests.serving.harness import serving, workers
 from tests.workspace import ROOT
 
 EVENTS, CLIENTS = 20_000, 8

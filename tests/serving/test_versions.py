@@ -13,8 +13,7 @@ import pytest
 
 from schemas import manifest as m
 from schemas.signatures import USER_TOWER
-from serving import Recommender, threads
-from serving import versions as serving_versions
+from serving import Recommender, catalogue, threads
 from serving.config import TowerConfig
 from serving.metrics import Metrics
 from serving.store import ServingStore
@@ -292,14 +291,14 @@ def test_a_tower_that_was_long_away_is_found_soon(root, double):
 
 def hang(monkeypatch, *versions):
     """Let reading the index of some versions hang, as on a file system whose server is away; return what ends that."""
-    released, read = threading.Event(), serving_versions.read_index
+    released, read = threading.Event(), catalogue.read_index
 
     def read_index(directory, version):
         if version in versions:
             released.wait()
         return read(directory, version)
 
-    monkeypatch.setattr(serving_versions, "read_index", read_index)
+    monkeypatch.setattr(catalogue, "read_index", read_index)
     return released
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from components.polars_example_gen import source
 from components.polars_example_gen.chunks import count_lines, even_chunks, read_bytes
+from schemas.ingest import SPAN
 
 
 def zipped(directory, path):
@@ -83,7 +84,7 @@ def days(tmp_path):
         if movies:
             (directory / "movies.csv").write_text("movieId,title,genres\n" + f"{movies},A (2000),Drama\n")
     (tmp_path / "day-old").mkdir()
-    return f"{tmp_path}/day-{source.SPAN}"
+    return f"{tmp_path}/day-{SPAN}"
 
 
 def test_spans_are_one_table_in_the_order_of_their_numbers(days, tmp_path):
@@ -107,7 +108,7 @@ def test_a_new_span_changes_the_fingerprint_and_one_outside_of_the_window_does_n
 
 def test_what_is_wrong_with_spans_is_said(days, tmp_path):
     with pytest.raises(ValueError, match="no directory has a number in place of"):
-        source.find_sources(f"{tmp_path}/month-{source.SPAN}", "")
+        source.find_sources(f"{tmp_path}/month-{SPAN}", "")
     (tmp_path / "day-2/ratings.csv").rename(tmp_path / "day-2/rating.csv")
     with pytest.raises(ValueError, match=r"day-2 holds no ratings.csv"):
         source.find_sources(days, "")
