@@ -537,7 +537,7 @@ def test_every_state_is_accessible_and_needs_no_sideways_scrolling(browser, serv
     def look(state):
         assert page.locator("html").evaluate("e => e.scrollWidth") <= width, state
         # What fades in has no contrast yet.
-        page.wait_for_function("document.querySelector('#recommendations').getAttribute('aria-busy') === 'false'")
+        expect(page.locator("#recommendations")).to_have_attribute("aria-busy", "false")
         page.wait_for_timeout(200)
         assert violations(page) == [], state
         if folder := os.environ.get("MATINEE_SCREENSHOTS"):
