@@ -13,6 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from serving.config import METRICS_DIR
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+NAMESPACE, FEATURE_Z = "matinee", "feature_z"
 _DEVIATIONS = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
 
 
@@ -22,7 +23,7 @@ class Metrics:
     def __init__(self) -> None:
         """Register the metrics."""
         self._registry = CollectorRegistry()
-        metric: dict[str, Any] = {"namespace": "matinee", "registry": self._registry}
+        metric: dict[str, Any] = {"namespace": NAMESPACE, "registry": self._registry}
         self.requests = Counter("requests", "Requests answered", ["method", "route", "status"], **metric)
         self.latency = Histogram(
             "request_seconds", "Time to answer a request", ["method", "route"], buckets=_SECONDS, **metric
@@ -35,7 +36,7 @@ class Metrics:
             **metric,
         )
         self.features = Histogram(
-            "feature_z",
+            FEATURE_Z,
             "Features of users who asked, in standard deviations from the mean of the train ratings",
             ["feature"],
             buckets=_DEVIATIONS,

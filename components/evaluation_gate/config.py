@@ -26,3 +26,6 @@ class GateConfig:
     """How much lower than the served model's recall@10 may be."""
     max_ranking_users: Annotated[int, Field(ge=1)] = 20_000
     """Users that the ranking metrics look at; more are sampled."""
+    live_metrics: str | None = None
+    """Path or URI of the service's metrics, such as http://localhost:8000/metrics: the report says how far those who
+    ask are from those the served model has learned from. Unset, it says nothing of it."""

@@ -22,6 +22,7 @@ from components.evaluation_gate.evaluate import Model, ask, compare, measure, pe
 from components.evaluation_gate.gate import decide
 from components.evaluation_gate.held_out import HeldOut
 from components.evaluation_gate.report.contents import collect, describe
+from components.evaluation_gate.report.live import read_live
 from components.evaluation_gate.report.page import render
 from schemas import configuration, keys, signatures
 from schemas.evaluation import Evaluation
@@ -78,7 +79,8 @@ class Executor(base_executor.BaseExecutor):
         run = artifact_utils.get_single_uri(input_dict[keys.MODEL_RUN])
         curves = json.loads(_read(run, keys.LEARNING_CURVES_FILE))
         about = describe(held, _read(run, keys.TRAINING_FILE), now[0] if now else None)
-        page = render(contents, result, curves, about, _read(run, keys.CONFIG_FILE))
+        live = read_live(config.live_metrics) if config.live_metrics else None
+        page = render(contents, result, curves, about, _read(run, keys.CONFIG_FILE), live)
         _write(f"{evaluation.uri}/{keys.REPORT_FILE}", page)
         blessing = artifact_utils.get_single_instance(output_dict[standard_component_specs.BLESSING_KEY])
         name = constants.BLESSED_FILE_NAME if decision.blessed else constants.NOT_BLESSED_FILE_NAME

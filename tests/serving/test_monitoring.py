@@ -14,7 +14,9 @@ import time
 import httpx
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
+from components.evaluation_gate.report.live import read_live
 from tests.workspace import ROOT, free_ports
 
 MONITORING = pathlib.Path(ROOT) / "serving" / "deploy" / "monitoring"
@@ -26,11 +28,10 @@ def exported(service):
     """Every name that the service's metrics have."""
     service.get("/v1/users/1/recommendations")
     service.get("/v1/users/0/recommendations")
-    text = service.get("/metrics").text
-    families = re.findall(r"^# TYPE (\S+) (\S+)", text, re.MULTILINE)
-    return {name for name, _ in families} | {
-        f"{name}{end}" for name, kind in families if kind == "histogram" for end in ("_bucket", "_sum", "_count")
-    }
+    families = [*text_string_to_metric_families(service.get("/metrics").text)]
+    # Of a counter with labels there is no sample before the first event.
+    counters = {f"{family.name}_total" for family in families if family.type == "counter"}
+    return {sample.name for family in families for sample in family.samples} | counters
 
 
 def expressions():
@@ -58,6 +59,33 @@ def test_prometheus_takes_the_rules_and_the_dashboards_queries(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool (Debian's package prometheus)")
+def test_the_alert_of_drift_comes_where_most_who_ask_are_far_off(tmp_path):
+    buckets = [
+        {"series": f'matinee_feature_z_bucket{{feature="{name}", le="{bound}"}}', "values": f"0+{more}x300"}
+        for name, counts in {"user_activity": (0, 2, 9, 10), "user_average_rating": (2, 9, 10, 10)}.items()
+        for bound, more in zip(("-1.0", "1.0", "2.0", "+Inf"), counts, strict=True)
+    ]
+    median = "Their median is 1.429 standard deviations off the mean. A training from the start is due."
+    summary = "Users who ask differ from those the model has learned from: user_activity"
+    alert = {
+        "exp_labels": {"feature": "user_activity", "severity": "warn"},
+        "exp_annotations": {"summary": summary, "description": median},
+    }
+    asked = [
+        {"alertname": "MatineeFeatureDrift", "eval_time": when, "exp_alerts": expected}
+        for when, expected in (("1h", []), ("20h", [alert]))
+    ]
+    test = {
+        "rule_files": [str(MONITORING / "alerts.yml")],
+        "evaluation_interval": "5m",
+        "tests": [{"interval": "5m", "input_series": buckets, "alert_rule_test": asked}],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    done = subprocess.run(["promtool", "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_features_of_who_asks_are_counted(service, recommender_features):
     before = recommender_features()
     service.get("/v1/recommendations")
@@ -68,6 +96,9 @@ def test_features_of_who_asks_are_counted(service, recommender_features):
     after = recommender_features()
     assert {"user_activity", "user_average_rating"} <= set(after)
     assert all(after[name] > before.get(name, 0) for name in after)
+    live = read_live(f"{service.client.base_url}/metrics")
+    assert live.problem == ""
+    assert {each.name: each.users for each in live.features} == after
 
 
 @pytest.fixture

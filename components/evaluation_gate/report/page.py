@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from components.evaluation_gate.report import figures
 from components.evaluation_gate.report.contents import Contents
+from components.evaluation_gate.report.live import Live
 from schemas.evaluation import Evaluation
 
 
@@ -22,6 +23,7 @@ def render(
     history: Mapping[str, Sequence[float]],
     about: Mapping[str, str] = MappingProxyType({}),
     config: str = "",
+    live: Live | None = None,
 ) -> str:
     """Render the page.
 
@@ -31,6 +33,7 @@ def render(
       history: The Trainer's losses and metrics, evaluation by evaluation; without any, there are no learning curves.
       about: What the model was made of: name -> value, the first lines of the model card.
       config: The Trainer's configuration as JSON.
+      live: Who asks the service, where that is known.
 
     Returns:
       HTML with everything that it needs inside.
@@ -44,6 +47,7 @@ def render(
         evaluation=evaluation,
         about=about,
         config=config,
+        live=live,
         # The library goes in once, as it is; the figures refer to it.
         plotly=Markup(get_plotlyjs()),
         curves=_html(figures.learning_curves(history, contents.calibration.scale)) if history else None,

@@ -10,6 +10,7 @@ from components.dataset import Dataset
 from components.evaluation_gate.evaluate import ask, evaluate, measure, per_user
 from components.evaluation_gate.held_out import HeldOut
 from components.evaluation_gate.report.contents import collect, describe
+from components.evaluation_gate.report.live import Live, LiveFeature
 from components.evaluation_gate.report.page import render
 from components.evaluation_gate.statistics import paired
 from schemas import features as f
@@ -20,6 +21,7 @@ from tests.browser import ARGUMENTS, CHROMIUM, violations
 from tests.fixed_model import fixed_model
 
 USERS, MOVIES = 8, 12
+LIVE = Live("http://host/metrics", (LiveFeature("user_activity", 12_345, 1.5, 0.0, 0.321),))
 HISTORY = {
     "steps": [9, 18],
     "seconds": [2.5, 4.0],
@@ -197,13 +199,25 @@ def test_the_page_has_a_model_card(data, model, contents):
     assert "{&#34;seed&#34;: 0}" in page
 
 
+def test_the_page_says_who_asks_the_service(data, model, contents):
+    decided = {"served_version": 7, "comparison": None, "blessed": True, "reason": "blessed"}
+    result = Evaluation(**dict(evaluate([data], model, 100)), **decided)
+    assert "Who asks the service" not in render(contents, result, HISTORY)
+    page = render(contents, result, HISTORY, live=LIVE)
+    assert "user_activity: drifted" in page
+    assert "12,345" in page
+    assert "+1.50" in page
+    page = render(contents, result, HISTORY, live=Live("http://host/metrics", problem="ConnectError: <refused>"))
+    assert "http://host/metrics say nothing: ConnectError: &lt;refused&gt;" in page
+
+
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on PATH or in CHROMIUM (apt-get install chromium)")
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (360, "dark")])
 def test_the_page_is_accessible_and_fits_a_phone(data, model, contents, tmp_path, width, scheme):
     decided = {"served_version": None, "comparison": None, "blessed": True, "reason": "blessed"}
     result = Evaluation(**dict(evaluate([data], model, 100)), **decided)
     about = describe(HeldOut.read([data], 100), "train 9 steps", None)
-    (tmp_path / "report.html").write_text(render(contents, result, HISTORY, about, "{}"), encoding="utf-8")
+    (tmp_path / "report.html").write_text(render(contents, result, HISTORY, about, "{}", LIVE), encoding="utf-8")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
