@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
-from collections import Counter
 
 import fsspec
 import httpx
@@ -60,12 +60,13 @@ def live_features(metrics: str) -> tuple[LiveFeature, ...]:
     Raises:
       ValueError: It is something else, or holds no feature.
     """
-    buckets: dict[str, Counter[float]] = {}
+    buckets: dict[str, dict[float, float]] = {}
     for family in text_string_to_metric_families(metrics):
         if family.name == f"{NAMESPACE}_{FEATURE_Z}":
             for sample in family.samples:
                 if "le" in sample.labels:
-                    buckets.setdefault(sample.labels["feature"], Counter())[float(sample.labels["le"])] += sample.value
+                    counts = buckets.setdefault(sample.labels["feature"], collections.defaultdict(float))
+                    counts[float(sample.labels["le"])] += sample.value
     found = [_feature(name, counts) for name, counts in sorted(buckets.items()) if counts[math.inf]]
     if not found:
         raise ValueError(
@@ -74,7 +75,7 @@ def live_features(metrics: str) -> tuple[LiveFeature, ...]:
     return tuple(found)
 
 
-def _feature(name: str, counts: Counter[float]) -> LiveFeature:
+def _feature(name: str, counts: dict[float, float]) -> LiveFeature:
     """Read a histogram: bound -> how many are below it or at it. A sum it has not: Prometheus' do not go down."""
     users = counts[math.inf]
     bounds = sorted(bound for bound in counts if bound < math.inf)
