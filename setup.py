@@ -37,6 +37,7 @@ SERVING = [
     "httptools",
     "httpx",
     "limits",
+    "orjson",
     "prometheus-client",
     "rapidfuzz",
     "structlog",

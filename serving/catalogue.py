@@ -115,22 +115,23 @@ class Catalogue:
         """Return movies' titles as people write them."""
         return [self.titles[row] for row in rows.tolist()]
 
-    def facts(self, row: int) -> Facts:
-        """Return what there is to say of a movie."""
-        if (known := self._facts.get(row)) is None:
-            if len(self._facts) >= _MOST_FACTS:
-                self._facts.clear()
-            known = self._facts[row] = self._facts_of(row)
-        return known
+    def facts(self, rows: np.ndarray) -> list[Facts]:
+        """Return what there is to say of movies."""
+        known = self._facts
+        return [known.get(row) or self._read_facts(row) for row in rows.tolist()]
 
-    def _facts_of(self, row: int) -> Facts:
+    def _read_facts(self, row: int) -> Facts:
         links = {}
         if self.link_ends is not None:
             part = slice(*self.link_ends[row : row + 2].tolist())
             links = dict(zip(self.link_names[part], self.link_urls[part], strict=True))
         key, year = self.keys_of(np.array([row]))[0], self.years[row]
         genres = tuple(filter(None, self.genre_sets[self.genre_set[row]].split("|")))
-        return Facts(key, self.titles[row], genres, None if math.isnan(year) else int(year), links)
+        found = Facts(key, self.titles[row], genres, None if math.isnan(year) else int(year), links)
+        if len(self._facts) >= _MOST_FACTS:
+            self._facts.clear()
+        self._facts[row] = found
+        return found
 
     @functools.cached_property
     def _facts(self) -> dict[int, Facts]:

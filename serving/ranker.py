@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -44,6 +45,8 @@ _MOST_STARTERS = 100
 _CHOICES = 5
 """Movies that an ambiguous title names."""
 _LONGEST_SHOWN = 100
+_DIGITS = 6
+"""Of ratings, behind the point: what single precision has."""
 _DIVERSITY_POOL = 10
 """A diverse choice of n is made among the best n times this many movies."""
 
@@ -94,6 +97,7 @@ class Ranker:
         self._rating_vectors = index.vectors.rating_vectors
         self._constants, self._histories = constants_of(index.manifest), index.histories
         self._domain, self._scale = index.manifest.domain, index.manifest.domain.scale
+        self._liked_stars = self._scale.liked_stars
         self._movie_ids, self._genres = self.catalogue.movie_ids, self.catalogue.genres
         self._user_ids, self._offsets = self.catalogue.user_ids, self.catalogue.offsets
 
@@ -247,27 +251,25 @@ class Ranker:
         personal = [
             (each, user) for each, user in zip(wanted, users, strict=True) if user is not None and each.is_personal
         ]
-        found = iter(self._found([each for each, _ in personal], [user for _, user in personal]))
+        found = iter(self._described([each for each, _ in personal], [user for _, user in personal]))
         return [
-            self._described(next(found), user, each.profile, each.request)
-            if user is not None and each.is_personal
-            else self._popular(each.search, each.request)
+            next(found) if user is not None and each.is_personal else self._popular(each.search, each.request)
             for each, user in zip(wanted, users, strict=True)
         ]
 
     def bare_lists(self, profiles: Sequence[Profile], users: Vectors, request: Request) -> list[BareList]:
         """Recommend to many users who have ratings, by ids alone; see `rank`."""
         found = self._found([self.wanted(profile, request) for profile in profiles], [*users])
-        chosen = [self._chosen(hits, request) for hits in found]
         return [
-            BareList(self.catalogue.keys_of(hits.rows), hits.scores, self._stars_of(hits.rows, user))
-            for hits, user in zip(chosen, users, strict=True)
+            BareList(self.catalogue.keys_of(hits.rows), hits.scores, self._stars_of_one(hits.rows, user))
+            for hits, user in zip(found, users, strict=True)
         ]
 
     def _found(self, wanted: Sequence[Wanted], users: Sequence[Vectors]) -> list[Hits]:
-        if not wanted:
-            return []
-        return self.search.top_many(np.stack([user.embeddings for user in users]), [each.search for each in wanted])
+        """Return what each user is recommended."""
+        embeddings = np.stack([user.embeddings for user in users])
+        found = self.search.top_many(embeddings, [each.search for each in wanted])
+        return [self._chosen(hits, each.request) for hits, each in zip(found, wanted, strict=True)]
 
     def predict(self, profile: Profile, user: Vectors | None, movie_ids: Iterable[Id]) -> np.ndarray:
         """Predict ratings on the data set's scale, `[movies]` float32; the movies' averages for a user without ratings.
@@ -278,7 +280,7 @@ class Ranker:
         rows = self.rows(movie_ids)
         if user is None or not len(profile.rows):
             return self.catalogue.averages[rows]
-        return self._stars_of(rows, user)
+        return self._stars_of_one(rows, user)
 
     def similar_movies(self, movie_id: Id, n: int = 10) -> MovieList[SimilarMovie]:
         """Return the n movies most similar to a movie: by who liked them, genres and title.
@@ -346,7 +348,7 @@ class Ranker:
         columns = {
             f.MOVIE_ID: self.catalogue.keys_of(rows),
             TITLE: self.catalogue.titles_of(rows),
-            f.RATING: [_plain(rating) for rating in self._scale.given(stars)],
+            f.RATING: _plain(self._scale.given(stars)),
             f.TIMESTAMP: timestamps if self._domain.timed else [None] * len(timestamps),
         }
         key = pl.String if self._domain.text_item_ids else pl.Int64
@@ -444,12 +446,22 @@ class Ranker:
         left[search.hidden] = False
         order = self.catalogue.by_popularity
         rows = order[left[order]][request.skip : request.skip + request.n]
-        averages = map(_plain, self.catalogue.averages[rows])
+        averages = _plain(self.catalogue.averages[rows])
         return self._movies(Recommendation, rows, [0.0] * len(rows), averages, [POPULAR] * len(rows))
 
-    def _stars_of(self, rows: np.ndarray, user: Vectors) -> np.ndarray:
-        stars = np.clip(f.to_stars(self._rating_vectors[rows] @ user.rating_vectors), f.RATING_MIN, f.RATING_MAX)
-        ratings: np.ndarray = self._scale.of_stars(stars)
+    def _stars_of_one(self, rows: np.ndarray, user: Vectors) -> np.ndarray:
+        return self._stars_of(rows, np.broadcast_to(user.rating_vectors, (len(rows), len(user.rating_vectors))))
+
+    def _stars_of(self, rows: np.ndarray, users: np.ndarray) -> np.ndarray:
+        """Predict ratings on the data set's scale, `[n]`, of movies by users.
+
+        Args:
+          rows: `[n]` positions of the movies.
+          users: `[n, dim]` rating vectors.
+        """
+        # Row by row: a product of matrices has other last bits for one user than for many.
+        cosines = np.einsum("ij,ij->i", self._rating_vectors[rows], users)
+        ratings: np.ndarray = self._scale.of_stars(np.clip(f.to_stars(cosines), f.RATING_MIN, f.RATING_MAX))
         return ratings
 
     def _chosen(self, hits: Hits, request: Request) -> Hits:
@@ -458,26 +470,41 @@ class Ranker:
             return self._similar.diversify(hits, request.n, request.diversity)
         return Hits(hits.rows[request.skip :], hits.scores[request.skip :])
 
-    def _described(self, hits: Hits, user: Vectors, profile: Profile, request: Request) -> MovieList[Recommendation]:
-        hits = self._chosen(hits, request)
-        rows, reasons = hits.rows, self._reasons(hits.rows, profile)
-        expected = map(_plain, self._stars_of(rows, user))
-        return self._movies(Recommendation, rows, map(float, hits.scores), expected, [PERSONAL] * len(rows), reasons)
+    def _described(self, wanted: Sequence[Wanted], users: Sequence[Vectors]) -> list[MovieList[Recommendation]]:
+        if not wanted:
+            return []
+        found = self._found(wanted, users)
+        # All at once: of ten movies most of NumPy's time is that of its calls.
+        ends = np.cumsum([0, *(len(hits.rows) for hits in found)])
+        vectors = np.repeat(np.stack([user.rating_vectors for user in users]), np.diff(ends), axis=0)
+        stars = _plain(self._stars_of(np.concatenate([hits.rows for hits in found]), vectors))
+        return [
+            self._movies(
+                Recommendation,
+                hits.rows,
+                hits.scores.tolist(),
+                stars[begin:end],
+                [PERSONAL] * len(hits.rows),
+                self._reasons(hits.rows, each.profile),
+            )
+            for each, hits, (begin, end) in zip(wanted, found, itertools.pairwise(ends.tolist()), strict=True)
+        ]
 
     def _reasons(self, rows: np.ndarray, profile: Profile) -> list[RatedMovie | None]:
         """Return for each movie the most similar one that the user liked; None where none is similar."""
-        liked = profile.stars >= self._scale.liked_stars
-        known, ratings = profile.rows[liked], self._scale.given(profile.stars[liked])
-        if not len(known) or not len(rows):
+        liked = np.flatnonzero(profile.stars >= self._liked_stars)
+        if not len(liked) or not len(rows):
             return [None] * len(rows)
-        similarity = self._similar.embeddings[rows] @ self._similar.embeddings[known].T
-        similarity[self._genres[rows] @ self._genres[known].T == 0] = 0.0
+        known, vectors = profile.rows[liked], self._similar.embeddings
+        similarity = vectors.take(rows, axis=0) @ vectors.take(known, axis=0).T
+        similarity *= self._genres.take(rows, axis=0) @ self._genres.take(known, axis=0).T > 0
         nearest = similarity.argmax(axis=1)
         close = similarity[np.arange(len(rows)), nearest] >= _LEAST_SIMILARITY
-        facts = map(self.catalogue.facts, known[nearest].tolist())
+        facts = self.catalogue.facts(known[nearest])
+        ratings = _plain(self._scale.given(profile.stars[liked[nearest]]))
         return [
-            RatedMovie(of.key, of.title, _plain(rating)) if is_close else None
-            for of, rating, is_close in zip(facts, ratings[nearest], close.tolist(), strict=True)
+            RatedMovie(of.key, of.title, rating) if is_close else None
+            for of, rating, is_close in zip(facts, ratings, close.tolist(), strict=True)
         ]
 
     def _slice(self, user_id: Id) -> slice:
@@ -492,16 +519,19 @@ class Ranker:
 
     def _movies(self, kind: type[_M], rows: np.ndarray, *columns: Iterable[Any]) -> MovieList[_M]:
         """Return movies by their positions, with what their kind has beside them."""
-        facts = map(self.catalogue.facts, rows.tolist())
+        facts = self.catalogue.facts(rows)
         return MovieList(
-            kind(key, title, genres, year, *values, links=links)
-            for (key, title, genres, year, links), *values in zip(facts, *columns, strict=True)
+            [
+                kind(key, title, genres, year, *values, links=links)
+                for (key, title, genres, year, links), *values in zip(facts, *columns, strict=True)
+            ]
         )
 
 
-def _plain(rating: np.float32) -> float:
-    """Return a rating as people write it: 3.3, not the 3.299999952316284 that is nearest to it in 32 bits."""
-    return float(str(rating))
+def _plain(ratings: np.ndarray) -> list[float]:
+    """Return ratings as people write them: 3.3, not the 3.299999952316284 that is nearest to it in 32 bits."""
+    rounded: list[float] = np.round(ratings.astype(np.float64), _DIGITS).tolist()
+    return rounded
 
 
 def _whole_number(key: Id) -> int:
