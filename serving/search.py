@@ -19,12 +19,12 @@ _ROUNDING = 1e-5
 """More than single precision can move a cosine: what is this close to the n-th score is looked at again."""
 _GROUP = 32
 """Movies of which the best one is looked at first."""
-_LOOKED_AT = 4
-"""Groups for each movie that is wanted, whose cosines are computed first where the scores are bounds."""
-_HEAD, _LEAST_MOVIES, _LEAST_SHARE = 32, 20_000, 0.97
+_LOOKED_AT = 8
+"""Groups for each movie that is wanted, of which the first movie's cosine is computed where the scores are bounds."""
+_HEAD, _LEAST_MOVIES, _LEAST_SHARE = 31, 20_000, 0.97
 """Numbers of a head; how many movies there must be, and what share of their squares heads must have, to save time."""
-_MOST_BY_HEADS = 8
-"""Users at once: of more of them a plain product is faster."""
+_MOST_BY_HEADS = 32
+"""Users at once: of many more of them a plain product is faster."""
 _MIN_EF = 128
 """Least breadth of a search in an HNSW graph; benchmarks/serving.py measures its recall."""
 _MIN_PROBES = 16
@@ -65,9 +65,7 @@ class Heads:
     rotation: np.ndarray
     """`[dim, dim]` float32, orthonormal: the principal axes of the movies, the longest first."""
     heads: np.ndarray
-    """`[movies, head]` float32, the movies along the first ones."""
-    rests: np.ndarray
-    """`[movies]` float32, lengths of what is left of them."""
+    """`[movies, head + 1]` float32, the movies along the first ones, and the length of what is left of each."""
 
     @classmethod
     def of(cls, embeddings: np.ndarray) -> Heads | None:
@@ -78,16 +76,17 @@ class Heads:
         if lengths[-_HEAD:].sum() < _LEAST_SHARE * lengths.sum():
             return None
         rotation = np.ascontiguousarray(axes[:, ::-1], np.float32)
-        rests = np.linalg.norm(embeddings @ rotation[:, _HEAD:], axis=1)
-        return cls(rotation, embeddings @ np.ascontiguousarray(rotation[:, :_HEAD]), rests)
+        return cls(rotation, _headed(embeddings, rotation, _HEAD))
 
     def bounds(self, users: np.ndarray) -> np.ndarray:
         """Return `[movies, batch]` what the cosines are at most, of `[batch, dim]` users."""
-        rotated = users @ self.rotation
-        rests = np.linalg.norm(rotated[:, _HEAD:], axis=1)
-        bounds: np.ndarray = self.heads @ rotated[:, :_HEAD].T
-        bounds += self.rests[:, None] * rests
+        bounds: np.ndarray = self.heads @ _headed(users, self.rotation, self.heads.shape[1] - 1).T
         return bounds
+
+
+def _headed(vectors: np.ndarray, rotation: np.ndarray, head: int) -> np.ndarray:
+    rests = np.linalg.norm(vectors @ rotation[:, head:], axis=1, keepdims=True)
+    return np.concatenate([vectors @ rotation[:, :head], rests], axis=1)
 
 
 class MovieSearch:
@@ -209,7 +208,8 @@ def _candidates(
     threshold = -np.inf
     if cosines is not None and groups:
         looked = min(groups, _LOOKED_AT * n)
-        rows = _members(np.argpartition(bests, groups - looked)[groups - looked :], groups)
+        rows = _members(np.argpartition(bests, groups - looked)[groups - looked :], groups).reshape(looked, _GROUP)
+        rows = rows[np.arange(looked), scores[rows].argmax(axis=1)]
         threshold = _least_of_best(np.where(scores[rows] > -np.inf, cosines(rows), -np.inf), n)
     elif cosines is None:
         threshold = _least_of_best(bests if groups >= n else scores, n)
