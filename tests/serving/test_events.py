@@ -7,17 +7,21 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 
 import httpx
 import pytest
 import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 
 from schemas.data_spec import RatingsSpec, named
 from serving import Recommender
 from serving.events.errors import EventStoreError
 from serving.events.export import export
 from serving.events.model import Event
+from serving.events.store import EVENTS as EVENT_TABLE
 from serving.events.store import EventStore, url_of
 from tests import postgres
 from tests.serving.harness import serving, workers
@@ -83,6 +87,28 @@ def test_services_that_start_together_make_one_database(where):
     assert store.add([rating("a")]) == [True]
     assert store.of_user("1").ratings == {"10": 4.5}
     store.close()
+
+
+def test_the_migrations_make_the_table_that_the_code_has(store, where):
+    engine = sa.create_engine(url_of(where))
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), EVENT_TABLE.metadata) == []
+    engine.dispose()
+
+
+def test_a_list_does_not_get_slower_by_what_was_shown(store):
+    shown = [Event(f"i{number}", "1", "impression", 5, str(number)) for number in range(20_000)]
+    store.add([rating("a"), rating("a", user="2")])
+    for begin in range(0, len(shown), 1000):
+        store.add(shown[begin : begin + 1000])
+
+    def seconds(user):
+        begin = time.perf_counter()
+        store.of_user(user)
+        return time.perf_counter() - begin
+
+    many, few = (min(seconds(user) for _ in range(50)) for user in "12")
+    assert many < 4 * few, "15 times, where every event of the user is looked at"
 
 
 def test_the_latest_event_counts_whatever_the_clock_says(store):
