@@ -53,7 +53,7 @@ class ServiceConfig:
     """Largest request body in bytes."""
     api_key_file: str | None = None
     """File with the key that requests to /v1 must carry in X-API-Key; without one, anybody may ask."""
-    traces: str | None = None
+    traces: Annotated[str, Field(pattern=r"^https?://[^/\s]")] | None = None
     """OpenTelemetry collector to send spans of requests and their stages to (OTLP over HTTP), http://host:4318."""
     allowed_origins: tuple[str, ...] = ()
     """Origins whose pages may call the API from a browser (CORS), such as https://shop.example; * for every one."""
