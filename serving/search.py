@@ -20,7 +20,7 @@ _ROUNDING = 1e-5
 _GROUP = 32
 """Movies of which the best one is looked at first."""
 _LOOKED_AT = 8
-"""Groups for each movie that is wanted, of which the first movie's cosine is computed where the scores are bounds."""
+"""Groups for each movie that is wanted, of each of which one cosine is computed first where the scores are bounds."""
 _HEAD, _LEAST_MOVIES, _LEAST_SHARE = 31, 20_000, 0.97
 """Numbers of a head; how many movies there must be, and what share of their squares heads must have, to save time."""
 _MOST_BY_HEADS = 32
