@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.datastructures import MutableHeaders
 
 from schemas import features as f
 from schemas.ingest import TITLE
@@ -40,14 +41,14 @@ async def served(request: Request, response: Response) -> ServedVersion:
       NotReadyError: There is no version yet.
     """
     check_parameters(request)
-    return _answering(request, response, request.path_params.get("user_id"))
+    return _answering(request, response.headers, request.path_params.get("user_id"))
 
 
-def _answering(request: Request, response: Response, user_id: Id | None) -> ServedVersion:
+def _answering(request: Request, headers: MutableHeaders | dict[str, str], user_id: Id | None) -> ServedVersion:
     """Return the version that a user gets, and name it as the one that answers."""
     version = version_of(request, user_id)
     request.state.model_version = version.version
-    response.headers[MODEL_VERSION_HEADER] = str(version.version)
+    headers[MODEL_VERSION_HEADER] = str(version.version)
     return version
 
 
@@ -275,14 +276,12 @@ async def _recommend(version: ServedVersion, asked: _Asked) -> api.Recommendatio
 async def recommend_to_user(request: Request) -> Response:
     """Recommend unseen movies to a known user."""
     check_parameters(request)
-    body = _asked_of_user(request)
-    version = version_of(request, body.user_id)
-    request.state.model_version = version.version
+    body, headers = _asked_of_user(request), dict[str, str]()
+    version = _answering(request, headers, body.user_id)
     changes = await _changes(request, version, body.user_id)
     answer = await _recommend(version, _asked(version, body, "query", changes))
     # Movies are dataclasses, which orjson writes in a third of pydantic's time.
-    text, headers = orjson.dumps(answer, default=vars), {MODEL_VERSION_HEADER: str(version.version)}
-    return Response(text, headers=headers, media_type="application/json")
+    return Response(orjson.dumps(answer, default=vars), headers=headers, media_type="application/json")
 
 
 router.add_api_route(
@@ -306,7 +305,7 @@ async def recommend_to_ratings(
     request and named in `ignored_movie_ids`; a list of which it holds none is an error.
     """
     if body.user_id is not None:
-        version = _answering(request, response, body.user_id)
+        version = _answering(request, response.headers, body.user_id)
     changes = await _changes(request, version, body.user_id)
     return await _recommend(version, _asked(version, body, "body", changes))
 

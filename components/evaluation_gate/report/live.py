@@ -91,7 +91,7 @@ def read_live(path: str) -> Live:
     """
     try:
         return Live(path, live_features(_text(path)))
-    except (OSError, ValueError, httpx.HTTPError) as error:
+    except Exception as error:  # A store's client has exceptions of its own.
         return Live(path, problem=f"{type(error).__name__}: {error}")
 
 

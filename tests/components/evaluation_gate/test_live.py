@@ -58,3 +58,5 @@ def test_a_service_that_is_gone_is_named(tmp_path):
     (port,) = free_ports(1)
     assert "No such file" in read_live(str(tmp_path / "none")).problem
     assert "ConnectError" in read_live(f"http://127.0.0.1:{port}/metrics").problem
+    assert "InvalidURL" in read_live("http://127.0.0.1:port/metrics").problem
+    assert "ValueError" in read_live("nosuch://bucket/metrics").problem
