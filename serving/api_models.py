@@ -163,14 +163,15 @@ class _Wanted(BaseModel):
     year_min: Year | None = None
     year_max: Year | None = None
     diversity: Diversity = 0.0
+    # Tuples, as pydantic makes a deep copy of a default that is a list for every request.
     genres: Annotated[
-        list[Genre], FailFast(), Field(max_length=MAX_GENRES, description="Any of these, in any case")
-    ] = []
+        tuple[Genre, ...], FailFast(), Field(max_length=MAX_GENRES, description="Any of these, in any case")
+    ] = ()
     cursor: Cursor | None = None
 
     def filter(self) -> MovieFilter:
         """Return which movies may be recommended."""
-        return MovieFilter(tuple(self.genres), self.year_min, self.year_max)
+        return MovieFilter(self.genres, self.year_min, self.year_max)
 
 
 class RecommendationQuery(_Wanted):
@@ -191,11 +192,11 @@ class RecommendationRequest(_Known, _Wanted):
 
     user_id: Annotated[UserKey | None, Field(description="A known user, in place of ratings")] = None
     ratings: Annotated[
-        list[Rating], FailFast(), Field(max_length=MAX_RATINGS, description="None: the popularity list")
-    ] = []
+        tuple[Rating, ...], FailFast(), Field(max_length=MAX_RATINGS, description="None: the popularity list")
+    ] = ()
     exclude_movie_ids: Annotated[
-        list[MovieId], FailFast(), Field(max_length=MAX_EXCLUDED, description="Not these, beside the rated ones")
-    ] = []
+        tuple[MovieId, ...], FailFast(), Field(max_length=MAX_EXCLUDED, description="Not these, beside the rated ones")
+    ] = ()
     only_movie_ids: Annotated[
         Annotated[list[MovieId], _FirstError(), Field(min_length=1, max_length=MAX_EXCLUDED)] | None,
         Field(description="Choose from these alone; from all by default"),
@@ -203,7 +204,7 @@ class RecommendationRequest(_Known, _Wanted):
 
     @field_validator("ratings")
     @classmethod
-    def _once(cls, ratings: list[Rating]) -> list[Rating]:
+    def _once(cls, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
         if len({rating.movie_id for rating in ratings}) < len(ratings):
             raise ValueError("a movie is rated twice; pass each movie once")
         return ratings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -15,6 +16,34 @@ class _HeadTooLargeError(Exception):
     """Ends the parsing: the parser's own error follows."""
 
 
+class JoinedWrites:
+    """A transport that sends what is written in one turn of the event loop by one system call, a head and its body."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        """Surround a transport; all else of it is its own."""
+        self._transport, self._waiting = transport, list[bytes]()
+        self._loop = asyncio.get_running_loop()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send at the end of this turn."""
+        if not self._waiting:
+            self._loop.call_soon(self._send)
+        self._waiting.append(data)
+
+    def close(self) -> None:
+        """Send what waits, and close."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self._transport.is_closing():  # The client may have gone meanwhile.
+            self._transport.writelines(waiting)
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Answers 431 to a request line and headers of more than 64 KiB or 128 headers, and closes the connection."""
 
@@ -24,6 +53,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Bytes since the last ones that belonged to a body, or ended a head: what the parser holds on to."""
         self._head_bytes = 0
         self._too_large = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin with a connection."""
+        super().connection_made(JoinedWrites(transport))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""

@@ -476,36 +476,33 @@ class Ranker:
         found = self._found(wanted, users)
         # All at once: of ten movies most of NumPy's time is that of its calls.
         ends = np.cumsum([0, *(len(hits.rows) for hits in found)])
+        rows, scores = (np.concatenate([getattr(hits, name) for hits in found]) for name in ("rows", "scores"))
         vectors = np.repeat(np.stack([user.rating_vectors for user in users]), np.diff(ends), axis=0)
-        stars = _plain(self._stars_of(np.concatenate([hits.rows for hits in found]), vectors))
+        stars = _plain(self._stars_of(rows, vectors))
+        reasons = self._reasons(found, [each.profile for each in wanted])
+        movies = self._movies(Recommendation, rows, scores.tolist(), stars, [PERSONAL] * len(rows), reasons)
+        return [MovieList(movies[begin:end]) for begin, end in itertools.pairwise(ends.tolist())]
+
+    def _reasons(self, found: Sequence[Hits], profiles: Sequence[Profile]) -> list[RatedMovie | None]:
+        """Return for each user's movies the most similar one that the user liked; None where none is similar."""
+        nearest = [self._nearest_liked(hits.rows, profile) for hits, profile in zip(found, profiles, strict=True)]
+        rows, stars, similarity = (np.concatenate(parts) for parts in zip(*nearest, strict=True))
+        facts, ratings = self.catalogue.facts(rows), _plain(self._scale.given(stars))
         return [
-            self._movies(
-                Recommendation,
-                hits.rows,
-                hits.scores.tolist(),
-                stars[begin:end],
-                [PERSONAL] * len(hits.rows),
-                self._reasons(hits.rows, each.profile),
-            )
-            for each, hits, (begin, end) in zip(wanted, found, itertools.pairwise(ends.tolist()), strict=True)
+            RatedMovie(of.key, of.title, rating) if is_close else None
+            for of, rating, is_close in zip(facts, ratings, (similarity >= _LEAST_SIMILARITY).tolist(), strict=True)
         ]
 
-    def _reasons(self, rows: np.ndarray, profile: Profile) -> list[RatedMovie | None]:
-        """Return for each movie the most similar one that the user liked; None where none is similar."""
-        liked = np.flatnonzero(profile.stars >= self._liked_stars)
-        if not len(liked) or not len(rows):
-            return [None] * len(rows)
+    def _nearest_liked(self, rows: np.ndarray, profile: Profile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return which movie that the user liked is the most similar to each of some, its rating, and how similar."""
+        liked = (profile.stars >= self._liked_stars).nonzero()[0]
+        if not len(liked):
+            return rows, np.zeros(len(rows), np.float32), np.zeros(len(rows), np.float32)
         known, vectors = profile.rows[liked], self._similar.embeddings
         similarity = vectors.take(rows, axis=0) @ vectors.take(known, axis=0).T
         similarity *= self._genres.take(rows, axis=0) @ self._genres.take(known, axis=0).T > 0
         nearest = similarity.argmax(axis=1)
-        close = similarity[np.arange(len(rows)), nearest] >= _LEAST_SIMILARITY
-        facts = self.catalogue.facts(known[nearest])
-        ratings = _plain(self._scale.given(profile.stars[liked[nearest]]))
-        return [
-            RatedMovie(of.key, of.title, rating) if is_close else None
-            for of, rating, is_close in zip(facts, ratings, close.tolist(), strict=True)
-        ]
+        return known[nearest], profile.stars[liked[nearest]], similarity[np.arange(len(rows)), nearest]
 
     def _slice(self, user_id: Id) -> slice:
         number = int(self._numbers([user_id], self._domain.text_user_ids)[0])

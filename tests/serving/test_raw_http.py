@@ -1,12 +1,14 @@
 """Bytes as no ordinary client sends them: each is answered with the right status, and the service goes on."""
 
+import asyncio
 import json
 import time
+from unittest import mock
 
 import pytest
 
 from benchmarks.faults.requests import END, GET, HOST, RAW, exchange, is_right, statuses
-from serving.http_protocol import MAX_HEAD_BYTES
+from serving.http_protocol import MAX_HEAD_BYTES, JoinedWrites
 from tests.serving.harness import serving
 
 
@@ -76,3 +78,23 @@ def test_no_way_around_the_key(published, tmp_path, path):
         for other in ("//v1/model", "/V1/model", "/./v1/model", "/v1"):
             raw = b"GET " + other.encode() + b" HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
             assert statuses(exchange(service.client.base_url.port, raw))[0] in (401, 404)
+
+
+def test_what_is_written_in_one_turn_is_sent_at_once():
+    transport = mock.Mock(asyncio.Transport)
+    transport.is_closing.return_value = False
+
+    async def write():
+        joined = JoinedWrites(transport)
+        joined.write(b"head")
+        joined.write(b"body")
+        await asyncio.sleep(0)
+        joined.write(b"last")
+        joined.close()
+        transport.is_closing.return_value = True
+        joined.write(b"to nobody")
+        await asyncio.sleep(0)
+
+    asyncio.run(write())
+    sent = [call for call in transport.mock_calls if call != mock.call.is_closing()]
+    assert sent == [mock.call.writelines([b"head", b"body"]), mock.call.writelines([b"last"]), mock.call.close()]
