@@ -39,12 +39,17 @@ class _NumPy:
         return np.asarray(values).astype(dtype)
 
     @staticmethod
+    def solve(matrices: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        solved: np.ndarray = np.linalg.solve(matrices, columns)
+        return solved
+
+    @staticmethod
     def normalize(values: np.ndarray, axis: int) -> np.ndarray:
         normal: np.ndarray = values / np.maximum(np.linalg.norm(values, axis=axis, keepdims=True), 1e-12)
         return normal
 
 
-_OPS = _NumPy()
+OPS = _NumPy()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +111,7 @@ class NumpyTower:
 
     @functools.cached_property
     def _tastes(self) -> Tastes:
-        return Tastes(_OPS, self.domain)
+        return Tastes(OPS, self.domain)
 
     @functools.cached_property
     def _places(self) -> tuple[np.ndarray, np.ndarray]:
@@ -158,10 +163,21 @@ class NumpyTower:
         return Vectors(self._embedding(self.retrieval, standardised, tokens, ratings), vector)
 
     def _rating_vector(self, statistics: np.ndarray, tokens: np.ndarray, stars: np.ndarray) -> np.ndarray:
-        bias = self._tastes.bias(stars, self.averages[tokens], self.genres[tokens])
-        answer = self.perceptron(rating_inputs(_OPS, statistics, bias))
-        vector: np.ndarray = rating_vector(_OPS, answer, self._tastes.acquaintance(stars), bias)
-        return vector
+        averages, genres = self.averages[tokens], self.genres[tokens]
+        bias = self._tastes.bias(stars, averages, genres)
+        answer, leaning = self.perceptron(rating_inputs(OPS, statistics, bias)), None
+        if self.retrieval is not None:
+            directions = (self._tastes.genre_direction(genres, self.retrieval.genre_shares), self._directions[tokens])
+            leaning = self._tastes.leaning(stars, averages, *directions)
+        acquaintance = self._tastes.acquaintance(stars)
+        vector: np.ndarray = rating_vector(OPS, answer, acquaintance, bias.of_user, leaning)
+        return vector.astype(np.float32, copy=False)
+
+    @functools.cached_property
+    def _directions(self) -> np.ndarray:
+        assert self.retrieval is not None
+        directions: np.ndarray = self._tastes.direction(self.retrieval.factors)
+        return directions
 
     def _embedding(
         self, of: Retrieval, standardised: np.ndarray, tokens: np.ndarray, ratings: np.ndarray
@@ -172,12 +188,12 @@ class NumpyTower:
         pooled = (weights @ factors[:, _LATEST]).reshape(batch, -1) * math.sqrt(of.factors.shape[1])
         pooled_ids = (weights @ of.ids[tokens[:, _LATEST]]).reshape(batch, -1)
         read = np.concatenate([standardised, np.log1p(numbers), pooled, pooled_ids], axis=1, dtype=np.float32)
-        learned = _OPS.normalize(of.perceptron(read), axis=1) / of.temperature
+        learned = OPS.normalize(of.perceptron(read), axis=1) / of.temperature
         stars = np.where(tokens > 0, ratings, np.float32(0))
         taste = self._tastes.weighted_sum(factors, stars) * of.longest
         affinity = self._tastes.genre_affinity(self.genres[tokens], stars, of.genre_shares)
         parts = [learned, taste, affinity * math.sqrt(self.domain.num_categories), self._tastes.acquaintance(stars)]
-        embedding: np.ndarray = joined(_OPS, parts, of.blend)
+        embedding: np.ndarray = joined(OPS, parts, of.blend)
         return embedding.astype(np.float32, copy=False)
 
     def _tokens(self, movie_ids: np.ndarray) -> np.ndarray:

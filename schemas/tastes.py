@@ -31,6 +31,9 @@ _PRIOR_RATINGS = 8.0
 _PRIOR_VARIANCE = 0.3
 _MOST_DIFFERENT = 2.0
 """Stars that a single rating counts as differing at most: one film that somebody detests says little of the others."""
+_USER_VARIANCE, _GENRE_VARIANCE, _FACTOR_VARIANCE, _NOISE_VARIANCE = 0.1, 0.05, 0.15, 0.9
+"""Of how users differ from the movies' averages, in squares of stars: throughout, by genres, by what the same people
+like, and from one rating to the next."""
 
 
 Array = Any
@@ -48,6 +51,17 @@ class Bias(NamedTuple):
     """Standard deviation around it."""
     of_genres: Array
     """`[batch, genres]` the same by genre, beyond the user's bias."""
+
+
+class Leaning(NamedTuple):
+    """What a user is expected to give beyond the movies' averages, in stars."""
+
+    of_user: Array
+    """`[batch, 1]` to any movie."""
+    of_genres: Array
+    """`[batch, genres]`; its product with a movie's `genre_direction` is what the genres say."""
+    of_factors: Array
+    """`[batch, dim]`; its product with a movie's `direction` is what says who likes the same."""
 
 
 class Tastes:
@@ -88,6 +102,55 @@ class Tastes:
         sums = ops.matmul(ops.stack([rated, differences - of_user * rated], axis=1), genres)
         of_genres = sums[:, 1] / (sums[:, 0] + _PRIOR_RATINGS)
         return Bias(of_user, ops.log1p(number), ops.sqrt(variance), of_genres)
+
+    def leaning(self, stars: Array, averages: Array, genres: Array, factors: Array) -> Leaning:
+        """Say what a history's ratings let expect of other movies: Gaussian process regression.
+
+        A user's differences from the movies' averages are taken for a sample of a Gaussian process over movies. Two of
+        them have the covariance `_USER_VARIANCE`, and as much of the others as the cosine of their directions says. The
+        mean, given the ratings, is a sum of products of the user's and the movie's vectors.
+
+        Args:
+          stars: `[batch, n]` float32 ratings in stars; 0 where there is none.
+          averages: `[batch, n]` float32 of the movies, in stars.
+          genres: `[batch, n, genres]` float32; see `genre_direction`.
+          factors: `[batch, n, dim]` float32; see `direction`.
+        """
+        ops = self._ops
+        rated = ops.cast(stars > 0, "float32")
+        differences = ops.tanh((stars - averages) / _MOST_DIFFERENT) * _MOST_DIFFERENT * rated
+        genres, factors = genres * rated[:, :, None], factors * rated[:, :, None]
+        place = ops.cumsum(ops.ones_like(stars), axis=1)
+        itself = ops.cast(ops.equal(place[:, :, None], place[:, None]), "float32")
+        covariance = (
+            _USER_VARIANCE * rated[:, :, None] * rated[:, None]
+            + _GENRE_VARIANCE * ops.matmul(genres, ops.swapaxes(genres, 1, 2))
+            + _FACTOR_VARIANCE * ops.matmul(factors, ops.swapaxes(factors, 1, 2))
+            + _NOISE_VARIANCE * itself
+        )
+        # In double precision: of what is subtracted from each other little is left.
+        exact = ops.solve(ops.cast(covariance, "float64"), ops.cast(differences, "float64")[:, :, None])
+        weights = ops.cast(exact, "float32")[:, :, 0]
+        return Leaning(
+            _USER_VARIANCE * ops.sum(weights, axis=1, keepdims=True),
+            _GENRE_VARIANCE * ops.matmul(weights[:, None], genres)[:, 0],
+            _FACTOR_VARIANCE * ops.matmul(weights[:, None], factors)[:, 0],
+        )
+
+    def genre_direction(self, genres: Array, shares: Array) -> Array:
+        """Return how a movie's genres differ from those of what is liked, as a unit vector; zeros without genres.
+
+        Args:
+          genres: `[..., genres]` float32 indicators.
+          shares: `[genres]` float32: share of each genre among all likes.
+        """
+        ops = self._ops
+        return self.direction((genres - shares) * ops.cast(ops.sum(genres, axis=-1, keepdims=True) > 0, "float32"))
+
+    def direction(self, vectors: Array) -> Array:
+        """Return vectors at a length of 1; zeros stay zeros."""
+        ops = self._ops
+        return vectors / ops.sqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), 1e-12))
 
     def pools(self, stars: Array) -> tuple[Array, Array]:
         """Return the weights by which the towers take means over a history, and how many movies each is over.

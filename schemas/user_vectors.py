@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas import features as f
-from schemas.tastes import Array, Bias
+from schemas.tastes import Array, Bias, Leaning
 
 STARS_LENGTH = math.sqrt(f.RATING_HALF_RANGE)
 """The product of what both towers' rating perceptrons answer, times the square of this, is in stars."""
 BIAS_LENGTH = 0.7
 """Splits the product of a user's bias and one between the two sides, so that neither vector gets too long."""
+LEANING_LENGTH = 0.5
+"""The same of their leanings and the movie's directions."""
 
 
 def rating_inputs(ops: Any, statistics: Array, bias: Bias) -> Array:
@@ -20,21 +22,28 @@ def rating_inputs(ops: Any, statistics: Array, bias: Bias) -> Array:
     return ops.concatenate([statistics, bias.of_user, bias.log_number, bias.spread, bias.of_genres], axis=1)
 
 
-def rating_vector(ops: Any, answer: Array, acquaintance: Array, bias: Bias) -> Array:
-    """Return a user's rating vector, `[batch, n + 4]`.
+def rating_vector(
+    ops: Any, answer: Array, acquaintance: Array, of_user: Array, leaning: Leaning | None = None
+) -> Array:
+    """Return a user's rating vector, `[batch, n + 4]`, with a leaning `[batch, n + 4 + genres + dim]`.
 
     Its product with a movie's is the movie's average, to which the movie's perceptron adds, the user's bias, and what
-    both perceptrons make of this user and this movie: the more, the more ratings are known of the user.
+    both perceptrons make of this user and this movie: the more, the more ratings are known of the user. With a leaning
+    it is that which takes the place of the bias, and what it says of genres and factors is added.
 
     Args:
       ops: `keras.ops`, or NumPy's functions of the same names.
       answer: `[batch, n]` of the rating perceptron.
       acquaintance: `[batch, 1]`; see `schemas.tastes.Tastes.acquaintance`.
-      bias: The user's.
+      of_user: `[batch, 1]` the user's bias, in stars.
+      leaning: Of the user, where nothing is trained.
     """
     found = answer * acquaintance / STARS_LENGTH
-    scaled = bias.of_user / (f.RATING_HALF_RANGE * BIAS_LENGTH)
-    return unit(ops, ops.concatenate([ops.ones_like(scaled), scaled, found], axis=1), (0, 1))
+    scaled = (of_user if leaning is None else leaning.of_user) / (f.RATING_HALF_RANGE * BIAS_LENGTH)
+    more = []
+    if leaning is not None:
+        more = [part / (f.RATING_HALF_RANGE * LEANING_LENGTH) for part in (leaning.of_genres, leaning.of_factors)]
+    return unit(ops, ops.concatenate([ops.ones_like(scaled), scaled, found, *more], axis=1), (0, 1))
 
 
 def unit(ops: Any, values: Array, end: tuple[int, int]) -> Array:

@@ -16,7 +16,7 @@ from schemas import features as f
 from schemas import signatures as s
 from schemas.domain import Domain
 from schemas.tastes import NUMBERS, POOLS, Tastes
-from schemas.user_vectors import BIAS_LENGTH, STARS_LENGTH, joined, rating_inputs, rating_vector, unit
+from schemas.user_vectors import BIAS_LENGTH, LEANING_LENGTH, STARS_LENGTH, joined, rating_inputs, rating_vector, unit
 
 RATING = "rating_perceptron"
 """Name of a tower's rating perceptron, in the paths of its weights and of no others'."""
@@ -72,6 +72,8 @@ class Tower(Configured):
         self.rating_stack = self._stack(RATING, self._rating_width, keras.initializers.VarianceScaling(_FIRST_RATINGS))
         # What is not trained, `TwoTower.learn_movies` fills.
         self.averages = self.add_weight((vocabulary_size + 1,), "zeros", trainable=False)
+        self.genre_shares = self.add_weight((domain.num_categories,), "zeros", trainable=False)
+        self.tastes = Tastes(ops, domain)
         if self.retrieval:
             self.embedding_stack = self._stack("embedding", self._embedding_width, "glorot_uniform")
             if config.id_dim:
@@ -158,9 +160,7 @@ class UserTower(Tower):
     def __init__(self, config: TrainerConfig, vocabulary_size: int, domain: Domain, **kwargs: Any) -> None:
         """Create the layers; see `Tower`."""
         super().__init__(config, vocabulary_size, domain, **kwargs)
-        self.tastes = Tastes(ops, domain)
         self.genres = self.add_weight((vocabulary_size + 1, self.domain.num_categories), "zeros", trainable=False)
-        self.genre_shares = self.add_weight((self.domain.num_categories,), "zeros", trainable=False)
         if self.retrieval:
             self.blend = self.add_weight((len(blend.PARTS),), "zeros", trainable=False)
             self.blend.assign(config.blend)
@@ -172,8 +172,12 @@ class UserTower(Tower):
         # The average of a movie that the vocabulary lacks is the mean.
         bias = self.tastes.bias(stars, averages, genres)
         read = rating_inputs(ops, self._statistics(inputs, f.USER_TIME), bias)
-        answer = self.rating_stack(read, training=training)
-        return rating_vector(ops, answer, self.tastes.acquaintance(stars), bias)
+        answer, leaning = self.rating_stack(read, training=training), None
+        if self.retrieval and not training:  # It is not trained, and would take as long as all that is.
+            directions = self.tastes.direction(ops.take(self.factors, tokens, axis=0))
+            of_genres = self.tastes.genre_direction(genres, self.genre_shares)
+            leaning = self.tastes.leaning(stars, averages, of_genres, directions)
+        return rating_vector(ops, answer, self.tastes.acquaintance(stars), bias.of_user, leaning)
 
     @property
     def _rating_width(self) -> int:
@@ -252,6 +256,10 @@ class MovieTower(Tower):
         found = self.rating_stack(ops.concatenate(read, axis=1), training=training) / STARS_LENGTH
         quality = average + found[:, :1]
         parts = [quality, ops.full_like(quality, BIAS_LENGTH), found]
+        if self.retrieval and not training:
+            factors = ops.take(self.factors, _places(inputs[f.MOVIE_TOKEN][:, 0]), axis=0)
+            of_genres = self.tastes.genre_direction(inputs[f.MOVIE_GENRES], self.genre_shares)
+            parts += [part * LEANING_LENGTH for part in (of_genres, self.tastes.direction(factors))]
         return unit(ops, ops.concatenate(parts, axis=1), (1, 0))
 
     def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:

@@ -74,7 +74,7 @@ class TwoTower(Configured):
         self.user_tower.genres.assign(genres)
         for tower in (self.user_tower, self.movie_tower):
             tower.averages.assign(averages)
-        self.user_tower.genre_shares.assign(likes @ genres / max(likes.sum(), 1))
+            tower.genre_shares.assign(likes @ genres / max(likes.sum(), 1))
         if co_ratings is None:
             return
         logarithms = np.log1p(likes)

@@ -10,6 +10,8 @@ from components.trainer.towers import MovieTower, UserTower
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
 from schemas.data_spec import movielens
+from schemas.numpy_tower import OPS
+from schemas.tastes import Tastes
 
 WIDTHS = f.lengths([*f.USER_INPUTS, *f.MOVIE_INPUTS], movielens().num_categories)
 
@@ -55,8 +57,10 @@ def test_embeddings_are_unit_vectors(tower):
     keras.utils.set_random_seed(1)
     vectors = tower(config(16, 16), 4, movielens())(batch()[0])
     assert set(vectors) == {tower.EMBEDDING, tower.RATING_VECTOR}
-    # Learned embedding, co-ratings, genres, popularity and filling; the perceptron's answer, average, bias and filling.
-    lengths = {tower.EMBEDDING: 4 + 3 + movielens().num_categories + 2, tower.RATING_VECTOR: 4 + 4}
+    # Learned embedding, co-ratings, genres, popularity and filling; the perceptron's answer, average, bias, filling,
+    # and genres and co-ratings again.
+    genres = movielens().num_categories
+    lengths = {tower.EMBEDDING: 4 + 3 + genres + 2, tower.RATING_VECTOR: 4 + 4 + genres + 3}
     assert config().joined_dim(20) == lengths[tower.EMBEDDING]
     for name, values in vectors.items():
         assert values.shape == (12, lengths[name])
@@ -197,10 +201,12 @@ def test_rows_enter_the_softmax_if_they_are_liked(monkeypatch, unliked, most, ro
     assert sizes[0] == pytest.approx(rows, rel=0.1 if most is None else 0)
 
 
-def test_the_rating_starts_from_average_and_bias():
-    """Without what the perceptrons add, it is their sum, however large they are."""
+@pytest.mark.parametrize("retrieval_weight", [0.0, 1.0])
+def test_the_rating_starts_from_average_and_what_the_history_lets_expect(retrieval_weight):
+    """Without what the perceptrons add, it is their sum; in training, and without factors, the bias is expected."""
     inputs, _ = batch()
-    plain = model()
+    inputs[f.MOVIE_GENRES] = (inputs[f.MOVIE_GENRES] > 1).astype(np.float32)
+    plain = model(retrieval_weight=retrieval_weight)
     for tower in (plain.user_tower, plain.movie_tower):
         tower.rating_stack.layers[-1].kernel.assign(tf.zeros_like(tower.rating_stack.layers[-1].kernel))
     stars, tokens = inputs[f.USER_HISTORY_RATINGS], inputs[f.USER_HISTORY_TOKENS]
@@ -211,8 +217,25 @@ def test_the_rating_starts_from_average_and_bias():
     average = np.where(
         token > 0, averages[token], f.RATING_CENTRE + f.RATING_HALF_RANGE * inputs[f.MOVIE_SCALED_AVERAGE][:, 0]
     )
-    found = f.RATING_CENTRE + f.RATING_HALF_RANGE * np.asarray(plain(inputs)["scaled_rating"])[:, 0]
-    np.testing.assert_allclose(found, average + bias, atol=1e-4)
+
+    def found(training):
+        answer = plain(inputs, training=training)["scaled_rating"]
+        return f.RATING_CENTRE + f.RATING_HALF_RANGE * np.asarray(answer)[:, 0]
+
+    if not retrieval_weight:
+        np.testing.assert_allclose(found(False), average + bias, atol=1e-4)
+        return
+    user, tastes = plain.user_tower, Tastes(OPS, movielens())
+    genres, factors, shares = (np.asarray(values) for values in (user.genres, user.factors, user.genre_shares))
+    directions = tastes.genre_direction(genres, shares)[tokens], tastes.direction(factors)[tokens]
+    leaning = tastes.leaning(stars, averages[tokens], *directions)
+    of_movie = np.asarray(plain.movie_tower.factors)[token]
+    expected = average + leaning.of_user[:, 0]
+    expected += (leaning.of_genres * tastes.genre_direction(inputs[f.MOVIE_GENRES], shares)).sum(axis=1)
+    expected += (leaning.of_factors * tastes.direction(of_movie)).sum(axis=1)
+    np.testing.assert_allclose(found(False), expected, atol=1e-4)
+    own = f.RATING_CENTRE + f.RATING_HALF_RANGE * inputs[f.MOVIE_SCALED_AVERAGE][:, 0]
+    np.testing.assert_allclose(found(True), own + bias, atol=1e-4)
 
 
 def test_perceptrons_are_shown_no_more_of_a_history_in_serving_than_in_training():

@@ -1,0 +1,57 @@
+"""What a history's ratings let expect of other movies."""
+
+import numpy as np
+import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
+
+from schemas.data_spec import movielens
+from schemas.numpy_tower import OPS
+from schemas.tastes import Tastes
+
+TASTES, MOVIES, DIM = Tastes(OPS, movielens()), 9, 4
+
+
+@pytest.fixture
+def movies():
+    rng = np.random.default_rng(0)
+    genres = (rng.random((MOVIES, movielens().num_categories)) < 0.2).astype(np.float32)
+    genres[0] = 0
+    shares = rng.random(movielens().num_categories).astype(np.float32) * 0.4
+    directions = TASTES.genre_direction(genres, shares), TASTES.direction(rng.normal(size=(MOVIES, DIM)))
+    return rng.uniform(3, 4, MOVIES), *(values.astype(np.float32) for values in directions)
+
+
+def test_directions_are_of_length_one_or_zero(movies):
+    _, genres, factors = movies
+    np.testing.assert_allclose(np.linalg.norm(genres, axis=1), [0, *[1] * (MOVIES - 1)], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(factors, axis=1), 1, atol=1e-6)
+
+
+def test_it_is_the_mean_of_a_gaussian_process(movies):
+    """As scikit-learn finds it for each user by themselves, at every movie."""
+    averages, genres, factors = movies
+    rng = np.random.default_rng(1)
+    rated = np.array([rng.permutation(MOVIES)[:5] for _ in range(3)])
+    stars = (rng.integers(1, 11, (3, 5)) / 2).astype(np.float32)
+    stars[1, 2:] = 0  # Of two ratings alone.
+    found = TASTES.leaning(stars, averages[rated].astype(np.float32), genres[rated], factors[rated])
+    expected = found.of_user + found.of_genres @ genres.T + found.of_factors @ factors.T
+    for user in range(3):
+        given = stars[user] > 0
+        places, differences = rated[user][given], 2 * np.tanh((stars[user][given] - averages[rated[user][given]]) / 2)
+        features = np.concatenate([np.sqrt(0.05) * genres, np.sqrt(0.15) * factors], axis=1)
+        kernel = ConstantKernel(0.1, "fixed") + DotProduct(0.0, "fixed")
+        process = GaussianProcessRegressor(kernel, alpha=0.9, optimizer=None)
+        process.fit(features[places], differences)
+        np.testing.assert_allclose(expected[user], process.predict(features), atol=1e-5)
+
+
+def test_nothing_is_expected_of_who_has_rated_nothing(movies):
+    averages, genres, factors = movies
+    found = TASTES.leaning(np.zeros((1, 2), np.float32), averages[None, :2], genres[None, :2], factors[None, :2])
+    for part in found:
+        np.testing.assert_array_equal(part, 0)
+    nobody = TASTES.leaning(np.zeros((1, 0), np.float32), averages[None, :0], genres[None, :0], factors[None, :0])
+    for part in nobody:
+        np.testing.assert_array_equal(part, 0)
