@@ -28,8 +28,8 @@ def rating_vector(
     """Return a user's rating vector, `[batch, n + 4]`, with a leaning `[batch, n + 4 + genres + dim]`.
 
     Its product with a movie's is the movie's average, to which the movie's perceptron adds, the user's bias, and what
-    both perceptrons make of this user and this movie: the more, the more ratings are known of the user. With a leaning
-    it is that which takes the place of the bias, and what it says of genres and factors is added.
+    both perceptrons make of this user and this movie: the more, the more ratings are known of the user. Where there is
+    a leaning it takes the place of the bias, wholly of somebody new and by half of whom the perceptrons know well.
 
     Args:
       ops: `keras.ops`, or NumPy's functions of the same names.
@@ -39,10 +39,13 @@ def rating_vector(
       leaning: Of the user, where nothing is trained.
     """
     found = answer * acquaintance / STARS_LENGTH
-    scaled = (of_user if leaning is None else leaning.of_user) / (f.RATING_HALF_RANGE * BIAS_LENGTH)
     more = []
     if leaning is not None:
-        more = [part / (f.RATING_HALF_RANGE * LEANING_LENGTH) for part in (leaning.of_genres, leaning.of_factors)]
+        share = 1 - acquaintance / 2
+        of_user = of_user + share * (leaning.of_user - of_user)
+        scale = share / (f.RATING_HALF_RANGE * LEANING_LENGTH)
+        more = [leaning.of_genres * scale, leaning.of_factors * scale]
+    scaled = of_user / (f.RATING_HALF_RANGE * BIAS_LENGTH)
     return unit(ops, ops.concatenate([ops.ones_like(scaled), scaled, found, *more], axis=1), (0, 1))
 
 

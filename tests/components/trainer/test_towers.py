@@ -230,9 +230,10 @@ def test_the_rating_starts_from_average_and_what_the_history_lets_expect(retriev
     directions = tastes.genre_direction(genres, shares)[tokens], tastes.direction(factors)[tokens]
     leaning = tastes.leaning(stars, averages[tokens], *directions)
     of_movie = np.asarray(plain.movie_tower.factors)[token]
-    expected = average + leaning.of_user[:, 0]
-    expected += (leaning.of_genres * tastes.genre_direction(inputs[f.MOVIE_GENRES], shares)).sum(axis=1)
-    expected += (leaning.of_factors * tastes.direction(of_movie)).sum(axis=1)
+    beyond = leaning.of_user[:, 0] - bias
+    beyond += (leaning.of_genres * tastes.genre_direction(inputs[f.MOVIE_GENRES], shares)).sum(axis=1)
+    beyond += (leaning.of_factors * tastes.direction(of_movie)).sum(axis=1)
+    expected = average + bias + (1 - tastes.acquaintance(stars)[:, 0] / 2) * beyond
     np.testing.assert_allclose(found(False), expected, atol=1e-4)
     own = f.RATING_CENTRE + f.RATING_HALF_RANGE * inputs[f.MOVIE_SCALED_AVERAGE][:, 0]
     np.testing.assert_allclose(found(True), own + bias, atol=1e-4)
