@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy import linalg, sparse
-from scipy.sparse.linalg import LinearOperator, svds
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 _NOTHING = 1e-6
 """Singular values below this part of the largest one are none."""
@@ -18,6 +19,7 @@ _BLOCKS = 16
 """Of rows, whose products are taken in threads and added up in order, however many threads there are."""
 _REFINEMENTS = 2
 """Steps of the power iteration from vectors that are nearly right."""
+_SEEDED = {"rng": 0} if "rng" in inspect.signature(eigsh).parameters else {}
 _LARGE = 2_000_000
 """Values from which on that is worth what it costs in exactness; fewer are decomposed within seconds."""
 
@@ -95,16 +97,34 @@ class _Blocks:
 
 
 def _largest(blocks: _Blocks, number: int) -> tuple[np.ndarray, np.ndarray]:
-    start = np.random.default_rng(0).normal(size=min(blocks.shape))
-    operator = LinearOperator(blocks.shape, blocks.times, blocks.transposed_times, dtype=np.float64)
-    # The start is not all that newer releases of SciPy draw: ARPACK goes on from a random vector where it has to.
-    _, values, right = svds(operator, k=number, v0=start, return_singular_vectors="vh", random_state=0)
-    return values, right.T
+    """Decompose by the eigenvectors of the smaller product with itself, as `scipy.sparse.linalg.svds` does.
+
+    That does not seed what newer releases draw beside the start: the vectors from which ARPACK goes on where it has to.
+    """
+    size = min(blocks.shape)
+    is_tall = size == blocks.shape[1]
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        if is_tall:
+            return blocks.transposed_times(blocks.times(vector))
+        return blocks.times(blocks.transposed_times(vector))
+
+    start = np.random.default_rng(0).normal(size=size)
+    _, basis = eigsh(LinearOperator((size, size), product, dtype=np.float64), number, v0=start, **_SEEDED)
+    if is_tall:
+        return _within(blocks, basis)
+    right, values, _ = linalg.svd(blocks.transposed_times_all(basis), full_matrices=False)
+    return values, right
 
 
 def _refined(blocks: _Blocks, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     basis, _ = linalg.qr(near, mode="economic")
     for _ in range(_REFINEMENTS):
         basis, _ = linalg.qr(blocks.transposed_times_all(blocks.times_all(basis)), mode="economic")
+    return _within(blocks, basis)
+
+
+def _within(blocks: _Blocks, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Decompose what a matrix does to what an orthonormal basis spans, `[columns, n]`."""
     _, values, turn = linalg.svd(blocks.times_all(basis), full_matrices=False)
     return values, basis @ turn.T

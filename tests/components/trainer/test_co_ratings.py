@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy import sparse
 
 from components import factors
 from components.trainer import co_ratings
@@ -94,3 +95,13 @@ def test_of_hardly_any_users_there_are_few_factors_or_none(users):
 
 def test_the_same_ratings_give_the_same_factors():
     np.testing.assert_array_equal(co_ratings.fit(table(), DIM).liked, co_ratings.fit(table(), DIM).liked)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4, 3)])
+def test_equal_singular_values_have_the_same_vectors_every_time(shape):
+    """ARPACK has to go on from vectors that it draws."""
+    matrix = sparse.csr_matrix(np.kron(np.eye(30), np.ones(shape)))
+    values, vectors = factors.largest_singular_vectors(matrix, 20)
+    np.testing.assert_allclose(values, 12**0.5)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(20), atol=1e-12)
+    np.testing.assert_array_equal(factors.largest_singular_vectors(matrix, 20)[1], vectors)
