@@ -53,17 +53,6 @@ class Bias(NamedTuple):
     """`[batch, genres]` the same by genre, beyond the user's bias."""
 
 
-class Leaning(NamedTuple):
-    """What a user is expected to give beyond the movies' averages, in stars."""
-
-    of_user: Array
-    """`[batch, 1]` to any movie."""
-    of_genres: Array
-    """`[batch, genres]`; its product with a movie's `genre_direction` is what the genres say."""
-    of_factors: Array
-    """`[batch, dim]`; its product with a movie's `direction` is what says who likes the same."""
-
-
 class Tastes:
     """The formulas, over an array library."""
 
@@ -103,7 +92,7 @@ class Tastes:
         of_genres = sums[:, 1] / (sums[:, 0] + _PRIOR_RATINGS)
         return Bias(of_user, ops.log1p(number), ops.sqrt(variance), of_genres)
 
-    def leaning(self, stars: Array, averages: Array, genres: Array, factors: Array) -> Leaning:
+    def leaning(self, stars: Array, averages: Array, genres: Array, factors: Array) -> Array:
         """Say what a history's ratings let expect of other movies: Gaussian process regression.
 
         A user's differences from the movies' averages are taken for a sample of a Gaussian process over movies. Two of
@@ -115,6 +104,10 @@ class Tastes:
           averages: `[batch, n]` float32 of the movies, in stars.
           genres: `[batch, n, genres]` float32; see `genre_direction`.
           factors: `[batch, n, dim]` float32; see `direction`.
+
+        Returns:
+          `[batch, 1 + genres + dim]` float32, in stars beyond the averages: what is expected of any movie, and what
+          times a movie's genre direction and direction is expected of that one besides.
         """
         ops = self._ops
         rated = ops.cast(stars > 0, "float32")
@@ -131,11 +124,12 @@ class Tastes:
         # In double precision: of what is subtracted from each other little is left.
         exact = ops.solve(ops.cast(covariance, "float64"), ops.cast(differences, "float64")[:, :, None])
         weights = ops.cast(exact, "float32")[:, :, 0]
-        return Leaning(
+        parts = [
             _USER_VARIANCE * ops.sum(weights, axis=1, keepdims=True),
             _GENRE_VARIANCE * ops.matmul(weights[:, None], genres)[:, 0],
             _FACTOR_VARIANCE * ops.matmul(weights[:, None], factors)[:, 0],
-        )
+        ]
+        return ops.concatenate(parts, axis=1)
 
     def genre_direction(self, genres: Array, shares: Array) -> Array:
         """Return how a movie's genres differ from those of what is liked, as a unit vector; zeros without genres.

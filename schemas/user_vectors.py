@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas import features as f
-from schemas.tastes import Array, Bias, Leaning
+from schemas.tastes import Array, Bias
 
 STARS_LENGTH = math.sqrt(f.RATING_HALF_RANGE)
 """The product of what both towers' rating perceptrons answer, times the square of this, is in stars."""
 BIAS_LENGTH = 0.7
 """Splits the product of a user's bias and one between the two sides, so that neither vector gets too long."""
 LEANING_LENGTH = 0.5
-"""The same of their leanings and the movie's directions."""
+"""The same of what their ratings let expect and the movie's directions."""
 
 
 def rating_inputs(ops: Any, statistics: Array, bias: Bias) -> Array:
@@ -22,9 +22,7 @@ def rating_inputs(ops: Any, statistics: Array, bias: Bias) -> Array:
     return ops.concatenate([statistics, bias.of_user, bias.log_number, bias.spread, bias.of_genres], axis=1)
 
 
-def rating_vector(
-    ops: Any, answer: Array, acquaintance: Array, of_user: Array, leaning: Leaning | None = None
-) -> Array:
+def rating_vector(ops: Any, answer: Array, acquaintance: Array, of_user: Array, leaning: Array | None = None) -> Array:
     """Return a user's rating vector, `[batch, n + 4]`, with a leaning `[batch, n + 4 + genres + dim]`.
 
     Its product with a movie's is the movie's average, to which the movie's perceptron adds, the user's bias, and what
@@ -36,15 +34,14 @@ def rating_vector(
       answer: `[batch, n]` of the rating perceptron.
       acquaintance: `[batch, 1]`; see `schemas.tastes.Tastes.acquaintance`.
       of_user: `[batch, 1]` the user's bias, in stars.
-      leaning: Of the user, where nothing is trained.
+      leaning: What `schemas.tastes.Tastes.leaning` returns, where nothing is trained.
     """
     found = answer * acquaintance / STARS_LENGTH
     more = []
     if leaning is not None:
         share = 1 - acquaintance / 2
-        of_user = of_user + share * (leaning.of_user - of_user)
-        scale = share / (f.RATING_HALF_RANGE * LEANING_LENGTH)
-        more = [leaning.of_genres * scale, leaning.of_factors * scale]
+        of_user = of_user + share * (leaning[:, :1] - of_user)
+        more.append(leaning[:, 1:] * share / (f.RATING_HALF_RANGE * LEANING_LENGTH))
     scaled = of_user / (f.RATING_HALF_RANGE * BIAS_LENGTH)
     return unit(ops, ops.concatenate([ops.ones_like(scaled), scaled, found, *more], axis=1), (0, 1))
 

@@ -14,6 +14,7 @@ from components.trainer.movie_averages import MovieAverages
 from components.trainer.multi_worker import MultiWorkerTwoTower, Worker
 from components.trainer.resident import ResidentRows, ResidentTwoTower
 from components.trainer.row_inputs import RowInputs
+from components.trainer.towers import LEANING, UserTower
 from components.trainer.train_data import TrainData
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
@@ -97,12 +98,21 @@ def training_source(
     return Source(_unsharded(found) if worker.count > 1 else found, steps)
 
 
-def eval_batches(config: TrainerConfig, data: TrainData, worker: Worker) -> tf.data.Dataset:
-    """Return batches of the eval ratings, or of some of them, from memory behind the first pass."""
+def eval_batches(config: TrainerConfig, data: TrainData, worker: Worker, tower: UserTower) -> tf.data.Dataset:
+    """Return batches of the eval ratings, or of some of them, from memory behind the first pass.
+
+    Args:
+      config: Trainer configuration.
+      data: What to evaluate on.
+      worker: The worker.
+      tower: The user tower; of what is not trained, what takes longest is in the batches already.
+    """
     order = Order(data.batch_size(config))
     found = batches(shard_paths(data.eval_files), RowInputs(data.transform, data.histories), order)
     number = -(-min(data.eval_rows, _EVAL_ROWS) // order.batch_size)
     found = found.take(number)
+    if tower.retrieval and config.strategy == "none":
+        found = found.map(lambda inputs, label: (inputs | {LEANING: tower.leaning(inputs)}, label))
     if worker.count > 1:  # tf.distribute divides the batches, and there are more of them.
         return _unsharded(found.cache())
     return found.apply(tf.data.experimental.assert_cardinality(number)).cache()

@@ -33,6 +33,8 @@ ROW_SHARE = "row_share"
 """The same of the row's movie, `[batch, 1]`."""
 OWN = "own"
 """`[batch, co_rating_dim]`: what the user's own likes add to the factors; see `co_ratings.CoRatings`."""
+LEANING = "leaning"
+"""What `UserTower.leaning` returns, where it is there already."""
 
 _Tensors = dict[str, keras.KerasTensor]
 
@@ -174,10 +176,15 @@ class UserTower(Tower):
         read = rating_inputs(ops, self._statistics(inputs, f.USER_TIME), bias)
         answer, leaning = self.rating_stack(read, training=training), None
         if self.retrieval and not training:  # It is not trained, and would take as long as all that is.
-            directions = self.tastes.direction(ops.take(self.factors, tokens, axis=0))
-            of_genres = self.tastes.genre_direction(genres, self.genre_shares)
-            leaning = self.tastes.leaning(stars, averages, of_genres, directions)
+            leaning = inputs[LEANING] if LEANING in inputs else self.leaning(inputs)
         return rating_vector(ops, answer, self.tastes.acquaintance(stars), bias.of_user, leaning)
+
+    def leaning(self, inputs: _Tensors) -> keras.KerasTensor:
+        """Say what the latest ratings let expect, `[batch, 1 + genres + co_rating_dim]`; see `Tastes.leaning`."""
+        tokens, stars = _latest(inputs)
+        genres = self.tastes.genre_direction(ops.take(self.genres, tokens, axis=0), self.genre_shares)
+        factors = self.tastes.direction(ops.take(self.factors, tokens, axis=0))
+        return self.tastes.leaning(stars, ops.take(self.averages, tokens, axis=0), genres, factors)
 
     @property
     def _rating_width(self) -> int:

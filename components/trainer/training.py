@@ -185,7 +185,7 @@ def train(
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
     history = model.fit(
         source.batches,
-        validation_data=eval_batches(config, data, worker),
+        validation_data=eval_batches(config, data, worker, model.user_tower),
         epochs=rounds,
         steps_per_epoch=calls,
         callbacks=callbacks + _progress("train", source, worker),

@@ -6,7 +6,7 @@ import tensorflow as tf
 from components.trainer.co_ratings import CoRatings
 from components.trainer.config import TrainerConfig
 from components.trainer.losses import Candidates, Negatives, sampled_softmax
-from components.trainer.towers import MovieTower, UserTower
+from components.trainer.towers import LEANING, MovieTower, UserTower
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
 from schemas.data_spec import movielens
@@ -230,10 +230,13 @@ def test_the_rating_starts_from_average_and_what_the_history_lets_expect(retriev
     directions = tastes.genre_direction(genres, shares)[tokens], tastes.direction(factors)[tokens]
     leaning = tastes.leaning(stars, averages[tokens], *directions)
     of_movie = np.asarray(plain.movie_tower.factors)[token]
-    beyond = leaning.of_user[:, 0] - bias
-    beyond += (leaning.of_genres * tastes.genre_direction(inputs[f.MOVIE_GENRES], shares)).sum(axis=1)
-    beyond += (leaning.of_factors * tastes.direction(of_movie)).sum(axis=1)
+    direction = [tastes.genre_direction(inputs[f.MOVIE_GENRES], shares), tastes.direction(of_movie)]
+    beyond = leaning[:, 0] - bias + (leaning[:, 1:] * np.concatenate(direction, axis=1)).sum(axis=1)
     expected = average + bias + (1 - tastes.acquaintance(stars)[:, 0] / 2) * beyond
+    np.testing.assert_allclose(found(False), expected, atol=1e-4)
+    inputs[LEANING] = np.asarray(user.leaning(inputs)) + 0.05  # What is there already is taken.
+    more = 0.05 * (1 + np.concatenate(direction, axis=1).sum(axis=1))
+    expected += (1 - tastes.acquaintance(stars)[:, 0] / 2) * more
     np.testing.assert_allclose(found(False), expected, atol=1e-4)
     own = f.RATING_CENTRE + f.RATING_HALF_RANGE * inputs[f.MOVIE_SCALED_AVERAGE][:, 0]
     np.testing.assert_allclose(found(True), own + bias, atol=1e-4)
