@@ -112,7 +112,8 @@ def eval_batches(config: TrainerConfig, data: TrainData, worker: Worker, tower: 
     number = -(-min(data.eval_rows, _EVAL_ROWS) // order.batch_size)
     found = found.take(number)
     if tower.retrieval and config.strategy == "none":
-        found = found.map(lambda inputs, label: (inputs | {LEANING: tower.leaning(inputs)}, label))
+        leaning = tower.leaning_as_of_now()
+        found = found.map(lambda inputs, label: (inputs | {LEANING: leaning(inputs)}, label))
     if worker.count > 1:  # tf.distribute divides the batches, and there are more of them.
         return _unsharded(found.cache())
     return found.apply(tf.data.experimental.assert_cardinality(number)).cache()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -181,10 +182,25 @@ class UserTower(Tower):
 
     def leaning(self, inputs: _Tensors) -> keras.KerasTensor:
         """Say what the latest ratings let expect, `[batch, 1 + genres + co_rating_dim]`; see `Tastes.leaning`."""
+        return self._leaning(inputs, self.averages, self.genres, self.genre_shares, self.factors)
+
+    def leaning_as_of_now(self) -> Callable[[_Tensors], keras.KerasTensor]:
+        """Return `leaning` by copies of the tables: in an input pipeline a variable may be of another device."""
+        tables = [ops.copy(table) for table in (self.averages, self.genres, self.genre_shares, self.factors)]
+        return lambda inputs: self._leaning(inputs, *tables)
+
+    def _leaning(
+        self,
+        inputs: _Tensors,
+        averages: keras.KerasTensor,
+        all_genres: keras.KerasTensor,
+        shares: keras.KerasTensor,
+        all_factors: keras.KerasTensor,
+    ) -> keras.KerasTensor:
         tokens, stars = _latest(inputs)
-        genres = self.tastes.genre_direction(ops.take(self.genres, tokens, axis=0), self.genre_shares)
-        factors = self.tastes.direction(ops.take(self.factors, tokens, axis=0))
-        return self.tastes.leaning(stars, ops.take(self.averages, tokens, axis=0), genres, factors)
+        genres = self.tastes.genre_direction(ops.take(all_genres, tokens, axis=0), shares)
+        factors = self.tastes.direction(ops.take(all_factors, tokens, axis=0))
+        return self.tastes.leaning(stars, ops.take(averages, tokens, axis=0), genres, factors)
 
     @property
     def _rating_width(self) -> int:

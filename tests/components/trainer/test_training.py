@@ -16,7 +16,10 @@ from components.progress import LOGGER
 from components.trainer import training
 from components.trainer.config import TrainerConfig
 from components.trainer.input import Order, batches, shard_paths
+from components.trainer.multi_worker import Worker
 from components.trainer.row_inputs import RowInputs
+from components.trainer.source import eval_batches
+from components.trainer.towers import LEANING
 from components.trainer.training import BestOfBoth, KeepRanking, train
 from components.trainer.two_tower import TwoTower
 from schemas import keys
@@ -74,6 +77,16 @@ def test_what_is_published_has_learned_the_eval_ratings_and_what_is_evaluated_ha
     np.testing.assert_array_equal(weights(trained.evaluated), weights(without.evaluated))
     eval_data = batches(shard_paths(data.eval_files), RowInputs(data.transform, data.histories), Order(100))
     assert loss(trained.published, eval_data) < 0.9 * loss(trained.evaluated, eval_data)
+
+
+def test_what_eval_ratings_let_expect_is_in_their_batches(train_data):
+    config = dataclasses.replace(CONFIG, retrieval_weight=1.0)
+    tower = train(dataclasses.replace(config, epochs=1), train_data).evaluated.user_tower
+    for inputs, _ in eval_batches(config, train_data, Worker(), tower):
+        np.testing.assert_allclose(inputs[LEANING], tower.leaning(inputs), atol=1e-6)
+        assert np.abs(inputs[LEANING]).max() > 0.01
+    (inputs, _), *_ = eval_batches(dataclasses.replace(config, strategy="mirrored"), train_data, Worker(), tower)
+    assert LEANING not in inputs
 
 
 @pytest.mark.parametrize("ema_momentum", [0.0, 0.5])
