@@ -206,9 +206,12 @@ def service_table(serving_dir: str, requests: int, tf_serving: list[str], worker
     for column in ("", "clients", "p50 ms", "p99 ms", "requests/s", "errors"):
         table.add_column(column, justify="right" if column else "left")
     rows = [_Row(name, function=function) for name, function in bounds(serving_dir).items()]
-    names = [f"workers: {number}" for number in workers] + [f"tower at {url}" for url in tf_serving]
-    variants = [["--workers", str(number)] for number in workers]
-    variants += [["--tf-serving", url, "--timeout-s", "5"] for url in tf_serving]
+    names = [f"workers: {number}" for number in workers]
+    variants = [["--workers", str(number), "--kept-lists-mb", "0"] for number in workers]
+    names.append(f"workers: {workers[-1]}, lists kept")
+    variants.append(["--workers", str(workers[-1])])
+    names += [f"tower at {url}" for url in tf_serving]
+    variants += [["--tf-serving", url, "--timeout-s", "5", "--kept-lists-mb", "0"] for url in tf_serving]
     for port, name in enumerate(names, _PORT):
         for clients in (1, 8, 32):
             rows.append(_Row(f"/healthz, {name}", path="/healthz", clients=clients, port=port))

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 import anyio
 import structlog
+from cachetools import LRUCache
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
@@ -115,6 +116,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.versions, app.state.towers, app.state.metrics = versions, towers, metrics
+    app.state.lists = LRUCache(service.kept_lists_mb << 20, len)
     app.state.events = events = kept(service.events) if service.events else None
     if service.api_key_file:
         app.add_middleware(KeyRequired, key=ApiKey(service.api_key_file))

@@ -49,6 +49,8 @@ class ServiceConfig:
     """Seconds between two looks for a new version under the serving root."""
     load_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Seconds in which a version must be loaded; a later version does not wait that long."""
+    kept_lists_mb: Annotated[int, Field(ge=0)] = 16
+    """Megabytes of known users' lists that each worker keeps, for when the same is asked for again; 0: none."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1 << 20
     """Largest request body in bytes."""
     api_key_file: str | None = None

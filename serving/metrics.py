@@ -42,6 +42,7 @@ class Metrics:
             buckets=_DEVIATIONS,
             **metric,
         )
+        self.kept_lists = Counter("kept_lists", "Lists that were asked for again and had been kept", **metric)
         self.tower_errors = Counter("tower_errors", "Failed calls of the user tower", ["kind"], **metric)
         self.workers = Gauge("workers", "Processes that answer", multiprocess_mode="livesum", **metric)
         self.workers.set(1)

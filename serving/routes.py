@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
+from cachetools import LRUCache
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -279,9 +280,19 @@ async def recommend_to_user(request: Request) -> Response:
     body, headers = _asked_of_user(request), dict[str, str]()
     version = _answering(request, headers, body.user_id)
     changes = await _changes(request, version, body.user_id)
-    answer = await _recommend(version, _asked(version, body, "query", changes))
-    # Movies are dataclasses, which orjson writes in a third of pydantic's time.
-    return Response(orjson.dumps(answer, default=vars), headers=headers, media_type="application/json")
+    kept: LRUCache[tuple, bytes] = request.app.state.lists
+    until = None if changes is None else changes.until
+    asked = version.version, body.user_id, request.scope["query_string"], until  # Of which a list follows.
+    content = kept.get(asked)
+    if content is None:
+        answer = await _recommend(version, _asked(version, body, "query", changes))
+        # Movies are dataclasses, which orjson writes in a third of pydantic's time.
+        content = orjson.dumps(answer, default=vars)
+        if len(content) <= kept.maxsize:
+            kept[asked] = content
+    else:
+        request.app.state.metrics.kept_lists.inc()
+    return Response(content, headers=headers, media_type="application/json")
 
 
 router.add_api_route(

@@ -52,6 +52,20 @@ def test_a_known_user(service, recommender):
     assert len(ids(service.get(f"/v1/users/{user}/recommendations", params={"n": 3}).json())) == 3
 
 
+@pytest.mark.parametrize("megabytes", [0, 16])
+def test_the_same_list_is_made_once(published, recommender, megabytes):
+    first, second = (f"/v1/users/{user}/recommendations" for user in recommender.user_ids[:2])
+    with serving(published, kept_lists_mb=megabytes) as service:
+        answers = {path: service.get(path).content for path in (first, f"{first}?n=3", second, f"{second}?n=3")}
+        assert len(set(answers.values())) == 4
+        assert "matinee_kept_lists_total 0.0" in service.get("/metrics").text
+        for path, content in answers.items():
+            again = service.get(path)
+            assert again.content == content
+            assert again.headers["X-Model-Version"] == str(recommender.model_version)
+        assert f"matinee_kept_lists_total {4.0 if megabytes else 0.0}" in service.get("/metrics").text
+
+
 def test_filters_and_variety(service, recommender):
     user = int(recommender.user_ids[3])
     path = f"/v1/users/{user}/recommendations"
