@@ -206,17 +206,17 @@ def service_table(serving_dir: str, requests: int, tf_serving: list[str], worker
     for column in ("", "clients", "p50 ms", "p99 ms", "requests/s", "errors"):
         table.add_column(column, justify="right" if column else "left")
     rows = [_Row(name, function=function) for name, function in bounds(serving_dir).items()]
-    names = [f"workers: {number}" for number in workers]
-    variants = [["--workers", str(number), "--kept-lists-mb", "0"] for number in workers]
-    names.append(f"workers: {workers[-1]}, lists kept")
-    variants.append(["--workers", str(workers[-1])])
-    names += [f"tower at {url}" for url in tf_serving]
-    variants += [["--tf-serving", url, "--timeout-s", "5", "--kept-lists-mb", "0"] for url in tf_serving]
-    for port, name in enumerate(names, _PORT):
+    anew = ["--kept-lists-mb", "0"]
+    variants = {
+        **{f"workers: {number}": ["--workers", str(number), *anew] for number in workers},
+        f"workers: {workers[-1]}, lists kept": ["--workers", str(workers[-1])],
+        **{f"tower at {url}": ["--tf-serving", url, "--timeout-s", "5", *anew] for url in tf_serving},
+    }
+    for port, name in enumerate(variants, _PORT):
         for clients in (1, 8, 32):
             rows.append(_Row(f"/healthz, {name}", path="/healthz", clients=clients, port=port))
             rows.append(_Row(f"ten movies, {name}", path=_RECOMMEND, clients=clients, port=port))
-    with _services(serving_dir, variants) as servers, multiprocessing.get_context("spawn").Pool(1) as pool:
+    with _services(serving_dir, [*variants.values()]) as servers, multiprocessing.get_context("spawn").Pool(1) as pool:
         for row in rows:
             row.measure(pool, users, 500)
             row.forget()
@@ -227,7 +227,7 @@ def service_table(serving_dir: str, requests: int, tf_serving: list[str], worker
     for row in rows:
         table.add_row(*row.cells())
     _CONSOLE.print(table)
-    for name, found in zip(names, memory, strict=True):
+    for name, found in zip(variants, memory, strict=True):
         _CONSOLE.print(f"{name}: {found:,} MiB, {found / memory[0]:.2f} of the first")
 
 

@@ -20,6 +20,7 @@ _BLOCKS = 16
 _REFINEMENTS = 2
 """Steps of the power iteration from vectors that are nearly right."""
 _SEEDED = {"rng": 0} if "rng" in inspect.signature(eigsh).parameters else {}
+"""Seed of what ARPACK draws, for the releases of SciPy that take one."""
 _LARGE = 2_000_000
 """Values from which on that is worth what it costs in exactness; fewer are decomposed within seconds."""
 

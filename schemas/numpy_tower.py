@@ -167,17 +167,12 @@ class NumpyTower:
         bias = self._tastes.bias(stars, averages, genres)
         answer, leaning = self.perceptron(rating_inputs(OPS, statistics, bias)), None
         if self.retrieval is not None:
-            directions = (self._tastes.genre_direction(genres, self.retrieval.genre_shares), self._directions[tokens])
-            leaning = self._tastes.leaning(stars, averages, *directions)
+            of_genres = self._tastes.genre_direction(genres, self.retrieval.genre_shares)
+            factors = OPS.normalize(self.retrieval.factors[tokens], axis=-1)
+            leaning = self._tastes.leaning(stars, averages, of_genres, factors)
         acquaintance = self._tastes.acquaintance(stars)
         vector: np.ndarray = rating_vector(OPS, answer, acquaintance, bias.of_user, leaning)
         return vector.astype(np.float32, copy=False)
-
-    @functools.cached_property
-    def _directions(self) -> np.ndarray:
-        assert self.retrieval is not None
-        directions: np.ndarray = self._tastes.direction(self.retrieval.factors)
-        return directions
 
     def _embedding(
         self, of: Retrieval, standardised: np.ndarray, tokens: np.ndarray, ratings: np.ndarray

@@ -82,8 +82,7 @@ class Tastes:
         rated = ops.cast(stars > 0, "float32")
         number = ops.sum(rated, axis=1, keepdims=True)
         differences = (stars - averages) * rated
-        limited = ops.tanh(differences / _MOST_DIFFERENT) * _MOST_DIFFERENT
-        of_user = ops.sum(limited, axis=1, keepdims=True) / (number + _PRIOR_RATINGS)
+        of_user = ops.sum(self._limited(differences), axis=1, keepdims=True) / (number + _PRIOR_RATINGS)
         total = ops.sum(differences, axis=1, keepdims=True)
         mean = total / ops.maximum(number, 1.0)
         squares = ops.sum(ops.square(differences - mean * rated), axis=1, keepdims=True)
@@ -103,16 +102,17 @@ class Tastes:
           stars: `[batch, n]` float32 ratings in stars; 0 where there is none.
           averages: `[batch, n]` float32 of the movies, in stars.
           genres: `[batch, n, genres]` float32; see `genre_direction`.
-          factors: `[batch, n, dim]` float32; see `direction`.
+          factors: `[batch, n, dim]` float32 unit vectors, or zeros.
 
         Returns:
           `[batch, 1 + genres + dim]` float32, in stars beyond the averages: what is expected of any movie, and what
-          times a movie's genre direction and direction is expected of that one besides.
+          times a movie's genre direction and factors is expected of that one besides.
         """
         ops = self._ops
         rated = ops.cast(stars > 0, "float32")
-        differences = ops.tanh((stars - averages) / _MOST_DIFFERENT) * _MOST_DIFFERENT * rated
+        differences = self._limited((stars - averages) * rated)
         genres, factors = genres * rated[:, :, None], factors * rated[:, :, None]
+        # The identity matrix: how long it is, is not known while a graph is traced.
         place = ops.cumsum(ops.ones_like(stars), axis=1)
         itself = ops.cast(ops.equal(place[:, :, None], place[:, None]), "float32")
         covariance = (
@@ -139,12 +139,12 @@ class Tastes:
           shares: `[genres]` float32: share of each genre among all likes.
         """
         ops = self._ops
-        return self.direction((genres - shares) * ops.cast(ops.sum(genres, axis=-1, keepdims=True) > 0, "float32"))
+        has_genres = ops.cast(ops.sum(genres, axis=-1, keepdims=True) > 0, "float32")
+        return ops.normalize((genres - shares) * has_genres, axis=-1)
 
-    def direction(self, vectors: Array) -> Array:
-        """Return vectors at a length of 1; zeros stay zeros."""
-        ops = self._ops
-        return vectors / ops.sqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), 1e-12))
+    def _limited(self, differences: Array) -> Array:
+        """Return differences in stars of which none counts for more than `_MOST_DIFFERENT`."""
+        return self._ops.tanh(differences / _MOST_DIFFERENT) * _MOST_DIFFERENT
 
     def pools(self, stars: Array) -> tuple[Array, Array]:
         """Return the weights by which the towers take means over a history, and how many movies each is over.

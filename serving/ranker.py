@@ -476,7 +476,7 @@ class Ranker:
         found = self._found(wanted, users)
         # All at once: of ten movies most of NumPy's time is that of its calls.
         ends = np.cumsum([0, *(len(hits.rows) for hits in found)])
-        rows, scores = (np.concatenate([getattr(hits, name) for hits in found]) for name in ("rows", "scores"))
+        rows, scores = np.concatenate([hits.rows for hits in found]), np.concatenate([hits.scores for hits in found])
         vectors = np.repeat(np.stack([user.rating_vectors for user in users]), np.diff(ends), axis=0)
         stars = _plain(self._stars_of(rows, vectors))
         reasons = self._reasons(found, [each.profile for each in wanted])
@@ -495,7 +495,7 @@ class Ranker:
 
     def _nearest_liked(self, rows: np.ndarray, profile: Profile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return which movie that the user liked is the most similar to each of some, its rating, and how similar."""
-        liked = (profile.stars >= self._liked_stars).nonzero()[0]
+        liked = np.flatnonzero(profile.stars >= self._liked_stars)
         if not len(liked):
             return rows, np.zeros(len(rows), np.float32), np.zeros(len(rows), np.float32)
         known, vectors = profile.rows[liked], self._similar.embeddings

@@ -282,7 +282,8 @@ async def recommend_to_user(request: Request) -> Response:
     changes = await _changes(request, version, body.user_id)
     kept: LRUCache[tuple, bytes] = request.app.state.lists
     until = None if changes is None else changes.until
-    asked = version.version, body.user_id, request.scope["query_string"], until  # Of which a list follows.
+    # What a list follows from, as it was validated: of a query string nothing bounds what is kept.
+    asked = version.version, until, *vars(body).values()
     content = kept.get(asked)
     if content is None:
         answer = await _recommend(version, _asked(version, body, "query", changes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import tensorflow as tf
+from keras import ops
 
 from components.trainer.co_ratings import CoRatings
 from components.trainer.config import TrainerConfig
@@ -112,8 +113,8 @@ def eval_batches(config: TrainerConfig, data: TrainData, worker: Worker, tower: 
     number = -(-min(data.eval_rows, _EVAL_ROWS) // order.batch_size)
     found = found.take(number)
     if tower.retrieval and config.strategy == "none":
-        leaning = tower.leaning_as_of_now()
-        found = found.map(lambda inputs, label: (inputs | {LEANING: leaning(inputs)}, label))
+        tables = tuple(ops.copy(table) for table in tower.tables)  # A variable may be of another device than the input.
+        found = found.map(lambda inputs, label: (inputs | {LEANING: tower.leaning(inputs, tables)}, label))
     if worker.count > 1:  # tf.distribute divides the batches, and there are more of them.
         return _unsharded(found.cache())
     return found.apply(tf.data.experimental.assert_cardinality(number)).cache()

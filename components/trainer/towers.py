@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -38,6 +37,7 @@ LEANING = "leaning"
 """What `UserTower.leaning` returns, where it is there already."""
 
 _Tensors = dict[str, keras.KerasTensor]
+_Tables = tuple[keras.KerasTensor, ...]
 
 
 class Tower(Configured):
@@ -180,27 +180,23 @@ class UserTower(Tower):
             leaning = inputs[LEANING] if LEANING in inputs else self.leaning(inputs)
         return rating_vector(ops, answer, self.tastes.acquaintance(stars), bias.of_user, leaning)
 
-    def leaning(self, inputs: _Tensors) -> keras.KerasTensor:
-        """Say what the latest ratings let expect, `[batch, 1 + genres + co_rating_dim]`; see `Tastes.leaning`."""
-        return self._leaning(inputs, self.averages, self.genres, self.genre_shares, self.factors)
+    def leaning(self, inputs: _Tensors, tables: _Tables | None = None) -> keras.KerasTensor:
+        """Say what the latest ratings let expect, `[batch, 1 + genres + co_rating_dim]`; see `Tastes.leaning`.
 
-    def leaning_as_of_now(self) -> Callable[[_Tensors], keras.KerasTensor]:
-        """Return `leaning` by copies of the tables: in an input pipeline a variable may be of another device."""
-        tables = [ops.copy(table) for table in (self.averages, self.genres, self.genre_shares, self.factors)]
-        return lambda inputs: self._leaning(inputs, *tables)
-
-    def _leaning(
-        self,
-        inputs: _Tensors,
-        averages: keras.KerasTensor,
-        all_genres: keras.KerasTensor,
-        shares: keras.KerasTensor,
-        all_factors: keras.KerasTensor,
-    ) -> keras.KerasTensor:
+        Args:
+          inputs: The user's features.
+          tables: Copies of `tables`, where the tower's own cannot be read.
+        """
+        averages, of_movies, shares, factors = tables or self.tables
         tokens, stars = _latest(inputs)
-        genres = self.tastes.genre_direction(ops.take(all_genres, tokens, axis=0), shares)
-        factors = self.tastes.direction(ops.take(all_factors, tokens, axis=0))
-        return self.tastes.leaning(stars, ops.take(averages, tokens, axis=0), genres, factors)
+        genres = self.tastes.genre_direction(ops.take(of_movies, tokens, axis=0), shares)
+        directions = ops.normalize(ops.take(factors, tokens, axis=0), axis=-1)
+        return self.tastes.leaning(stars, ops.take(averages, tokens, axis=0), genres, directions)
+
+    @property
+    def tables(self) -> _Tables:
+        """What `leaning` looks up in: the movies' averages and genres, the genres' shares, the movies' factors."""
+        return self.averages, self.genres, self.genre_shares, self.factors
 
     @property
     def _rating_width(self) -> int:
@@ -282,7 +278,7 @@ class MovieTower(Tower):
         if self.retrieval and not training:
             factors = ops.take(self.factors, _places(inputs[f.MOVIE_TOKEN][:, 0]), axis=0)
             of_genres = self.tastes.genre_direction(inputs[f.MOVIE_GENRES], self.genre_shares)
-            parts += [part * LEANING_LENGTH for part in (of_genres, self.tastes.direction(factors))]
+            parts += [part * LEANING_LENGTH for part in (of_genres, ops.normalize(factors, axis=-1))]
         return unit(ops, ops.concatenate(parts, axis=1), (1, 0))
 
     def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:

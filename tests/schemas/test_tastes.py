@@ -18,7 +18,7 @@ def movies():
     genres = (rng.random((MOVIES, movielens().num_categories)) < 0.2).astype(np.float32)
     genres[0] = 0
     shares = rng.random(movielens().num_categories).astype(np.float32) * 0.4
-    directions = TASTES.genre_direction(genres, shares), TASTES.direction(rng.normal(size=(MOVIES, DIM)))
+    directions = TASTES.genre_direction(genres, shares), OPS.normalize(rng.normal(size=(MOVIES, DIM)), axis=-1)
     return rng.uniform(3, 4, MOVIES), *(values.astype(np.float32) for values in directions)
 
 

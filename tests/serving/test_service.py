@@ -64,6 +64,8 @@ def test_the_same_list_is_made_once(published, recommender, megabytes):
             assert again.content == content
             assert again.headers["X-Model-Version"] == str(recommender.model_version)
         assert f"matinee_kept_lists_total {4.0 if megabytes else 0.0}" in service.get("/metrics").text
+        assert service.get(f"{first}?n=8&diversity=0&n=3").content == answers[f"{first}?n=3"]
+        assert f"matinee_kept_lists_total {5.0 if megabytes else 0.0}" in service.get("/metrics").text
 
 
 def test_filters_and_variety(service, recommender):

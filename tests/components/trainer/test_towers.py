@@ -227,10 +227,10 @@ def test_the_rating_starts_from_average_and_what_the_history_lets_expect(retriev
         return
     user, tastes = plain.user_tower, Tastes(OPS, movielens())
     genres, factors, shares = (np.asarray(values) for values in (user.genres, user.factors, user.genre_shares))
-    directions = tastes.genre_direction(genres, shares)[tokens], tastes.direction(factors)[tokens]
+    directions = tastes.genre_direction(genres, shares)[tokens], OPS.normalize(factors, axis=-1)[tokens]
     leaning = tastes.leaning(stars, averages[tokens], *directions)
     of_movie = np.asarray(plain.movie_tower.factors)[token]
-    direction = [tastes.genre_direction(inputs[f.MOVIE_GENRES], shares), tastes.direction(of_movie)]
+    direction = [tastes.genre_direction(inputs[f.MOVIE_GENRES], shares), OPS.normalize(of_movie, axis=-1)]
     beyond = leaning[:, 0] - bias + (leaning[:, 1:] * np.concatenate(direction, axis=1)).sum(axis=1)
     expected = average + bias + (1 - tastes.acquaintance(stars)[:, 0] / 2) * beyond
     np.testing.assert_allclose(found(False), expected, atol=1e-4)
