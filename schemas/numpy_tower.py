@@ -16,7 +16,7 @@ from schemas import features as f
 from schemas.domain import Domain
 from schemas.tastes import NUMBERS, POOLS, Tastes
 from schemas.user_features import Features
-from schemas.user_vectors import joined, rating_inputs, rating_vector
+from schemas.user_vectors import joined, ranking_parts, rating_inputs, rating_vector
 from schemas.vectors import Vectors
 
 _BATCH = 128
@@ -187,7 +187,8 @@ class NumpyTower:
         stars = np.where(tokens > 0, ratings, np.float32(0))
         taste = self._tastes.weighted_sum(factors, stars) * of.longest
         affinity = self._tastes.genre_affinity(self.genres[tokens], stars, of.genre_shares)
-        parts = [learned, taste, affinity * math.sqrt(self.domain.num_categories), self._tastes.acquaintance(stars)]
+        genres = affinity * math.sqrt(self.domain.num_categories)
+        parts = ranking_parts(OPS, learned, taste, genres, self._tastes.acquaintance(stars))
         embedding: np.ndarray = joined(OPS, parts, of.blend)
         return embedding.astype(np.float32, copy=False)
 

@@ -25,7 +25,7 @@ _PRIOR_MOVIES = 10.0
 """Movies with the shares of genres that all have, which every user's likes start from."""
 _LEAST_SHARE = 1e-3
 _WELL_KNOWN_RATINGS = 10.0
-"""Ratings of a user with which popularity, and what the perceptrons say of their stars, count a quarter."""
+"""Ratings of a user with which what the perceptrons say of their stars counts a quarter, and popularity an eighth."""
 _PRIOR_RATINGS = 8.0
 """Ratings without a difference that every bias starts from."""
 _PRIOR_VARIANCE = 0.3

@@ -15,6 +15,8 @@ BIAS_LENGTH = 0.7
 """Splits the product of a user's bias and one between the two sides, so that neither vector gets too long."""
 LEANING_LENGTH = 0.5
 """The same of what their ratings let expect and the movie's directions."""
+_LEARNED_OF_NEW, _GENRES_OF_NEW = 2.0, 1.5
+"""How many times as much what is learned, and the genres, count for somebody new as for whom is well known."""
 
 
 def rating_inputs(ops: Any, statistics: Array, bias: Bias) -> Array:
@@ -57,6 +59,24 @@ def unit(ops: Any, values: Array, end: tuple[int, int]) -> Array:
     rest = ops.maximum(f.RATING_REACH - ops.sum(ops.square(values), axis=1, keepdims=True), 0.0)
     filling = [ops.sqrt(rest) * side for side in end]
     return ops.normalize(ops.concatenate([values, *filling], axis=1), axis=1)
+
+
+def ranking_parts(ops: Any, learned: Array, taste: Array, genres: Array, acquaintance: Array) -> list[Array]:
+    """Return what a user's embedding joins, `[batch, n]` each: the learned part, and the others unweighted.
+
+    Beside the co-ratings, from which a few movies tell little, what is learned counts for more the less is known of the
+    user, and so do the genres. Popularity counts for somebody new not at all: famous movies are what is best then.
+
+    Args:
+      ops: `keras.ops`, or NumPy's functions of the same names.
+      learned: `[batch, n]` the learned embedding, divided by the temperature.
+      taste: `[batch, n]` the factors of what the user liked and disliked.
+      genres: `[batch, n]` what they like or dislike throughout.
+      acquaintance: `[batch, 1]`; see `schemas.tastes.Tastes.acquaintance`.
+    """
+    known = ops.sqrt(acquaintance)
+    learned = learned * (_LEARNED_OF_NEW + (1 - _LEARNED_OF_NEW) * known)
+    return [learned, taste, genres * (_GENRES_OF_NEW + (1 - _GENRES_OF_NEW) * known), acquaintance * known]
 
 
 def joined(ops: Any, parts: Sequence[Array], weights: Array) -> Array:

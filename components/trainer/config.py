@@ -46,9 +46,9 @@ class TrainerConfig:
     """How much the factors of what a user liked and disliked count in the ranking beside the learned embedding."""
     genre_weight: Annotated[float, Field(ge=0)] = 4.0
     """How much the genres that a user likes or dislikes throughout count."""
-    popularity_weight: float = -3.0
-    """How much log(1 + likes of a movie), of that of the most liked one, counts for a user of whom much is known; a
-    quarter of that with ten ratings. Below 0, movies that many liked give way to others."""
+    popularity_weight: float = -4.0
+    """How much log(1 + likes of a movie), of that of the most liked one, counts for a user of whom much is known; an
+    eighth of that with ten ratings. Below 0, movies that many liked give way to others."""
     least_blend_gain: Annotated[float, Field(ge=0)] = 0.1
     """Share by which NDCG@10 of eval users must rise with other weights of these three, for training to take them: the
     given ones also serve what held-out ratings do not show, that niches get niches and lists are not all famous."""
@@ -79,8 +79,6 @@ class TrainerConfig:
     the latest ratings count; it is the model without them that is evaluated. 0 publishes that one."""
     refit_steps: Annotated[int, Field(ge=1)] = 1000
     """Steps of it, at most."""
-    ranking_refit_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """After this share of the refit the ranking is kept as it is then; the ratings want more of it than it does."""
     continue_steps: Annotated[int, Field(ge=1)] = 200
     """Steps at most, but for rounding, of training and of the refit each, where training goes on from a model."""
     continue_rate: Annotated[float, Field(gt=0)] = 0.3

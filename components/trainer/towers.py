@@ -16,7 +16,16 @@ from schemas import features as f
 from schemas import signatures as s
 from schemas.domain import Domain
 from schemas.tastes import NUMBERS, POOLS, Tastes
-from schemas.user_vectors import BIAS_LENGTH, LEANING_LENGTH, STARS_LENGTH, joined, rating_inputs, rating_vector, unit
+from schemas.user_vectors import (
+    BIAS_LENGTH,
+    LEANING_LENGTH,
+    STARS_LENGTH,
+    joined,
+    ranking_parts,
+    rating_inputs,
+    rating_vector,
+    unit,
+)
 
 RATING = "rating_perceptron"
 """Name of a tower's rating perceptron, in the paths of its weights and of no others'."""
@@ -216,12 +225,9 @@ class UserTower(Tower):
         stars = ops.where(tokens > 0, stars, 0.0)
         taste = self.tastes.weighted_sum(ops.take(self.factors, tokens, axis=0), stars)
         genres = self.tastes.genre_affinity(ops.take(self.genres, tokens, axis=0), stars, self.genre_shares)
-        return [
-            self.learned(inputs, training) / self.config.temperature,
-            taste * self.longest,
-            genres * math.sqrt(self.domain.num_categories),
-            self.tastes.acquaintance(stars),
-        ]
+        learned = self.learned(inputs, training) / self.config.temperature
+        genres = genres * math.sqrt(self.domain.num_categories)
+        return ranking_parts(ops, learned, taste * self.longest, genres, self.tastes.acquaintance(stars))
 
     def _of_movies(
         self, inputs: _Tensors, training: bool | None, own: keras.KerasTensor | None

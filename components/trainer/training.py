@@ -199,9 +199,7 @@ def train(
         steps = min(config.refit_epochs * source.epoch_steps, config.refit_steps)
         rounds, calls = _rounds(steps, source, -(-steps // _REFIT_ROUNDS))
         clocks.append(Clock("refit", begin, source.steps_per_call, limit_s))
-        # XLA would take longer to compile the other step than it saves.
-        keep = KeepRanking(round(rounds * config.ranking_refit_share), not device.compiles)
-        callbacks = [*_averaging(config), clocks[-1], keep, *_progress("refit", source, worker)]
+        callbacks = [*_averaging(config), clocks[-1], *_progress("refit", source, worker)]
         model.fit(source.batches, epochs=rounds, steps_per_epoch=calls, callbacks=callbacks, verbose=0)
         published = _outside_strategy(model)
     curves = {name: [float(value) for value in values] for name, values in history.history.items()}
@@ -299,42 +297,6 @@ class BestOfBoth(keras.callbacks.Callback):
     def on_train_end(self, logs: dict | None = None) -> None:
         """Put both together."""
         _join(self.model, self._ranking.weights, self._rating.weights)
-
-
-class KeepRanking(keras.callbacks.Callback):
-    """Keeps the ranking perceptrons of an epoch, and the rating perceptrons of the last one."""
-
-    def __init__(self, epochs: int, spares: bool = False) -> None:
-        """Keep them as they are after so many epochs.
-
-        Args:
-          epochs: How many; 0: as they are before training.
-          spares: Whether they are not computed from then on, for which the step is traced once more.
-        """
-        super().__init__()
-        self._epochs, self._spares = epochs, spares
-        self._weights: list[np.ndarray] | None = None
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Keep them as they are before training, if no epoch is for them."""
-        self._weights = None if self._epochs else self.model.get_weights()
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Leave them alone once their epochs are over."""
-        if epoch == self._epochs and self._spares:
-            self.model.train_ranking(False)
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Keep them if it is their epoch."""
-        if epoch + 1 == self._epochs:
-            self._weights = self.model.get_weights()
-        if self._spares and epoch >= self._epochs and (self.model.stop_training or epoch + 1 == self.params["epochs"]):
-            self.model.train_ranking(True)  # At the end Keras looks at the averages of all weights.
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        """Put them back."""
-        if self._weights is not None:
-            _join(self.model, self._weights, self.model.get_weights())
 
 
 def _join(model: keras.Model, ranking: list[np.ndarray], rating: list[np.ndarray]) -> None:

@@ -13,7 +13,7 @@ from components.trainer.co_ratings import CoRatings
 from components.trainer.config import TrainerConfig
 from components.trainer.configured import PACKAGE, Configured
 from components.trainer.losses import Candidates, Negatives, sampled_softmax
-from components.trainer.towers import OWN, RATING, ROW_SHARE, MovieTower, UserTower
+from components.trainer.towers import OWN, ROW_SHARE, MovieTower, UserTower
 from schemas import features as f
 from schemas import signatures as s
 from schemas.domain import Domain
@@ -47,18 +47,6 @@ class TwoTower(Configured):
         """What the softmax compares with, needed for its loss; no part of the model that is saved."""
         self.static_shapes = False
         """Whether the softmax computes with as many rows at every step, some of them for nothing: XLA needs that."""
-        self._trains_ranking = True
-
-    def train_ranking(self, on: bool) -> None:
-        """Train everything, or from the next step on the rating perceptrons alone, which that does not change."""
-        self._trains_ranking = on
-        self.make_train_function(force=True)
-
-    @property
-    def trainable_weights(self) -> list[keras.Variable]:
-        """The weights that a step changes."""
-        weights: list[keras.Variable] = super().trainable_weights
-        return weights if self._trains_ranking else [weight for weight in weights if RATING in weight.path]
 
     def learn_movies(
         self, genres: np.ndarray, averages: np.ndarray, likes: np.ndarray, co_ratings: CoRatings | None
@@ -110,7 +98,7 @@ class TwoTower(Configured):
         """Compute the mixed loss of a batch; see the class."""
         del sample_weight
         loss = ops.mean(ops.square(y_pred[s.SCALED_RATING] - y))
-        if self.config.retrieval_weight and self._trains_ranking:
+        if self.config.retrieval_weight:
             loss += self.config.retrieval_weight * self._retrieval_loss(x, y, training)
         for penalty in self.losses:
             loss += penalty

@@ -290,7 +290,8 @@ def test_a_tower_that_was_long_away_is_found_soon(root, double):
         double.hidden = {first + 1}
         second = publish_next(root)
         before = double.requests
-        service.wait_for(lambda: double.requests > before + 20)  # With pauses that double the last would be of half a day.
+        # With pauses that double, the last would be of half a day.
+        service.wait_for(lambda: double.requests > before + 20)
         double.hidden = set()
         service.wait_for(lambda: service.version() == second)
 

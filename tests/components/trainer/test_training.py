@@ -20,7 +20,7 @@ from components.trainer.multi_worker import Worker
 from components.trainer.row_inputs import RowInputs
 from components.trainer.source import eval_batches
 from components.trainer.towers import LEANING
-from components.trainer.training import BestOfBoth, KeepRanking, train
+from components.trainer.training import BestOfBoth, train
 from components.trainer.two_tower import TwoTower
 from schemas import keys
 from schemas.vectors import Vectors
@@ -169,41 +169,6 @@ def test_ranking_and_rating_are_kept_at_their_best_each():
     assert epoch + 1 == 7
     best.on_train_end()
     assert model.values == [5, 2, 2]
-
-
-@pytest.mark.parametrize(("epochs", "expected"), [(0, [4, 0, 0]), (3, [4, 3, 3]), (9, [4, 4, 4])])
-def test_a_refit_goes_on_with_the_ratings_alone(epochs, expected):
-    kept, model = KeepRanking(epochs), Perceptrons()
-    kept.set_model(model)
-    kept.on_train_begin()
-    for epoch in range(4):
-        model.values = [epoch + 1] * 3
-        kept.on_epoch_end(epoch)
-    kept.on_train_end()
-    assert model.values == expected
-
-
-@pytest.mark.parametrize(("share", "momentum", "resident_gib"), [(0.5, 0.9, 0.0), (0.0, 0.0, 1.0)])
-def test_ratings_do_not_notice_that_the_ranking_is_spared(train_data, monkeypatch, share, momentum, resident_gib):
-    config = dataclasses.replace(
-        CONFIG,
-        epochs=1,
-        refit_epochs=4,
-        refit_steps=1000,
-        ranking_refit_share=share,
-        ema_momentum=momentum,
-        resident_gib=resident_gib,
-    )
-    told = []
-    train_ranking = TwoTower.train_ranking
-    monkeypatch.setattr(TwoTower, "train_ranking", lambda model, on: (told.append(on), train_ranking(model, on)))
-    spared = train(config, train_data).published
-    assert told == [False, True]
-    monkeypatch.setattr(training, "KeepRanking", lambda epochs, _: KeepRanking(epochs))
-    whole = train(config, train_data).published
-    assert told == [False, True]
-    for one, other in zip(spared.weights, whole.weights, strict=True):
-        np.testing.assert_array_equal(np.asarray(one), np.asarray(other), one.path)
 
 
 def as_tensors(raw):
