@@ -13,7 +13,6 @@ import tensorflow as tf
 from components.embedding import movie_inputs
 from components.evaluation_gate.evaluate import Model, evaluate
 from components.progress import LOGGER
-from components.trainer import training
 from components.trainer.config import TrainerConfig
 from components.trainer.input import Order, batches, shard_paths
 from components.trainer.multi_worker import Worker
@@ -21,7 +20,6 @@ from components.trainer.row_inputs import RowInputs
 from components.trainer.source import eval_batches
 from components.trainer.towers import LEANING
 from components.trainer.training import BestOfBoth, train
-from components.trainer.two_tower import TwoTower
 from schemas import keys
 from schemas.vectors import Vectors
 from tests import forked
@@ -197,7 +195,6 @@ import numpy as np, tensorflow as tf, keras
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-from components.trainer import training
 from components.trainer.config import TrainerConfig
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
