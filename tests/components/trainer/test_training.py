@@ -195,6 +195,7 @@ import numpy as np, tensorflow as tf, keras
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+from components.trainer import training
 from components.trainer.config import TrainerConfig
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
