@@ -188,7 +188,7 @@ class NumpyTower:
         taste = self._tastes.weighted_sum(factors, stars) * of.longest
         affinity = self._tastes.genre_affinity(self.genres[tokens], stars, of.genre_shares)
         genres = affinity * math.sqrt(self.domain.num_categories)
-        parts = ranking_parts(OPS, learned, taste, genres, self._tastes.acquaintance(stars))
+        parts = ranking_parts(self._tastes, learned, taste, genres, stars)
         embedding: np.ndarray = joined(OPS, parts, of.blend)
         return embedding.astype(np.float32, copy=False)
 

@@ -70,6 +70,12 @@ class Tastes:
         number = self._number(stars)
         return ops.square(number / (number + _WELL_KNOWN_RATINGS))
 
+    def fondness(self, stars: Array) -> Array:
+        """Return the share of likes less that of dislikes, `[batch, 1]` in [-1, 1]; `stars` as for `pools`."""
+        ops = self._ops
+        rated, liked, disliked = self._kinds(stars)
+        return ops.sum(liked - disliked, axis=1, keepdims=True) / ops.maximum(self._number(rated), 1.0)
+
     def bias(self, stars: Array, averages: Array, genres: Array) -> Bias:
         """Compare a history's ratings with the movies' averages.
 

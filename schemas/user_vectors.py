@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas import features as f
-from schemas.tastes import Array, Bias
+from schemas.tastes import Array, Bias, Tastes
 
 STARS_LENGTH = math.sqrt(f.RATING_HALF_RANGE)
 """The product of what both towers' rating perceptrons answer, times the square of this, is in stars."""
@@ -61,22 +61,24 @@ def unit(ops: Any, values: Array, end: tuple[int, int]) -> Array:
     return ops.normalize(ops.concatenate([values, *filling], axis=1), axis=1)
 
 
-def ranking_parts(ops: Any, learned: Array, taste: Array, genres: Array, acquaintance: Array) -> list[Array]:
+def ranking_parts(tastes: Tastes, learned: Array, taste: Array, genres: Array, stars: Array) -> list[Array]:
     """Return what a user's embedding joins, `[batch, n]` each: the learned part, and the others unweighted.
 
-    Beside the co-ratings, from which a few movies tell little, what is learned counts for more the less is known of the
-    user, and so do the genres. Popularity counts for somebody new not at all: famous movies are what is best then.
+    Beside the co-ratings, from which a few movies tell little, what is learned counts for more the less is known of a
+    user who likes what they rate, and so do the genres. Of one who dislikes it they count for less: it is co-ratings
+    that push away from a dislike. Popularity counts for somebody new not at all: famous movies are what is best then.
 
     Args:
-      ops: `keras.ops`, or NumPy's functions of the same names.
+      tastes: The formulas.
       learned: `[batch, n]` the learned embedding, divided by the temperature.
       taste: `[batch, n]` the factors of what the user liked and disliked.
       genres: `[batch, n]` what they like or dislike throughout.
-      acquaintance: `[batch, 1]`; see `schemas.tastes.Tastes.acquaintance`.
+      stars: `[batch, n]` float32; see `schemas.tastes.Tastes.pools`.
     """
-    known = ops.sqrt(acquaintance)
-    learned = learned * (_LEARNED_OF_NEW + (1 - _LEARNED_OF_NEW) * known)
-    return [learned, taste, genres * (_GENRES_OF_NEW + (1 - _GENRES_OF_NEW) * known), acquaintance * known]
+    known = tastes.acquaintance(stars) ** 0.5
+    more = (1 - known) * tastes.fondness(stars)
+    learned = learned * (1 + (_LEARNED_OF_NEW - 1) * more)
+    return [learned, taste, genres * (1 + (_GENRES_OF_NEW - 1) * more), known**3]
 
 
 def joined(ops: Any, parts: Sequence[Array], weights: Array) -> Array:

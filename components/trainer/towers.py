@@ -227,7 +227,7 @@ class UserTower(Tower):
         genres = self.tastes.genre_affinity(ops.take(self.genres, tokens, axis=0), stars, self.genre_shares)
         learned = self.learned(inputs, training) / self.config.temperature
         genres = genres * math.sqrt(self.domain.num_categories)
-        return ranking_parts(ops, learned, taste * self.longest, genres, self.tastes.acquaintance(stars))
+        return ranking_parts(self.tastes, learned, taste * self.longest, genres, stars)
 
     def _of_movies(
         self, inputs: _Tensors, training: bool | None, own: keras.KerasTensor | None
