@@ -66,15 +66,18 @@ class Tastes:
         It is next to nothing with three ratings: to a user of whom so little is known famous movies are what is best
         to begin with, and of their stars no more can be said than the movie's average and their own bias.
         """
-        ops = self._ops
+        return self._ops.square(self.known(stars))
+
+    def known(self, stars: Array) -> Array:
+        """Return n / (n + 10) of n ratings, `[batch, 1]` in [0, 1): a half with ten; `stars` as for `pools`."""
         number = self._number(stars)
-        return ops.square(number / (number + _WELL_KNOWN_RATINGS))
+        return number / (number + _WELL_KNOWN_RATINGS)
 
     def fondness(self, stars: Array) -> Array:
         """Return the share of likes less that of dislikes, `[batch, 1]` in [-1, 1]; `stars` as for `pools`."""
         ops = self._ops
-        rated, liked, disliked = self._kinds(stars)
-        return ops.sum(liked - disliked, axis=1, keepdims=True) / ops.maximum(self._number(rated), 1.0)
+        _, liked, disliked = self._kinds(stars)
+        return ops.sum(liked - disliked, axis=1, keepdims=True) / ops.maximum(self._number(stars), 1.0)
 
     def bias(self, stars: Array, averages: Array, genres: Array) -> Bias:
         """Compare a history's ratings with the movies' averages.

@@ -75,7 +75,7 @@ def ranking_parts(tastes: Tastes, learned: Array, taste: Array, genres: Array, s
       genres: `[batch, n]` what they like or dislike throughout.
       stars: `[batch, n]` float32; see `schemas.tastes.Tastes.pools`.
     """
-    known = tastes.acquaintance(stars) ** 0.5
+    known = tastes.known(stars)
     more = (1 - known) * tastes.fondness(stars)
     learned = learned * (1 + (_LEARNED_OF_NEW - 1) * more)
     return [learned, taste, genres * (1 + (_GENRES_OF_NEW - 1) * more), known**3]
