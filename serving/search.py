@@ -7,8 +7,8 @@ users at once and an approximate index order the same movies in the same way: by
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -19,6 +19,9 @@ _ROUNDING = 1e-5
 """More than single precision can move a cosine: what is this close to the n-th score is looked at again."""
 _GROUP = 32
 """Movies of which the best one is looked at first."""
+_LOWEST = np.finfo(np.float32).min
+_MOST_PAIRS = 100_000
+"""Movies and users whose cosines are computed again together."""
 _LOOKED_AT = 8
 """Groups for each movie that is wanted, of each of which one cosine is computed first where the scores are bounds."""
 _HEAD, _LEAST_MOVIES, _LEAST_SHARE = 31, 20_000, 0.97
@@ -109,7 +112,8 @@ class MovieSearch:
         if self._approximate is not None and search.allowed is None:
             rows = self._near(self._approximate, user, search)
             if len(rows) == search.n:
-                return self._best(user, rows, search.n)
+                pairs = _Pairs(rows, np.zeros(len(rows), np.intp))
+                return self._best(user[None], pairs, np.array([search.n]))[0]
         return self._best_of(user[None], [search])[0]
 
     def top_many(self, users: np.ndarray, searches: Sequence[Search]) -> list[Hits]:
@@ -164,6 +168,11 @@ class MovieSearch:
         return found[0][found[0] >= 0]
 
     def _best_of(self, users: np.ndarray, searches: Sequence[Search]) -> list[Hits]:
+        """Search exactly, for all users at once: of ten movies most of NumPy's time is that of its calls.
+
+        The best scores of groups of movies bound the n-th best score from below, and only groups whose best reaches the
+        bound have to be looked into.
+        """
         heads = self._heads if len(users) <= _MOST_BY_HEADS else None
         # Of a few users the product is twice as fast this way round.
         scores = heads.bounds(users) if heads else self.embeddings @ users.T
@@ -171,62 +180,107 @@ class MovieSearch:
             if search.allowed is not None:
                 scores[~search.allowed, column] = -np.inf
             scores[search.hidden, column] = -np.inf
-        groups = len(scores) // _GROUP
-        bests = scores[: groups * _GROUP].reshape(_GROUP, groups, -1).max(axis=0) if groups else scores[:0]
-        found = []
-        for column, (user, search) in enumerate(zip(users, searches, strict=True)):
-            of_groups = np.ascontiguousarray(bests[:, column])
-            cosines = functools.partial(self._cosines, user) if heads else None
-            found.append(self._best(user, _candidates(scores[:, column], of_groups, search.n, cosines), search.n))
-        return found
+        numbers = np.array([search.n for search in searches])
+        grouped = _Grouped.of(scores)
+        least = self._least_by_cosines(grouped, users, numbers) if heads else grouped.least(numbers)
+        least = np.maximum(least - np.float32(_ROUNDING), _LOWEST)  # Of hardly any movies all that are left.
+        pairs = grouped.reaching(least)
+        if heads:
+            pairs = pairs.where(self._cosines(users, pairs) >= least[pairs.columns])
+        if len(users) > 1 and len(pairs.rows) > _MOST_PAIRS:  # Nearly all cosines are the same.
+            half = len(users) // 2
+            return self._best_of(users[:half], searches[:half]) + self._best_of(users[half:], searches[half:])
+        return self._best(users, pairs, numbers)
 
-    def _cosines(self, user: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        cosines: np.ndarray = self.embeddings[rows] @ user
+    def _least_by_cosines(self, grouped: _Grouped, users: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Return what the n-th best cosines are at least, `[batch]`, of scores that are bounds."""
+        rows = grouped.best_rows(_LOOKED_AT * int(numbers.max()))
+        columns = np.broadcast_to(np.arange(len(users)), rows.shape)
+        cosines = self._cosines(users, _Pairs(rows.ravel(), columns.ravel())).reshape(rows.shape)
+        return _nth_best(np.where(grouped.scores[rows, columns] > -np.inf, cosines, -np.inf), numbers)
+
+    def _cosines(self, users: np.ndarray, pairs: _Pairs) -> np.ndarray:
+        """Return the cosines of pairs: many users look at the same movies."""
+        if len(users) == 1:
+            return self.embeddings[pairs.rows] @ users[0]
+        wanted, places = np.zeros(len(self.embeddings), bool), np.empty(len(self.embeddings), np.intp)
+        wanted[pairs.rows] = True
+        distinct = np.flatnonzero(wanted)
+        places[distinct] = np.arange(len(distinct))
+        cosines: np.ndarray = (self.embeddings[distinct] @ users.T)[places[pairs.rows], pairs.columns]
         return cosines
 
-    def _best(self, user: np.ndarray, rows: np.ndarray, n: int) -> Hits:
-        exact = (self.embeddings[rows].astype(np.float64) * user).sum(axis=1)
-        order = np.lexsort((rows, -exact))[:n]
-        return Hits(rows[order], exact[order])
+    def _best(self, users: np.ndarray, pairs: _Pairs, numbers: np.ndarray) -> list[Hits]:
+        rows, columns = pairs
+        exact = (self.embeddings[rows].astype(np.float64) * users[columns]).sum(axis=1)
+        order = np.lexsort((rows, -exact, columns))
+        rows, exact = rows[order], exact[order]
+        begins = np.searchsorted(columns[order], np.arange(len(users) + 1))
+        ends = np.minimum(begins[:-1] + numbers, begins[1:])
+        parts = [slice(*both) for both in zip(begins.tolist(), ends.tolist(), strict=False)]
+        return [Hits(rows[part], exact[part]) for part in parts]
 
 
-def _candidates(
-    scores: np.ndarray, bests: np.ndarray, n: int, cosines: Callable[[np.ndarray], np.ndarray] | None
-) -> np.ndarray:
-    """Return the positions that may be among the n best; masked scores are -inf and never among them.
+class _Pairs(NamedTuple):
+    """Movies and users."""
 
-    The best scores of groups of movies bound the n-th best score from below, and only groups whose best reaches the
-    bound have to be looked into.
+    rows: np.ndarray
+    """`[pairs]` int64 positions of movies."""
+    columns: np.ndarray
+    """`[pairs]` int64 positions of users."""
 
-    Args:
-      scores: `[movies]` cosines, or with `cosines` what they are at most.
-      bests: `[groups]` the best score of each group: movie `i` is in group `i % groups`.
-      n: How many.
-      cosines: Positions -> their cosines, where the scores are bounds.
-    """
-    groups = len(bests)
-    threshold = -np.inf
-    if cosines is not None and groups:
-        looked = min(groups, _LOOKED_AT * n)
-        rows = _members(np.argpartition(bests, groups - looked)[groups - looked :], groups).reshape(looked, _GROUP)
-        rows = rows[np.arange(looked), scores[rows].argmax(axis=1)]
-        threshold = _least_of_best(np.where(scores[rows] > -np.inf, cosines(rows), -np.inf), n)
-    elif cosines is None:
-        threshold = _least_of_best(bests if groups >= n else scores, n)
-    if threshold == -np.inf:  # Hardly anything is left.
-        return np.flatnonzero(scores > -np.inf)
-    threshold -= _ROUNDING
-    rows = np.append(_members(np.flatnonzero(bests >= threshold), groups), np.arange(groups * _GROUP, len(scores)))
-    rows = rows[scores[rows] >= threshold]
-    return rows if cosines is None else rows[cosines(rows) >= threshold]
+    def where(self, kept: np.ndarray) -> _Pairs:
+        """Return some of the pairs."""
+        return _Pairs(self.rows[kept], self.columns[kept])
 
 
-def _members(groups: np.ndarray, number: int) -> np.ndarray:
-    """Return the positions in some of the groups."""
-    rows: np.ndarray = (groups[:, None] + np.arange(_GROUP) * number).ravel()
-    return rows
+class _Grouped(NamedTuple):
+    """Scores, in groups of movies whose best ones are looked at first; movie `i` is in group `i % groups`."""
+
+    scores: np.ndarray
+    """`[movies, batch]` float32, what the cosines are, or are at most; -inf where a movie may not be found."""
+    grouped: np.ndarray
+    """`[_GROUP, groups, batch]`, a view of them, without those that fill no group."""
+    bests: np.ndarray
+    """`[groups, batch]`."""
+
+    @classmethod
+    def of(cls, scores: np.ndarray) -> _Grouped:
+        """Take groups."""
+        groups = len(scores) // _GROUP
+        grouped = scores[: groups * _GROUP].reshape(_GROUP, groups, scores.shape[1])
+        return cls(scores, grouped, grouped.max(axis=0))
+
+    def least(self, numbers: np.ndarray) -> np.ndarray:
+        """Return what each user's n-th best score is at least, `[batch]`; -inf where there are not so many."""
+        return _nth_best(self.bests if len(self.bests) >= numbers.max() else self.scores, numbers)
+
+    def best_rows(self, number: int) -> np.ndarray:
+        """Return the best movie of each of the best groups for each user, `[number, batch]`, or fewer of them."""
+        groups, batch = self.bests.shape
+        number = min(number, groups)
+        if not number:
+            return np.empty((0, batch), np.intp)
+        best = np.argpartition(self.bests, groups - number, axis=0)[groups - number :]
+        return best + groups * self.grouped[:, best, np.arange(batch)].argmax(axis=0)
+
+    def reaching(self, least: np.ndarray) -> _Pairs:
+        """Return the pairs whose scores are at least the user's, `[batch]`."""
+        groups = len(self.bests)
+        of, columns = np.nonzero(self.bests >= least)
+        members, places = np.divmod(np.flatnonzero(self.grouped[:, of, columns] >= least[columns]), max(len(of), 1))
+        others, columns_of_others = np.nonzero(self.scores[groups * _GROUP :] >= least)
+        return _Pairs(
+            np.append(of[places] + groups * members, others + groups * _GROUP),
+            np.append(columns[places], columns_of_others),
+        )
 
 
-def _least_of_best(scores: np.ndarray, n: int) -> float:
-    """Return the n-th best of some scores; -inf where there are not so many."""
-    return float(np.partition(scores, len(scores) - n)[len(scores) - n]) if len(scores) >= n else -np.inf
+def _nth_best(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return of each column of `[movies, batch]` scores the n-th best, `[batch]`; -inf where there are not so many."""
+    places = len(scores) - numbers
+    there = np.flatnonzero(places >= 0)
+    found = np.full(len(numbers), -np.inf, scores.dtype)
+    if len(there):
+        found[there] = np.partition(scores, np.unique(places[there]), axis=0)[places[there], there]
+    return found

@@ -84,8 +84,10 @@ def test_the_top_equals_an_argsort_and_ties_go_to_the_lower_position(embeddings,
         np.testing.assert_allclose(hits.scores, embeddings[hits.rows] @ user, atol=1e-6)
 
 
-def test_many_users_equal_each_alone(embeddings, monkeypatch):
+@pytest.mark.parametrize("most_pairs", [100_000, 30])
+def test_many_users_equal_each_alone(embeddings, monkeypatch, most_pairs):
     monkeypatch.setattr("serving.search._BLOCK_BYTES", 7 * MOVIES * 4)
+    monkeypatch.setattr("serving.search._MOST_PAIRS", most_pairs)
     search, users = MovieSearch(embeddings), unit(20, seed=3)
     hidden = [np.arange(i * 10) for i in range(20)]
     for user, rows, hits in zip(
@@ -93,6 +95,14 @@ def test_many_users_equal_each_alone(embeddings, monkeypatch):
     ):
         np.testing.assert_array_equal(hits.rows, plain(embeddings, user, 10, rows))
         np.testing.assert_array_equal(hits.scores, search.top(user, Search(10, rows)).scores)
+
+
+def test_where_all_movies_are_the_same_the_first_ones_are_found():
+    search = MovieSearch(np.ones((MOVIES, 1), np.float32))
+    for number, hits in enumerate(
+        search.top_many(np.ones((50, 1), np.float32), [Search(n + 1, NONE) for n in range(50)])
+    ):
+        np.testing.assert_array_equal(hits.rows, np.arange(number + 1))
 
 
 @pytest.mark.parametrize("left", [0, 1, 9])
