@@ -73,6 +73,8 @@ class Retrieval:
 
     factors: np.ndarray
     """`[movies + 1, co_rating_dim]` float32."""
+    residuals: np.ndarray
+    """`[movies + 1, n]` float32, factors of what averages and biases leave of the ratings, none longer than 1."""
     ids: np.ndarray
     """`[movies + 1, id_dim]` float32; no columns without embeddings of ids."""
     longest: np.ndarray
@@ -168,8 +170,8 @@ class NumpyTower:
         answer, leaning = self.perceptron(rating_inputs(OPS, statistics, bias)), None
         if self.retrieval is not None:
             of_genres = self._tastes.genre_direction(genres, self.retrieval.genre_shares)
-            factors = OPS.normalize(self.retrieval.factors[tokens], axis=-1)
-            leaning = self._tastes.leaning(stars, averages, of_genres, factors)
+            of_factors = self._tastes.factor_direction(self.retrieval.factors[tokens], self.retrieval.residuals[tokens])
+            leaning = self._tastes.leaning(stars, averages, of_genres, of_factors)
         acquaintance = self._tastes.acquaintance(stars)
         vector: np.ndarray = rating_vector(OPS, answer, acquaintance, bias.of_user, leaning)
         return vector.astype(np.float32, copy=False)
@@ -259,7 +261,7 @@ def load(blob: bytes, domain: Domain) -> NumpyTower:
 
 _RATING, _EMBEDDING = "rating_perceptron", "embedding_perceptron"
 _TABLES = ("movie_ids", "means", "deviations", "averages", "genres")
-_RETRIEVAL_TABLES = ("factors", "ids", "longest", "genre_shares", "blend", "temperature")
+_RETRIEVAL_TABLES = ("factors", "residuals", "ids", "longest", "genre_shares", "blend", "temperature")
 
 
 def _layers(name: str, perceptron: Perceptron) -> dict[str, np.ndarray]:
@@ -310,9 +312,11 @@ def _problems(tower: NumpyTower) -> Iterator[str]:
     }
     perceptrons = {_RATING: (tower.perceptron, width + 3 + genres)}
     if of := tower.retrieval:
-        factors, ids = (values.shape[-1] if values.ndim else 0 for values in (of.factors, of.ids))
+        tables = of.factors, of.residuals, of.ids
+        factors, residuals, ids = (values.shape[-1] if values.ndim else 0 for values in tables)
         shapes |= {
             "factors": (of.factors, (rows, factors)),
+            "residuals": (of.residuals, (rows, residuals)),
             "ids": (of.ids, (rows, ids)),
             "longest": (of.longest, ()),
             "genre_shares": (of.genre_shares, (genres,)),

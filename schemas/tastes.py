@@ -5,6 +5,7 @@ The user tower computes it in Keras, and what serves without TensorFlow in NumPy
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from schemas import features as f
@@ -31,9 +32,9 @@ _PRIOR_RATINGS = 8.0
 _PRIOR_VARIANCE = 0.3
 _MOST_DIFFERENT = 2.0
 """Stars that a single rating counts as differing at most: one film that somebody detests says little of the others."""
-_USER_VARIANCE, _GENRE_VARIANCE, _FACTOR_VARIANCE, _NOISE_VARIANCE = 0.1, 0.05, 0.15, 0.9
+_USER_VARIANCE, _GENRE_VARIANCE, _FACTOR_VARIANCE, _RESIDUAL_VARIANCE, _NOISE_VARIANCE = 0.1, 0.05, 0.15, 0.1, 0.9
 """Of how users differ from the movies' averages, in squares of stars: throughout, by genres, by what the same people
-like, and from one rating to the next."""
+like, by what they rate better than others do, and from one rating to the next."""
 
 
 Array = Any
@@ -111,7 +112,7 @@ class Tastes:
           stars: `[batch, n]` float32 ratings in stars; 0 where there is none.
           averages: `[batch, n]` float32 of the movies, in stars.
           genres: `[batch, n, genres]` float32; see `genre_direction`.
-          factors: `[batch, n, dim]` float32 unit vectors, or zeros.
+          factors: `[batch, n, dim]` float32; see `factor_direction`.
 
         Returns:
           `[batch, 1 + genres + dim]` float32, in stars beyond the averages: what is expected of any movie, and what
@@ -150,6 +151,20 @@ class Tastes:
         ops = self._ops
         has_genres = ops.cast(ops.sum(genres, axis=-1, keepdims=True) > 0, "float32")
         return ops.normalize((genres - shares) * has_genres, axis=-1)
+
+    def factor_direction(self, co_ratings: Array, residuals: Array) -> Array:
+        """Return by what the same people like a movie, and rate it better than others do.
+
+        Args:
+          co_ratings: `[..., n]` float32 factors of who liked what, of any length.
+          residuals: `[..., m]` float32 factors of what averages and biases leave of the ratings, none longer than 1.
+
+        Returns:
+          `[..., n + m]` float32: products of them have the covariance that `_FACTOR_VARIANCE` is the factor of.
+        """
+        ops = self._ops
+        length = math.sqrt(_RESIDUAL_VARIANCE / _FACTOR_VARIANCE)
+        return ops.concatenate([ops.normalize(co_ratings, axis=-1), residuals * length], axis=-1)
 
     def _limited(self, differences: Array) -> Array:
         """Return differences in stars of which none counts for more than `_MOST_DIFFERENT`."""

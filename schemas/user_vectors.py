@@ -25,7 +25,7 @@ def rating_inputs(ops: Any, statistics: Array, bias: Bias) -> Array:
 
 
 def rating_vector(ops: Any, answer: Array, acquaintance: Array, of_user: Array, leaning: Array | None = None) -> Array:
-    """Return a user's rating vector, `[batch, n + 4]`, with a leaning `[batch, n + 4 + genres + dim]`.
+    """Return a user's rating vector, `[batch, n + 4]`, with a leaning `[batch, n + 4 + genres + factors]`.
 
     Its product with a movie's is the movie's average, to which the movie's perceptron adds, the user's bias, and what
     both perceptrons make of this user and this movie: the more, the more ratings are known of the user. Where there is

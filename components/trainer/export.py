@@ -95,6 +95,7 @@ def numpy_user_tower(model: TwoTower, inputs: TowerInputs) -> NumpyTower:
         movies = len(inputs.vocabulary) + 1
         retrieval = Retrieval(
             factors=np.asarray(tower.factors),
+            residuals=np.asarray(tower.residuals),
             ids=np.asarray(tower.ids.embeddings) if model.config.id_dim else np.zeros((movies, 0), np.float32),
             longest=np.asarray(tower.longest),
             genre_shares=np.asarray(tower.genre_shares),

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from components.trainer import blend
+from components.trainer import blend, residual_factors
 from components.trainer.byte_dropout import ByteDropout
 from components.trainer.config import TrainerConfig
 from components.trainer.configured import PACKAGE, Configured
@@ -92,6 +92,7 @@ class Tower(Configured):
                 self.ids = keras.layers.Embedding(vocabulary_size + 1, config.id_dim, name="ids")
                 self.ids.build()
             self.factors = self.add_weight((vocabulary_size + 1, config.co_rating_dim), "zeros", trainable=False)
+            self.residuals = self.add_weight((vocabulary_size + 1, residual_factors.DIM), "zeros", trainable=False)
             self.longest = self.add_weight((), "ones", trainable=False)
 
     @property
@@ -190,22 +191,23 @@ class UserTower(Tower):
         return rating_vector(ops, answer, self.tastes.acquaintance(stars), bias.of_user, leaning)
 
     def leaning(self, inputs: _Tensors, tables: _Tables | None = None) -> keras.KerasTensor:
-        """Say what the latest ratings let expect, `[batch, 1 + genres + co_rating_dim]`; see `Tastes.leaning`.
+        """Say what the latest ratings let expect, `[batch, 1 + genres + factors]`; see `Tastes.leaning`.
 
         Args:
           inputs: The user's features.
           tables: Copies of `tables`, where the tower's own cannot be read.
         """
-        averages, of_movies, shares, factors = tables or self.tables
+        averages, of_movies, shares, factors, residuals = tables or self.tables
         tokens, stars = _latest(inputs)
         genres = self.tastes.genre_direction(ops.take(of_movies, tokens, axis=0), shares)
-        directions = ops.normalize(ops.take(factors, tokens, axis=0), axis=-1)
+        of_history = (ops.take(table, tokens, axis=0) for table in (factors, residuals))
+        directions = self.tastes.factor_direction(*of_history)
         return self.tastes.leaning(stars, ops.take(averages, tokens, axis=0), genres, directions)
 
     @property
     def tables(self) -> _Tables:
-        """What `leaning` looks up in: the movies' averages and genres, the genres' shares, the movies' factors."""
-        return self.averages, self.genres, self.genre_shares, self.factors
+        """What `leaning` looks up in: the movies' averages and genres, the genres' shares, both kinds of factors."""
+        return self.averages, self.genres, self.genre_shares, self.factors, self.residuals
 
     @property
     def _rating_width(self) -> int:
@@ -282,9 +284,10 @@ class MovieTower(Tower):
         quality = average + found[:, :1]
         parts = [quality, ops.full_like(quality, BIAS_LENGTH), found]
         if self.retrieval and not training:
-            factors = ops.take(self.factors, _places(inputs[f.MOVIE_TOKEN][:, 0]), axis=0)
+            places = _places(inputs[f.MOVIE_TOKEN][:, 0])
+            of_factors = (ops.take(table, places, axis=0) for table in (self.factors, self.residuals))
             of_genres = self.tastes.genre_direction(inputs[f.MOVIE_GENRES], self.genre_shares)
-            parts += [part * LEANING_LENGTH for part in (of_genres, ops.normalize(factors, axis=-1))]
+            parts += [part * LEANING_LENGTH for part in (of_genres, self.tastes.factor_direction(*of_factors))]
         return unit(ops, ops.concatenate(parts, axis=1), (1, 0))
 
     def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:

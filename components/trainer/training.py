@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from components import progress
-from components.trainer import co_ratings, devices
+from components.trainer import co_ratings, devices, residual_factors
 from components.trainer.config import TrainerConfig
 from components.trainer.devices import Device
 from components.trainer.input import movie_columns
@@ -227,11 +227,12 @@ def _learn(
       with_eval: Whether the eval ratings are trained on, too.
     """
     table = data.all_histories if with_eval else data.histories
-    factors, averages = None, MovieAverages.fit(table)
+    factors, residuals, averages = None, None, MovieAverages.fit(table)
     if config.retrieval_weight:
         near = np.asarray(model.movie_tower.factors) if aligned else None
         factors = co_ratings.fit(table, config.co_rating_dim, near)
-    model.learn_movies(data.genres, averages.of_movies, table.likes, factors)
+        residuals = residual_factors.fit(table, averages)
+    model.learn_movies(data.genres, averages.of_movies, table.likes, factors, residuals)
     source = training_source(config, data, worker, device, averages, factors, with_eval)
     source.give(model)
     return source

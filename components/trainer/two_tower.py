@@ -49,7 +49,12 @@ class TwoTower(Configured):
         """Whether the softmax computes with as many rows at every step, some of them for nothing: XLA needs that."""
 
     def learn_movies(
-        self, genres: np.ndarray, averages: np.ndarray, likes: np.ndarray, co_ratings: CoRatings | None
+        self,
+        genres: np.ndarray,
+        averages: np.ndarray,
+        likes: np.ndarray,
+        co_ratings: CoRatings | None,
+        residuals: np.ndarray | None,
     ) -> None:
         """Take over what is known of the movies and not trained.
 
@@ -58,6 +63,7 @@ class TwoTower(Configured):
           averages: `[vocabulary + 1]` their average ratings, in stars.
           likes: `[vocabulary + 1]` how many users liked them.
           co_ratings: Their factors; None where nothing is ranked for.
+          residuals: `[vocabulary + 1, n]` factors of what averages and biases leave of the ratings; None likewise.
         """
         self.user_tower.genres.assign(genres)
         for tower in (self.user_tower, self.movie_tower):
@@ -71,6 +77,7 @@ class TwoTower(Configured):
         for tower, factors in ((self.user_tower, co_ratings.liking), (self.movie_tower, co_ratings.liked)):
             tower.factors.assign(factors)
             tower.longest.assign(longest)
+            tower.residuals.assign(residuals)
 
     def call(self, inputs: _Tensors, training: bool | None = None) -> _Tensors:
         """Embed both sides and compare them.

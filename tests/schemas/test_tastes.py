@@ -9,7 +9,7 @@ from schemas.data_spec import movielens
 from schemas.numpy_tower import OPS
 from schemas.tastes import Tastes
 
-TASTES, MOVIES, DIM = Tastes(OPS, movielens()), 9, 4
+TASTES, MOVIES, DIM, RESIDUALS = Tastes(OPS, movielens()), 9, 4, 2
 
 
 @pytest.fixture
@@ -18,14 +18,22 @@ def movies():
     genres = (rng.random((MOVIES, movielens().num_categories)) < 0.2).astype(np.float32)
     genres[0] = 0
     shares = rng.random(movielens().num_categories).astype(np.float32) * 0.4
-    directions = TASTES.genre_direction(genres, shares), OPS.normalize(rng.normal(size=(MOVIES, DIM)), axis=-1)
+    residuals = rng.uniform(-0.5, 0.5, (MOVIES, RESIDUALS))
+    factors = TASTES.factor_direction(rng.normal(size=(MOVIES, DIM)), residuals)
+    directions = TASTES.genre_direction(genres, shares), factors
     return rng.uniform(3, 4, MOVIES), *(values.astype(np.float32) for values in directions)
 
 
 def test_directions_are_of_length_one_or_zero(movies):
     _, genres, factors = movies
     np.testing.assert_allclose(np.linalg.norm(genres, axis=1), [0, *[1] * (MOVIES - 1)], atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(factors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(factors[:, :DIM], axis=1), 1, atol=1e-6)
+
+
+def test_what_the_ratings_leave_has_a_variance_of_its_own():
+    residuals = np.array([[0.5, 0], [0.3, 0.4]])
+    found = TASTES.factor_direction(np.zeros((2, DIM)), residuals)
+    np.testing.assert_allclose(0.15 * found @ found.T, 0.1 * residuals @ residuals.T)
 
 
 def test_it_is_the_mean_of_a_gaussian_process(movies):

@@ -110,10 +110,11 @@ def test_only_weights_are_saved(exported):
     """No optimizer in either, no movie weights in the user tower.
 
     User: its inputs but the time's 33, and 23 of the history -> 16 -> 8 for the rating; its inputs and 3 + 4 * (64 + 4)
-    of the history -> 16 -> 8 for the embedding; 4 of the id, 64 factors, average and 20 genres of each of the 60 movies
-    and the unknown one; the genres' shares, the weights of three parts and the longest factors' length. Movie: its
-    inputs -> 16 -> 8, these and 64 + 4 -> 16 -> 8, the same of each movie but popularity for genres, the genres'
-    shares, and the state of a random generator. The model has one more.
+    of the history -> 16 -> 8 for the embedding; 4 of the id, 64 and 8 factors, average and 20 genres of each of the 60
+    movies and the unknown one; the genres' shares, the weights of three parts and the longest factors' length.
+
+    Movie: its inputs -> 16 -> 8, these and 64 + 4 -> 16 -> 8, the same of each movie but popularity for genres, the
+    genres' shares, and the state of a random generator. The model has one more.
     """
     root, _ = exported
     sizes = {}
@@ -122,7 +123,7 @@ def test_only_weights_are_saved(exported):
         shapes = reader.get_variable_to_shape_map()
         assert all(key.startswith(("model_variables", "_CHECKPOINTABLE")) for key in shapes)
         sizes[name] = sum(int(np.prod(shape)) for key, shape in shapes.items() if not key.startswith("_"))
-    outer = 2 * (16 + 16 * 8 + 8) + 61 * (4 + 64 + 1) + 1
+    outer = 2 * (16 + 16 * 8 + 8) + 61 * (4 + 64 + 8 + 1) + 1
     user, movie = (sum(x.width(20) for x in f.FEATURES if x.side is side) for side in (f.Side.USER, f.Side.MOVIE))
     user_weights = (2 * user - 33 + 23 + 3 + 4 * (64 + 4)) * 16 + outer + 61 * 20 + 20 + 3
     movie_weights = (2 * movie + 64 + 4) * 16 + outer + 61 + 2 + 20

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from components.trainer import co_ratings, devices
+from components.trainer import co_ratings, devices, residual_factors
 from components.trainer.config import TrainerConfig
 from components.trainer.input import Order, batches, shard_paths
 from components.trainer.movie_averages import MovieAverages
@@ -42,7 +42,8 @@ def fit(data, resident_gib, steps=STEPS, device=None, static_shapes=None, **conf
     config = dataclasses.replace(config, co_rating_dim=8)
     source = training_source(config, data, Worker(), device, averages, factors)
     model = compiled_model(config, data, device, model_class(config, data, Worker(), device))
-    model.learn_movies(data.genres, averages.of_movies, data.histories.likes, factors)
+    residuals = residual_factors.fit(data.histories, averages)
+    model.learn_movies(data.genres, averages.of_movies, data.histories.likes, factors, residuals)
     source.give(model)
     if static_shapes is not None:
         model.static_shapes = static_shapes

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.trainer import residual_factors
 from components.trainer.co_ratings import CoRatings
 from components.trainer.config import TrainerConfig
 from components.trainer.losses import Candidates, Negatives, sampled_softmax
@@ -48,7 +49,8 @@ def knowing(model, seed=3):
     factors = rng.normal(size=(2, 5, 3)).astype(np.float32)
     nobody = np.zeros((0, 3), np.float32), np.zeros(5, np.float32), 1.0, np.zeros(0, np.float32)
     ranked = CoRatings(*factors, *nobody) if model.config.retrieval_weight else None
-    model.learn_movies(genres, rng.uniform(3, 4, 5), np.array([0, 3, 4, 5, 6]), ranked)
+    residuals = rng.uniform(-0.3, 0.3, (5, residual_factors.DIM)) if ranked else None
+    model.learn_movies(genres, rng.uniform(3, 4, 5), np.array([0, 3, 4, 5, 6]), ranked, residuals)
     return model
 
 
@@ -58,9 +60,9 @@ def test_embeddings_are_unit_vectors(tower):
     vectors = tower(config(16, 16), 4, movielens())(batch()[0])
     assert set(vectors) == {tower.EMBEDDING, tower.RATING_VECTOR}
     # Learned embedding, co-ratings, genres, popularity and filling; the perceptron's answer, average, bias, filling,
-    # and genres and co-ratings again.
+    # genres and co-ratings again, and factors of residuals.
     genres = movielens().num_categories
-    lengths = {tower.EMBEDDING: 4 + 3 + genres + 2, tower.RATING_VECTOR: 4 + 4 + genres + 3}
+    lengths = {tower.EMBEDDING: 4 + 3 + genres + 2, tower.RATING_VECTOR: 4 + 4 + genres + 3 + 8}
     assert config().joined_dim(20) == lengths[tower.EMBEDDING]
     for name, values in vectors.items():
         assert values.shape == (12, lengths[name])
@@ -226,11 +228,11 @@ def test_the_rating_starts_from_average_and_what_the_history_lets_expect(retriev
         np.testing.assert_allclose(found(False), average + bias, atol=1e-4)
         return
     user, tastes = plain.user_tower, Tastes(OPS, movielens())
-    genres, factors, shares = (np.asarray(values) for values in (user.genres, user.factors, user.genre_shares))
-    directions = tastes.genre_direction(genres, shares)[tokens], OPS.normalize(factors, axis=-1)[tokens]
-    leaning = tastes.leaning(stars, averages[tokens], *directions)
-    of_movie = np.asarray(plain.movie_tower.factors)[token]
-    direction = [tastes.genre_direction(inputs[f.MOVIE_GENRES], shares), OPS.normalize(of_movie, axis=-1)]
+    _, genres, shares, factors, residuals = (np.asarray(table) for table in user.tables)
+    of_factors = tastes.factor_direction(factors, residuals)[tokens]
+    leaning = tastes.leaning(stars, averages[tokens], tastes.genre_direction(genres, shares)[tokens], of_factors)
+    of_movie = (np.asarray(table)[token] for table in (plain.movie_tower.factors, plain.movie_tower.residuals))
+    direction = [tastes.genre_direction(inputs[f.MOVIE_GENRES], shares), tastes.factor_direction(*of_movie)]
     beyond = leaning[:, 0] - bias + (leaning[:, 1:] * np.concatenate(direction, axis=1)).sum(axis=1)
     expected = average + bias + (1 - tastes.acquaintance(stars)[:, 0] / 2) * beyond
     np.testing.assert_allclose(found(False), expected, atol=1e-4)
@@ -264,7 +266,8 @@ def test_dislikes_push_away_and_the_genres_that_are_liked_throughout_come_up():
     factors = np.array([[0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]], np.float32)
     nothing = np.zeros((0, 3), np.float32), np.zeros(5, np.float32), 1.0, np.zeros(0, np.float32)
     likes = np.array([0, 5, 5, 5, 5])
-    plain.learn_movies(genres, np.full(5, 3.5), likes, CoRatings(factors, factors, *nothing))
+    residuals = np.zeros((5, residual_factors.DIM))
+    plain.learn_movies(genres, np.full(5, 3.5), likes, CoRatings(factors, factors, *nothing), residuals)
     movies = {name: values[:4] for name, values in batch()[0].items()}
     movies |= {f.MOVIE_TOKEN: np.arange(1, 5)[:, None], f.MOVIE_GENRES: genres[1:]}
     users = {name: values[:2] for name, values in batch()[0].items()}

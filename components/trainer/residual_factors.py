@@ -1,0 +1,43 @@
+"""Which movies the same people rate better, or worse, than averages and biases say: factors of what those leave."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from components.factors import largest_singular_vectors, rounded
+from components.trainer.histories import HistoryTable
+from components.trainer.movie_averages import MovieAverages
+
+DIM = 8
+"""Twice as many or half of them predict new users' stars no better (docs/quality.md)."""
+_POWER, _PSEUDO_RATINGS = 0.25, 10
+"""A user's row and a movie's column are divided by their number of ratings, and ten more, to this power."""
+_SURE_RATINGS = 20
+"""Ratings of a movie with which half of its factors' square is believed."""
+
+
+def fit(table: HistoryTable, averages: MovieAverages) -> np.ndarray:
+    """Decompose what remains of all ratings.
+
+    Args:
+      table: The ratings.
+      averages: Of the same.
+
+    Returns:
+      `[vocabulary + 1, DIM]` float32, none longer than 1, and of length 1 for a movie with many ratings; zeros for the
+      unknown movie, which is the first.
+    """
+    of_users, of_movies, users = np.diff(table.offsets), averages.count, table.users_of_ratings
+    rest = table.stars - averages.of_movies[table.movies] - averages.user_bias[users]
+    rows, columns = ((count + _PSEUDO_RATINGS) ** -_POWER for count in (of_users, of_movies))
+    rest *= rows[users] * columns[table.movies] * (table.movies > 0)
+    matrix = sparse.csr_matrix((rest, table.movies, table.offsets), (len(of_users), len(of_movies)))
+    # Of many ratings any start will do: more directions than are wanted hold the wanted ones nearly.
+    start = np.random.default_rng(0).normal(size=(len(of_movies), 2 * DIM))
+    values, right = (found[..., :DIM] for found in largest_singular_vectors(matrix, DIM, start))
+    factors = right * values
+    length = np.linalg.norm(factors, axis=1, keepdims=True)
+    factors *= np.sqrt(of_movies / (of_movies + _SURE_RATINGS))[:, None] / np.maximum(length, 1e-12)
+    factors[0] = 0
+    return rounded(np.pad(factors, ((0, 0), (0, DIM - factors.shape[1]))))
