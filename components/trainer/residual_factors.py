@@ -33,9 +33,7 @@ def fit(table: HistoryTable, averages: MovieAverages) -> np.ndarray:
     rows, columns = ((count + _PSEUDO_RATINGS) ** -_POWER for count in (of_users, of_movies))
     rest *= rows[users] * columns[table.movies] * (table.movies > 0)
     matrix = sparse.csr_matrix((rest, table.movies, table.offsets), (len(of_users), len(of_movies)))
-    # Of many ratings any start will do: more directions than are wanted hold the wanted ones nearly.
-    start = np.random.default_rng(0).normal(size=(len(of_movies), 2 * DIM))
-    values, right = (found[..., :DIM] for found in largest_singular_vectors(matrix, DIM, start))
+    values, right = largest_singular_vectors(matrix, DIM)
     factors = right * values
     length = np.linalg.norm(factors, axis=1, keepdims=True)
     factors *= np.sqrt(of_movies / (of_movies + _SURE_RATINGS))[:, None] / np.maximum(length, 1e-12)

@@ -4,7 +4,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from components import factors
 from components.trainer import residual_factors
 from components.trainer.histories import HistoryTable
 from components.trainer.movie_averages import MovieAverages
@@ -30,10 +29,7 @@ def ratings(users=120, seed=0):
             yield user, movie + 1, float(rng.choice([3.5, 4.0, 4.5] if prefers else [2.0, 2.5, 3.0])), 1
 
 
-@pytest.mark.parametrize("large", [False, True])
-def test_movies_that_the_same_people_prefer_belong_together(monkeypatch, large):
-    if large:
-        monkeypatch.setattr(factors, "_LARGE", 0)
+def test_movies_that_the_same_people_prefer_belong_together():
     found = fit(ratings())
     assert found.shape == (MOVIES + 1, residual_factors.DIM)
     assert found.dtype == np.float32
