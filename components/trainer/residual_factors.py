@@ -15,6 +15,8 @@ _POWER, _PSEUDO_RATINGS = 0.25, 10
 """A user's row and a movie's column are divided by their number of ratings, and ten more, to this power."""
 _SURE_RATINGS = 20
 """Ratings of a movie with which half of its factors' square is believed."""
+_NOTHING = 1e-6
+"""What is shorter than this part of the longest is rounding."""
 
 
 def fit(table: HistoryTable, averages: MovieAverages) -> np.ndarray:
@@ -36,6 +38,7 @@ def fit(table: HistoryTable, averages: MovieAverages) -> np.ndarray:
     values, right = largest_singular_vectors(matrix, DIM)
     factors = right * values
     length = np.linalg.norm(factors, axis=1, keepdims=True)
-    factors *= np.sqrt(of_movies / (of_movies + _SURE_RATINGS))[:, None] / np.maximum(length, 1e-12)
+    length = np.maximum(length, _NOTHING * length.max() + 1e-12)
+    factors *= np.sqrt(of_movies / (of_movies + _SURE_RATINGS))[:, None] / length
     factors[0] = 0
     return rounded(np.pad(factors, ((0, 0), (0, DIM - factors.shape[1]))))

@@ -47,6 +47,12 @@ def test_they_are_as_long_as_there_are_ratings():
     np.testing.assert_allclose(lengths, np.sqrt(count / (count + 20)), atol=1e-4)
 
 
+def test_of_a_movie_whose_only_rater_has_rated_nothing_else_nothing_is_said():
+    found = fit([*ratings(), (500, MOVIES, 4.5, 1)])
+    assert np.abs(found[MOVIES]).max() < 1e-3
+    assert np.linalg.norm(found[1]) > 0.5
+
+
 @pytest.mark.parametrize("rows", [[(1, 1, 3.0, 1)], [(1, 1, 3.0, 1), (2, 2, 3.0, 1)], [(1, 9999, 3.0, 1)]])
 def test_of_next_to_no_ratings_nothing_is_said(rows):
     found = fit(rows)
