@@ -30,6 +30,11 @@ def rounded(values: np.ndarray) -> np.ndarray:
     return (np.round(values * _STEPS) / _STEPS).astype(np.float32)
 
 
+def padded(values: np.ndarray, dim: int) -> np.ndarray:
+    """Return `[rows, dim]` float32, rounded: zeros in place of the factors that there are too few of."""
+    return rounded(np.pad(values, ((0, 0), (0, dim - values.shape[1]))))
+
+
 def largest_singular_vectors(
     matrix: sparse.csr_matrix, number: int, near: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -187,9 +187,6 @@ class MovieSearch:
         pairs = grouped.reaching(least)
         if heads:
             pairs = pairs.where(self._cosines(users, pairs) >= least[pairs.columns])
-        if len(users) > 1 and len(pairs.rows) > _MOST_PAIRS:  # Nearly all cosines are the same.
-            half = len(users) // 2
-            return self._best_of(users[:half], searches[:half]) + self._best_of(users[half:], searches[half:])
         return self._best(users, pairs, numbers)
 
     def _least_by_cosines(self, grouped: _Grouped, users: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -212,6 +209,11 @@ class MovieSearch:
 
     def _best(self, users: np.ndarray, pairs: _Pairs, numbers: np.ndarray) -> list[Hits]:
         rows, columns = pairs
+        if len(users) > 1 and len(rows) > _MOST_PAIRS:  # Of long lists, or where nearly all cosines are the same.
+            half = len(users) // 2
+            first, rest = pairs.where(columns < half), pairs.where(columns >= half)
+            rest = _Pairs(rest.rows, rest.columns - half)
+            return self._best(users[:half], first, numbers[:half]) + self._best(users[half:], rest, numbers[half:])
         exact = (self.embeddings[rows].astype(np.float64) * users[columns]).sum(axis=1)
         order = np.lexsort((rows, -exact, columns))
         rows, exact = rows[order], exact[order]
@@ -258,10 +260,8 @@ class _Grouped(NamedTuple):
     def best_rows(self, number: int) -> np.ndarray:
         """Return the best movie of each of the best groups for each user, `[number, batch]`, or fewer of them."""
         groups, batch = self.bests.shape
-        number = min(number, groups)
-        if not number:
-            return np.empty((0, batch), np.intp)
-        best = np.argpartition(self.bests, groups - number, axis=0)[groups - number :]
+        first = max(groups - number, 0)
+        best = np.argpartition(self.bests, first, axis=0)[first:]
         return best + groups * self.grouped[:, best, np.arange(batch)].argmax(axis=0)
 
     def reaching(self, least: np.ndarray) -> _Pairs:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import linalg, sparse
 
-from components.factors import largest_singular_vectors, rounded
+from components.factors import largest_singular_vectors, padded, rounded
 from components.trainer.histories import HistoryTable
 
 _POWER = 0.25
@@ -91,9 +91,9 @@ def fit(table: HistoryTable, dim: int, near: np.ndarray | None = None) -> CoRati
     liking, liked = factors / scale[:, None], factors * scale[:, None]
     by_liking, by_liked = (1 / max(_length(side, table.likes), 1e-12) for side in (liking, liked))
     found = CoRatings(
-        _padded(liking * by_liking, dim),
-        _padded(liked * by_liked, dim),
-        _padded(own, dim),
+        padded(liking * by_liking, dim),
+        padded(liked * by_liked, dim),
+        padded(own, dim),
         rounded(by_liking / scale**2),
         round(by_liked, 5),
         (1 / weight).astype(np.float32),
@@ -104,7 +104,3 @@ def fit(table: HistoryTable, dim: int, near: np.ndarray | None = None) -> CoRati
 def _length(vectors: np.ndarray, likes: np.ndarray) -> float:
     """Return the root of the mean square length over all likes."""
     return float(np.sqrt((likes @ (vectors**2).sum(axis=1)) / max(likes.sum(), 1)))
-
-
-def _padded(values: np.ndarray, dim: int) -> np.ndarray:
-    return rounded(np.pad(values, ((0, 0), (0, dim - values.shape[1]))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from components.factors import largest_singular_vectors, rounded
+from components.factors import largest_singular_vectors, padded
 from components.trainer.histories import HistoryTable
 from components.trainer.movie_averages import MovieAverages
 
@@ -41,4 +41,4 @@ def fit(table: HistoryTable, averages: MovieAverages) -> np.ndarray:
     length = np.maximum(length, _NOTHING * length.max() + 1e-12)
     factors *= np.sqrt(of_movies / (of_movies + _SURE_RATINGS))[:, None] / length
     factors[0] = 0
-    return rounded(np.pad(factors, ((0, 0), (0, DIM - factors.shape[1]))))
+    return padded(factors, DIM)
