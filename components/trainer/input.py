@@ -113,13 +113,19 @@ def batches(paths: Sequence[str], inputs: RowInputs, order: Order) -> tf.data.Da
     Returns:
       Dataset of (inputs of the model, label `[batch, 1]`).
     """
-    rows = order.batches(tf.data.Dataset.from_tensor_slices(list(paths)), len(paths), read_shard, parser(inputs))
+    found = streamed(paths, inputs, order, lambda raw, seeds: inputs(inputs.find(raw), seeds))
     options = tf.data.Options()
     options.autotune.enabled = False  # To measure every element takes a tenth of the input's time.
-    found = rows.map(
-        lambda raw, seeds: inputs(inputs.find(raw), seeds), num_parallel_calls=_threads(), deterministic=True
-    )
     return found.prefetch(_PREFETCHED_BATCHES).with_options(options)
+
+
+def streamed(
+    paths: Sequence[str], inputs: RowInputs, order: Order, make: Callable[[Tensors, tf.Tensor], tuple]
+) -> tf.data.Dataset:
+    """Stream what is made of batches of raw rows, `[batch, n]` each, and of their seeds; see `batches`."""
+    shards = tf.data.Dataset.from_tensor_slices(list(paths))
+    rows = order.batches(shards, len(paths), read_shard, parser(inputs))
+    return rows.map(make, num_parallel_calls=_threads(), deterministic=True)
 
 
 def read_shard(path: tf.Tensor) -> tf.data.Dataset:

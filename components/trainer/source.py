@@ -11,9 +11,9 @@ from components.trainer.co_ratings import CoRatings
 from components.trainer.config import TrainerConfig
 from components.trainer.devices import Device
 from components.trainer.input import Order, batches, shard_paths
+from components.trainer.looped import LoopedTwoTower, ResidentRows, windows
 from components.trainer.movie_averages import MovieAverages
 from components.trainer.multi_worker import MultiWorkerTwoTower, Worker
-from components.trainer.resident import ResidentRows, ResidentTwoTower
 from components.trainer.row_inputs import RowInputs
 from components.trainer.towers import LEANING, UserTower
 from components.trainer.train_data import TrainData
@@ -42,7 +42,7 @@ class Source:
 
     def give(self, model: TwoTower) -> None:
         """Give a model what it trains on beside the batches."""
-        if isinstance(model, ResidentTwoTower):
+        if isinstance(model, LoopedTwoTower):
             model.rows, model.row_inputs = self.rows, self.row_inputs
 
 
@@ -50,10 +50,14 @@ def model_class(config: TrainerConfig, data: TrainData, worker: Worker, device: 
     """Return which model fits to the source."""
     if worker.count > 1:
         return MultiWorkerTwoTower
-    # The rows of the refit, too.
+    looped = config.strategy == "none" and (device.compiles or _fit(data, device))
+    return LoopedTwoTower if looped else TwoTower
+
+
+def _fit(data: TrainData, device: Device) -> bool:
+    """Whether all rows, those of the refit too, fit into the device's memory."""
     row_bytes = 4 * sum(f.example_lengths(data.domain.num_categories).values()) + _FOUND_BYTES
-    resident = config.strategy == "none" and (data.train_rows + data.eval_rows) * row_bytes <= device.resident_bytes
-    return ResidentTwoTower if resident else TwoTower
+    return (data.train_rows + data.eval_rows) * row_bytes <= device.resident_bytes
 
 
 def training_source(
@@ -89,10 +93,12 @@ def training_source(
     thinning = data.thinning(config.thinned_share) if config.thinned_share else None
     inputs = RowInputs(data.transform, table, thinning, factors, averages)
     paths = shard_paths(files, worker)
-    if issubclass(model_class(config, data, worker, device), ResidentTwoTower):
+    if issubclass(model_class(config, data, worker, device), LoopedTwoTower):
         of_round = min(steps, config.eval_steps)
         calls = -(-of_round // device.steps_per_call)
         steps_per_call = -(-of_round // calls)
+        if not _fit(data, device):
+            return Source(windows(paths, inputs, order, steps_per_call), steps, steps_per_call, None, inputs)
         resident = ResidentRows.read(paths, inputs)
         return Source(resident.batches(order, steps_per_call), steps, steps_per_call, resident, inputs)
     found = batches(paths, inputs, order)

@@ -1,4 +1,7 @@
-"""Training from rows that lie on the device: what is read of the shards once, a step gathers by the rows' numbers."""
+"""Training several steps in one loop on the device, from rows that lie there, or come a window at a time.
+
+Of resident rows, which are read of the shards once, a step gathers its own by their numbers.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.trainer.configured import PACKAGE
-from components.trainer.input import Order, number_shard, parser, read_shard
+from components.trainer.input import Order, number_shard, parser, read_shard, streamed
 from components.trainer.row_inputs import RowInputs, Tensors
 from components.trainer.two_tower import TwoTower
 
@@ -70,18 +73,36 @@ class ResidentRows:
         """
         shards = tf.data.Dataset.from_tensor_slices((self.starts[:-1], self.starts[1:]))
         numbers = order.batches(shards, len(self.starts) - 1, number_shard, lambda rows: {_ROW: rows})
-        found = numbers.map(lambda rows, seeds: (rows[_ROW], seeds)).batch(steps, drop_remainder=True)
-        options = tf.data.Options()
-        options.autotune.enabled = False  # Its thread is waited for at the end of `fit`, for up to ten seconds.
-        return found.prefetch(2).with_options(options)
+        return _joined(numbers.map(lambda rows, seeds: (rows[_ROW], seeds)), steps)
+
+
+def windows(paths: Sequence[str], inputs: RowInputs, order: Order, steps: int) -> tf.data.Dataset:
+    """Stream the rows themselves of so many steps at a time, for more of them than the device has memory for.
+
+    Args:
+      paths: Shard files.
+      inputs: What is looked up for a row.
+      order: The order.
+      steps: How many.
+
+    Returns:
+      Dataset of (what `RowInputs.find` returns, `[steps, batch, n]` each; `[steps, 2]` int64 seeds).
+    """
+    return _joined(streamed(paths, inputs, order, lambda raw, seeds: (inputs.find(raw), seeds)), steps)
+
+
+def _joined(batches: tf.data.Dataset, steps: int) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.autotune.enabled = False  # Its thread is waited for at the end of `fit`, for up to ten seconds.
+    return batches.batch(steps, drop_remainder=True).prefetch(2).with_options(options)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class ResidentTwoTower(TwoTower):
-    """A `TwoTower` that trains on rows of its own by their numbers, several steps in one loop on the device."""
+class LoopedTwoTower(TwoTower):
+    """A `TwoTower` that trains several steps in one loop on the device."""
 
     rows: ResidentRows | None = None
-    """What is trained on."""
+    """What is trained on; None: rows come themselves, not by their numbers."""
     row_inputs: RowInputs | None = None
     """What the model reads of a row."""
 
@@ -89,18 +110,21 @@ class ResidentTwoTower(TwoTower):
         """Train for some steps.
 
         Args:
-          data: `[steps, batch]` numbers of rows, `[steps, 2]` seeds.
+          data: `[steps, batch]` numbers of rows, or what `windows` gives; `[steps, 2]` seeds.
         """
-        numbers, seeds = data
+        given, seeds = data
         rows, row_inputs = self.rows, self.row_inputs
-        if rows is None or row_inputs is None:
-            raise RuntimeError("there are no rows to train on: set `rows` and `row_inputs` before training")
+        if row_inputs is None:
+            raise RuntimeError("nothing makes inputs of the rows: set `row_inputs` before training")
         step = super().train_step
 
         def one(number: tf.Tensor) -> tuple[tf.Tensor]:
-            found = {name: tf.gather(values, numbers[number]) for name, values in rows.columns.items()}
+            if rows is None:
+                found = {name: values[number] for name, values in given.items()}
+            else:
+                found = {name: tf.gather(values, given[number]) for name, values in rows.columns.items()}
             step(row_inputs(found, seeds[number]))
             return (number + 1,)
 
-        tf.while_loop(lambda number: number < tf.shape(numbers)[0], one, (tf.constant(0),))
+        tf.while_loop(lambda number: number < tf.shape(seeds)[0], one, (tf.constant(0),))
         return self.get_metrics_result()

@@ -1,4 +1,4 @@
-"""Rows that lie on the device, beside the same rows streamed."""
+"""Several steps in one loop, on rows that lie on the device or come a window at a time, beside the same streamed."""
 
 import dataclasses
 
@@ -9,9 +9,9 @@ import pytest
 from components.trainer import co_ratings, devices, residual_factors
 from components.trainer.config import TrainerConfig
 from components.trainer.input import Order, batches, shard_paths
+from components.trainer.looped import LoopedTwoTower, ResidentRows
 from components.trainer.movie_averages import MovieAverages
 from components.trainer.multi_worker import Worker
-from components.trainer.resident import ResidentRows, ResidentTwoTower
 from components.trainer.source import model_class, training_source
 from components.trainer.training import compiled_model
 from schemas import features as f
@@ -50,7 +50,8 @@ def fit(data, resident_gib, steps=STEPS, device=None, static_shapes=None, **conf
     losses = Losses()
     calls = steps // source.steps_per_call
     model.fit(source.batches, steps_per_epoch=calls, callbacks=[losses], verbose=0)
-    assert isinstance(model, ResidentTwoTower) == (source.rows is not None)
+    assert isinstance(model, LoopedTwoTower) == (source.row_inputs is not None)
+    assert (source.rows is not None) == (resident_gib > 0)
     every = 20 // source.steps_per_call
     weights = np.concatenate([np.asarray(weight).ravel() for weight in model.trainable_variables])
     return losses.means[every - 1 :: every], weights
@@ -95,6 +96,17 @@ def test_xla_compiles_the_steps_as_for_a_gpu(train_data):
     assert np.corrcoef(weights, others)[0, 1] > 0.9
 
 
+@pytest.mark.slow
+def test_windows_of_rows_train_what_resident_ones_do(train_data):
+    """As on a GPU whose memory the rows do not fit into, compiled by XLA."""
+    gpu = dataclasses.replace(devices.of(CONFIG), is_gpu=True)
+    resident, weights = fit(train_data, 1, device=gpu)
+    windowed, others = fit(train_data, 0, device=dataclasses.replace(gpu, resident_bytes=0))
+    np.testing.assert_allclose(windowed, resident, rtol=1e-4)
+    assert len(windowed) == STEPS / 20
+    assert np.abs(weights - others).mean() < 1e-2 * np.abs(weights).mean()
+
+
 def test_a_gpu_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="TensorFlow sees none"):
         devices.of(TrainerConfig(device="gpu"))
@@ -103,4 +115,4 @@ def test_a_gpu_that_is_not_there_is_an_error():
 def test_larger_data_is_streamed(train_data):
     config = dataclasses.replace(CONFIG, resident_gib=1e-6)
     device = devices.of(config)
-    assert not issubclass(model_class(config, train_data, Worker(), device), ResidentTwoTower)
+    assert not issubclass(model_class(config, train_data, Worker(), device), LoopedTwoTower)
