@@ -26,7 +26,10 @@ _PRIOR_MOVIES = 10.0
 """Movies with the shares of genres that all have, which every user's likes start from."""
 _LEAST_SHARE = 1e-3
 _WELL_KNOWN_RATINGS = 10.0
-"""Ratings of a user with which what the perceptrons say of their stars counts a quarter, and popularity an eighth."""
+"""Ratings of a user with which popularity counts an eighth."""
+_TRAINED_RATINGS, _ASKED_RATINGS = 10.0, 15.0
+"""Ratings of a user with which what the perceptrons say of their stars counts a quarter: while they are trained, and
+when they are asked, as they say too much of whom they have not been trained with."""
 _PRIOR_RATINGS = 8.0
 """Ratings without a difference that every bias starts from."""
 _PRIOR_VARIANCE = 0.3
@@ -61,13 +64,14 @@ class Tastes:
         """Compute with `keras.ops`, or with NumPy's functions of the same names, for a data set."""
         self._ops, self._domain = ops, domain
 
-    def acquaintance(self, stars: Array) -> Array:
-        """Return how well a user is known, `[batch, 1]` in [0, 1); `stars` as for `pools`.
+    def acquaintance(self, stars: Array, training: bool | None = False) -> Array:
+        """Return how much the perceptrons say of a user's stars, `[batch, 1]` in [0, 1); `stars` as for `pools`.
 
-        It is next to nothing with three ratings: to a user of whom so little is known famous movies are what is best
-        to begin with, and of their stars no more can be said than the movie's average and their own bias.
+        With three ratings it is next to nothing: of these no more can be said than the movie's average, and what the
+        ratings themselves let expect.
         """
-        return self._ops.square(self.known(stars))
+        number = self._number(stars)
+        return self._ops.square(number / (number + (_TRAINED_RATINGS if training else _ASKED_RATINGS)))
 
     def known(self, stars: Array) -> Array:
         """Return n / (n + 10) of n ratings, `[batch, 1]` in [0, 1): a half with ten; `stars` as for `pools`."""

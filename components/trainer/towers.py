@@ -188,7 +188,7 @@ class UserTower(Tower):
         answer, leaning = self.rating_stack(read, training=training), None
         if self.retrieval and not training:  # It is not trained, and would take as long as all that is.
             leaning = inputs[LEANING] if LEANING in inputs else self.leaning(inputs)
-        return rating_vector(ops, answer, self.tastes.acquaintance(stars), bias.of_user, leaning)
+        return rating_vector(ops, answer, self.tastes.acquaintance(stars, training), bias.of_user, leaning)
 
     def leaning(self, inputs: _Tensors, tables: _Tables | None = None) -> keras.KerasTensor:
         """Say what the latest ratings let expect, `[batch, 1 + genres + factors]`; see `Tastes.leaning`.

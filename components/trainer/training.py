@@ -180,7 +180,8 @@ def train(
     rounds, calls = _rounds(steps, source, min(config.eval_steps, source.epoch_steps))
     clocks = [Clock("train", begin, source.steps_per_call, limit_s * _TRAINING_SHARE)]
     patience = min(config.patience, -(-_PATIENCE_STEPS // (calls * source.steps_per_call)))
-    callbacks = [*_averaging(config), *clocks, *_early_stopping(config, data, patience, not base)]
+    first = source.epoch_steps // (calls * source.steps_per_call)
+    callbacks = [*_averaging(config), *clocks, *_early_stopping(config, data, patience, first, not base)]
     if worker.is_chief and log_dir and importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(log_dir, write_graph=False))
     history = model.fit(
@@ -262,32 +263,38 @@ def _averaging(config: TrainerConfig) -> list[keras.callbacks.Callback]:
 
 
 def _early_stopping(
-    config: TrainerConfig, data: TrainData, patience: int, weighs: bool
+    config: TrainerConfig, data: TrainData, patience: int, first: int, weighs: bool
 ) -> list[keras.callbacks.Callback]:
     """Stop by ranking and rating error; by the loss where nothing is ranked for, or nothing else is trained."""
     ranking = RankingMetrics(data.ranking, data.inputs, config, weighs) if config.retrieval_weight else None
     if ranking is None or not ranking.has_users:
         return [keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
-    return [ranking, BestOfBoth(patience)]
+    return [ranking, BestOfBoth(patience, first)]
 
 
 class BestOfBoth(keras.callbacks.Callback):
     """Keeps the best ranking perceptrons and the best rating perceptrons, which share nothing, each of its own epoch.
 
     Either is done when it has not become notably better for some epochs, and training stops when both are. What is a
-    little better much later is noise: it has learned the users by heart, and makes worse lists for new ones.
+    little better much later is noise: it has learned the users by heart, and makes worse lists for new ones. But in the
+    first pass over the rows nothing is learned by heart: of it what is the least better is kept, though not waited for.
     """
 
-    def __init__(self, patience: int) -> None:
-        """Wait for so many epochs."""
+    def __init__(self, patience: int, first: int = 0) -> None:
+        """Wait for so many epochs.
+
+        Args:
+          patience: How many.
+          first: Epochs that are over before any row comes again.
+        """
         super().__init__()
-        self._patience = patience
+        self._patience, self._first = patience, first
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Begin anew."""
         weights = self.model.get_weights()
-        self._ranking = _Best(keys.VAL_NDCG, 1 + _NOTABLE_NDCG, weights)
-        self._rating = _Best(keys.VAL_MSE, 1 - _NOTABLE_ERROR, weights)
+        self._ranking = _Best(keys.VAL_NDCG, 1 + _NOTABLE_NDCG, self._first, weights)
+        self._rating = _Best(keys.VAL_MSE, 1 - _NOTABLE_ERROR, self._first, weights)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Look whether either is better than before."""
@@ -313,18 +320,28 @@ class _Best:
     metric: str
     notable: float
     """Factor by which the metric must at least change, for the better."""
+    first: int
+    """Epochs of which whatever is better is kept."""
     weights: list[np.ndarray]
+    kept: float | None = None
+    """The metric of the weights."""
     value: float | None = None
+    """That of the last notable change, and its epoch."""
     epoch: int = 0
 
     def wait(self, epoch: int, logs: dict[str, float], model: keras.Model, patience: int) -> bool:
-        """Take the epoch if it is notably better and not too late; return whether there may be a better one yet."""
+        """Take the epoch if it is better and not too late; return whether there may be a notably better one yet."""
         if self.value is not None and epoch - self.epoch > patience:
             return False
         found = logs[self.metric]
-        if self.value is None or (found - self.value * self.notable) * (self.notable - 1) > 0:
-            self.value, self.weights, self.epoch = found, model.get_weights(), epoch
+        if self._is_better(found, self.value, self.notable):
+            self.value, self.epoch = found, epoch
+        if self._is_better(found, self.kept, 1.0 if epoch < self.first else self.notable):
+            self.kept, self.weights = found, model.get_weights()
         return epoch - self.epoch < patience
+
+    def _is_better(self, found: float, than: float | None, factor: float) -> bool:
+        return than is None or (found - than * factor) * (self.notable - 1) > 0
 
 
 def _outside_strategy(model: TwoTower) -> TwoTower:

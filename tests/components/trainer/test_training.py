@@ -169,6 +169,20 @@ def test_ranking_and_rating_are_kept_at_their_best_each():
     assert model.values == [5, 2, 2]
 
 
+@pytest.mark.parametrize(("first", "kept"), [(0, [1, 1, 1]), (2, [2, 2, 2]), (3, [3, 2, 2]), (9, [3, 2, 2])])
+def test_before_rows_come_again_all_that_is_better_is_kept_though_not_waited_for(first, kept):
+    best, model = BestOfBoth(patience=2, first=first), Perceptrons()
+    best.set_model(model)
+    best.on_train_begin()
+    for epoch, (ndcg, error) in enumerate([(0.1, 0.3), (0.1005, 0.299), (0.1004, 0.298)]):
+        assert not model.stop_training
+        model.values = [epoch + 1] * 3
+        best.on_epoch_end(epoch, {keys.VAL_NDCG: ndcg, keys.VAL_MSE: error})
+    assert model.stop_training
+    best.on_train_end()
+    assert model.values == kept
+
+
 def as_tensors(raw):
     return {name: tf.constant(value) for name, value in raw.items()}
 
