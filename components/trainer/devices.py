@@ -31,7 +31,7 @@ class Device:
 
     @property
     def steps_per_call(self) -> int:
-        """Steps on resident rows that one call computes, at most."""
+        """Steps that one call computes in a loop, at most."""
         return _GPU_STEPS_PER_CALL if self.is_gpu else _CPU_STEPS_PER_CALL
 
 

@@ -50,11 +50,11 @@ def model_class(config: TrainerConfig, data: TrainData, worker: Worker, device: 
     """Return which model fits to the source."""
     if worker.count > 1:
         return MultiWorkerTwoTower
-    looped = config.strategy == "none" and (device.compiles or _fit(data, device))
+    looped = config.strategy == "none" and (device.compiles or _rows_fit(data, device))
     return LoopedTwoTower if looped else TwoTower
 
 
-def _fit(data: TrainData, device: Device) -> bool:
+def _rows_fit(data: TrainData, device: Device) -> bool:
     """Whether all rows, those of the refit too, fit into the device's memory."""
     row_bytes = 4 * sum(f.example_lengths(data.domain.num_categories).values()) + _FOUND_BYTES
     return (data.train_rows + data.eval_rows) * row_bytes <= device.resident_bytes
@@ -97,7 +97,7 @@ def training_source(
         of_round = min(steps, config.eval_steps)
         calls = -(-of_round // device.steps_per_call)
         steps_per_call = -(-of_round // calls)
-        if not _fit(data, device):
+        if not _rows_fit(data, device):
             return Source(windows(paths, inputs, order, steps_per_call), steps, steps_per_call, None, inputs)
         resident = ResidentRows.read(paths, inputs)
         return Source(resident.batches(order, steps_per_call), steps, steps_per_call, resident, inputs)

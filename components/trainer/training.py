@@ -277,7 +277,8 @@ class BestOfBoth(keras.callbacks.Callback):
 
     Either is done when it has not become notably better for some epochs, and training stops when both are. What is a
     little better much later is noise: it has learned the users by heart, and makes worse lists for new ones. But in the
-    first pass over the rows nothing is learned by heart: of it what is the least better is kept, though not waited for.
+    first pass over the rows nothing is learned by heart: of it what is the least better is kept, until the wait for
+    what is notably better is over, which it does not prolong.
     """
 
     def __init__(self, patience: int, first: int = 0) -> None:
@@ -321,7 +322,7 @@ class _Best:
     notable: float
     """Factor by which the metric must at least change, for the better."""
     first: int
-    """Epochs of which whatever is better is kept."""
+    """Epochs of which whatever is better is kept, while there may be a notably better one yet."""
     weights: list[np.ndarray]
     kept: float | None = None
     """The metric of the weights."""
