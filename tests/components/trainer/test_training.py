@@ -169,16 +169,27 @@ def test_ranking_and_rating_are_kept_at_their_best_each():
     assert model.values == [5, 2, 2]
 
 
-@pytest.mark.parametrize(("first", "kept"), [(0, [1, 1, 1]), (2, [2, 2, 2]), (3, [3, 2, 2]), (9, [3, 2, 2])])
-def test_before_rows_come_again_all_that_is_better_is_kept_though_not_waited_for(first, kept):
+@pytest.mark.parametrize(
+    ("first", "epochs", "kept"),
+    [
+        pytest.param(0, 3, [1, 1, 1], id="nothing is notably better"),
+        pytest.param(2, 3, [2, 2, 2], id="in the first pass anything counts"),
+        pytest.param(3, 3, [3, 2, 2], id="which ends when the wait does"),
+        pytest.param(5, 5, [5, 4, 4], id="and is not left before its end"),
+        pytest.param(9, 6, [6, 4, 4], id="nor at the end of training"),
+    ],
+)
+def test_the_first_pass_is_not_left_and_all_that_is_better_in_it_kept(first, epochs, kept):
     best, model = BestOfBoth(patience=2, first=first), Perceptrons()
     best.set_model(model)
     best.on_train_begin()
-    for epoch, (ndcg, error) in enumerate([(0.1, 0.3), (0.1005, 0.299), (0.1004, 0.298)]):
-        assert not model.stop_training
+    looks = [(0.1, 0.3), (0.1005, 0.299), (0.1004, 0.298), (0.1008, 0.298), (0.1002, 0.297), (0.1001, 0.296)]
+    for epoch, (ndcg, error) in enumerate(looks):
         model.values = [epoch + 1] * 3
         best.on_epoch_end(epoch, {keys.VAL_NDCG: ndcg, keys.VAL_MSE: error})
-    assert model.stop_training
+        if model.stop_training:
+            break
+    assert epoch + 1 == epochs
     best.on_train_end()
     assert model.values == kept
 
