@@ -42,6 +42,7 @@ SERVING = [
     "rapidfuzz",
     "structlog",
     "tenacity",
+    "threadpoolctl",
     "uvicorn",
     "uvloop",
 ]

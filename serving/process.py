@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 from typing import Any
 
 import structlog
+import threadpoolctl
 import uvicorn
 from starlette.types import ASGIApp
 
 from serving.config import ServiceConfig
 from serving.http_protocol import BoundedHttpProtocol
+
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables that say how many threads a product of matrices takes."""
 
 
 def run_server(app: ASGIApp, service: ServiceConfig, listener: socket.socket | None = None) -> None:
@@ -21,6 +26,10 @@ def run_server(app: ASGIApp, service: ServiceConfig, listener: socket.socket | N
     Raises:
       RuntimeError: The server did not start; the log says why.
     """
+    if not any(name in os.environ for name in BLAS_THREADS):
+        # Its threads wait for each other by spinning: of matrices as small as these, on cores that others use as well,
+        # that took four fifths of the time.
+        threadpoolctl.threadpool_limits(1, "blas")
     config = uvicorn.Config(
         app,
         host=service.host,

@@ -25,7 +25,7 @@ import structlog
 from schemas.scratch import scratch
 from serving import channel as c
 from serving.config import METRICS_DIR, ServiceConfig, TowerConfig
-from serving.process import configure_logs, run_server
+from serving.process import BLAS_THREADS, configure_logs, run_server
 
 _LOG = structlog.get_logger()
 _BACKLOG = 2048
@@ -34,7 +34,6 @@ _SHORT_LIFE_S, _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 0.5, 30.0
 """A worker that ends within that is started again after a pause, which doubles."""
 _END_S = 10.0
 """What a worker may take to end beyond the time for requests under way."""
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +73,9 @@ def supervise(serving_dir: str, service: ServiceConfig, tower: TowerConfig, list
     """
     multiprocessing.util.get_temp_dir()  # Its own, which it removes itself at the end.
     with scratch() as directory:
-        threads = str(max(1, _cores() // service.workers))
-        for name in _THREADS:
-            os.environ.setdefault(name, threads)
+        os.environ.setdefault("POLARS_MAX_THREADS", str(max(1, _cores() // service.workers)))
+        for name in BLAS_THREADS:
+            os.environ.setdefault(name, "1")  # Before there are any.
         os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # Else every thread has one of its own.
         os.environ[METRICS_DIR] = f"{directory}/metrics"
         os.mkdir(os.environ[METRICS_DIR])

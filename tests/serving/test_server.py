@@ -87,3 +87,33 @@ def test_wrong_settings_are_one_clear_line(published):
         assert done.returncode == 2
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def threads_of_products(**given):
+    """Return how many threads BLAS takes before a server runs and while it does."""
+    code = """
+import numpy, threadpoolctl, uvicorn
+from serving.config import ServiceConfig
+from serving.process import run_server
+
+def run(server, sockets=None):
+    server.started = True
+    print(*(pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"))
+
+run(uvicorn.Server)
+uvicorn.Server.run = run
+run_server(None, ServiceConfig())
+"""
+    env = {name: value for name, value in os.environ.items() if not name.endswith("NUM_THREADS")} | given
+    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    before, after = done.stdout.splitlines()
+    return before.split(), after.split()
+
+
+def test_a_product_of_matrices_takes_one_thread_unless_it_is_told_otherwise():
+    _, after = threads_of_products()
+    assert after
+    assert set(after) == {"1"}
+    before, after = threads_of_products(OPENBLAS_NUM_THREADS="2")
+    assert after == before
