@@ -12,8 +12,9 @@ from components.trainer.configured import PACKAGE
 class FusedAdam(keras.optimizers.Adam):
     """Keras' Adam by TensorFlow's own kernel, which goes over a variable once; Keras' operations do a dozen times.
 
-    The numbers are the same, but where a gradient names a row several times, as that of the movies' ids does: Keras adds
-    the squares of each, so that the second moment of a movie that many rows look at is too small, and its steps too long.
+    The numbers are the same, but where a gradient names a row several times, as that of the movies' ids does: Keras
+    adds the squares of each, so that the second moment of a movie that many rows look at is too small, and its steps
+    are too long.
     """
 
     def update_step(
