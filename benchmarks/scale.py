@@ -28,7 +28,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import artifacts
+from pipeline import artifacts, cores
 from pipeline.artifacts import SERVING_FOLDER
 from pipeline.config import RunConfig
 from pipeline.data_sample import SampleConfig, write_sample
@@ -117,6 +117,7 @@ def sample_config(ratings: int) -> SampleConfig:
 
 def run_size(directory: pathlib.Path, ratings: int, config: RunConfig) -> None:
     """Make the sample and run the pipeline on it, as far as it was not done before."""
+    cores.share_out()  # As the command does.
     data, output = directory / "data", directory / "output"
     if not (data / ".complete").exists():
         write_sample(str(data), sample_config(ratings))

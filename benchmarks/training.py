@@ -30,6 +30,7 @@ from components.trainer.multi_worker import Worker
 from components.trainer.source import model_class, training_source
 from components.trainer.train_data import TrainData, load_data
 from components.trainer.training import compiled_model
+from pipeline import cores
 from pipeline.artifacts import newest
 from schemas import keys
 from schemas.ingest import EVAL, IS_TRAIN, TRAIN
@@ -75,6 +76,7 @@ def main(
     resident_gib: Annotated[float, typer.Option(help="Memory that rows may take.")] = 16,
 ) -> None:
     """Print rows per second of both as Markdown."""
+    cores.share_out()  # As the command does.
     data = train_data_of(output)
     watches: dict[str, list[Stopwatch]] = {"streamed": [], "resident": []}
     fitted = {}

@@ -72,8 +72,8 @@ class TrainerConfig:
     """Steps after which the model is evaluated, each time; of small data after every epoch."""
     patience: Annotated[int, Field(ge=1)] = 6
     """Evaluations in which neither NDCG@10 of eval users rises by 1 % of itself nor the RMSE of their ratings falls
-    by 1 % (retrieval_weight 0: without a smaller eval loss), before training stops, but 1,000 steps at most; of ranking
-    and rating each the best state is kept."""
+    by 1 % (retrieval_weight 0: without a smaller eval loss), before training stops, but 1,000 steps at most, and not in
+    the first pass over the rows, or its first 4,000 steps; of ranking and rating each the best state is kept."""
     refit_epochs: Annotated[int, Field(ge=0)] = 10
     """Passes over train and eval ratings, at most, with which the best model goes on before it is published, so that
     the latest ratings count; it is the model without them that is evaluated. 0 publishes that one."""
