@@ -102,8 +102,8 @@ def main(
     for name, found in watches.items():
         step_s = statistics.median(watch.wall_s / watch.steps for watch in found)
         speeds[name] = rows / step_s
-        cores = statistics.median(watch.cpu_s / watch.wall_s for watch in found)
-        table.add_row(name, f"{speeds[name]:,.0f}", f"{step_s * 1e3:.1f}", f"{cores:.2f} of {os.cpu_count()}")
+        busy = statistics.median(watch.cpu_s / watch.wall_s for watch in found)
+        table.add_row(name, f"{speeds[name]:,.0f}", f"{step_s * 1e3:.1f}", f"{busy:.2f} of {os.cpu_count()}")
     console = Console(width=200)
     console.print(table)
     console.print(
