@@ -24,7 +24,7 @@ def trained(optimizer: keras.optimizers.Optimizer, steps: np.ndarray, compiled=F
 
     for chosen in tf.constant(steps):
         step(chosen)
-    return [np.array(variable) for variable in (table, kernel, *optimizer.variables[2:])]
+    return [np.asarray(variable) for variable in (table, kernel, *optimizer.variables[2:])]
 
 
 def assert_same(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
