@@ -41,6 +41,7 @@ from components.trainer.towers import Tower
 from components.trainer.train_data import TrainData
 from components.trainer.training import train
 from components.trainer.two_tower import TwoTower
+from pipeline import cores
 from schemas import features as f
 from schemas.vectors import Vectors
 
@@ -149,6 +150,7 @@ def main(
     only: Annotated[str, typer.Option(help="Variants whose name contains this.")] = "",
 ) -> None:
     """Train every variant with every seed, and print the ablation table as Markdown."""
+    cores.share_out()  # As the command does.
     train_data = train_data_of(output)
     latest = few_latest(heldout.read(data))
     known, few = (known_ratings(held, train_data.ranking) for held in (latest.fitted, latest.asked["latest 3"]))
