@@ -82,7 +82,7 @@ class Retrieval:
     genre_shares: np.ndarray
     """`[genres]` float32 among all likes."""
     blend: np.ndarray
-    """`[3]` float32, the weights of the parts behind the learned one."""
+    """`[4]` float32, the weights of the parts behind the learned one."""
     temperature: np.ndarray
     """`[]` float32."""
     perceptron: Perceptron
@@ -189,8 +189,7 @@ class NumpyTower:
         stars = np.where(tokens > 0, ratings, np.float32(0))
         taste = self._tastes.weighted_sum(factors, stars) * of.longest
         affinity = self._tastes.genre_affinity(self.genres[tokens], stars, of.genre_shares)
-        genres = affinity * math.sqrt(self.domain.num_categories)
-        parts = ranking_parts(self._tastes, learned, taste, genres, stars)
+        parts = ranking_parts(self._tastes, learned, taste, affinity, stars)
         embedding: np.ndarray = joined(OPS, parts, of.blend)
         return embedding.astype(np.float32, copy=False)
 
@@ -320,7 +319,7 @@ def _problems(tower: NumpyTower) -> Iterator[str]:
             "ids": (of.ids, (rows, ids)),
             "longest": (of.longest, ()),
             "genre_shares": (of.genre_shares, (genres,)),
-            "blend": (of.blend, (3,)),
+            "blend": (of.blend, (4,)),
             "temperature": (of.temperature, ()),
         }
         perceptrons[_EMBEDDING] = (of.perceptron, width + f.TIME_POINTS + NUMBERS + POOLS * (factors + ids))

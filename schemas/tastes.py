@@ -27,6 +27,10 @@ _PRIOR_MOVIES = 10.0
 _LEAST_SHARE = 1e-3
 _WELL_KNOWN_RATINGS = 10.0
 """Ratings of a user with which popularity counts an eighth."""
+_PRIOR_DISLIKES = 2.0
+"""Ratings that are no dislikes, which every user starts from: one dislike says little of what everybody likes."""
+_ONE_SIDED_AFFINITY = 0.45
+"""Length of a user's affinity to genres, in nats, with which what everybody likes counts a half."""
 _TRAINED_RATINGS, _ASKED_RATINGS = 10.0, 15.0
 """Ratings of a user with which what the perceptrons say of their stars counts a quarter: while they are trained, and
 when they are asked, as they say too much of whom they have not been trained with."""
@@ -77,6 +81,22 @@ class Tastes:
         """Return n / (n + 10) of n ratings, `[batch, 1]` in [0, 1): a half with ten; `stars` as for `pools`."""
         number = self._number(stars)
         return number / (number + _WELL_KNOWN_RATINGS)
+
+    def newness(self, stars: Array, affinity: Array) -> Array:
+        """Return how much of what everybody likes is the best guess for a user, `[batch, 1]` in [0, 1].
+
+        All of it for somebody of whom nothing is known; less the more ratings are known, the more of them are dislikes,
+        and the more they all are of the same genres, or of none of some.
+
+        Args:
+          stars: As for `pools`.
+          affinity: `[batch, genres]` float32, what `genre_affinity` returns.
+        """
+        ops = self._ops
+        _, liked, disliked = self._kinds(stars)
+        balance = ops.sum(liked - disliked, axis=1, keepdims=True) / (self._number(stars) + _PRIOR_DISLIKES)
+        one_sided = ops.sum(ops.square(affinity), axis=1, keepdims=True) / _ONE_SIDED_AFFINITY**2
+        return ops.square(1 - self.known(stars)) * (1 + ops.minimum(balance, 0.0)) / (1 + one_sided)
 
     def fondness(self, stars: Array) -> Array:
         """Return the share of likes less that of dislikes, `[batch, 1]` in [-1, 1]; `stars` as for `pools`."""

@@ -61,29 +61,35 @@ def unit(ops: Any, values: Array, end: tuple[int, int]) -> Array:
     return ops.normalize(ops.concatenate([values, *filling], axis=1), axis=1)
 
 
-def ranking_parts(tastes: Tastes, learned: Array, taste: Array, genres: Array, stars: Array) -> list[Array]:
+def ranking_parts(tastes: Tastes, learned: Array, taste: Array, affinity: Array, stars: Array) -> list[Array]:
     """Return what a user's embedding joins, `[batch, n]` each: the learned part, and the others unweighted.
 
     Beside the co-ratings, from which a few movies tell little, what is learned counts for more the less is known of a
     user who likes what they rate, and so do the genres. Of one who dislikes it they count for less: it is co-ratings
-    that push away from a dislike. Popularity counts for somebody new not at all: famous movies are what is best then.
+    that push away from a dislike. Popularity has two parts: of whom much is known, and of somebody new.
 
     Args:
       tastes: The formulas.
       learned: `[batch, n]` the learned embedding, divided by the temperature.
       taste: `[batch, n]` the factors of what the user liked and disliked.
-      genres: `[batch, n]` what they like or dislike throughout.
+      affinity: `[batch, genres]` what they like or dislike throughout; see `schemas.tastes.Tastes.genre_affinity`.
       stars: `[batch, n]` float32; see `schemas.tastes.Tastes.pools`.
     """
     known = tastes.known(stars)
     more = (1 - known) * tastes.fondness(stars)
     learned = learned * (1 + (_LEARNED_OF_NEW - 1) * more)
-    return [learned, taste, genres * (1 + (_GENRES_OF_NEW - 1) * more), known**3]
+    genres = affinity * math.sqrt(affinity.shape[1]) * (1 + (_GENRES_OF_NEW - 1) * more)
+    return [learned, taste, genres, known**3, tastes.newness(stars, affinity)]
 
 
 def joined(ops: Any, parts: Sequence[Array], weights: Array) -> Array:
-    """Return a user's embedding, `[batch, joined_dim]`: the learned part, and the others by their weights."""
-    learned, *others = parts
-    weighted = [values * weights[place] for place, values in enumerate(others)]
+    """Return a user's embedding, `[batch, joined_dim]`: what `ranking_parts` returns, all but the first by weights."""
     # What fills the movies up to the same length must not count.
-    return ops.normalize(ops.pad(ops.concatenate([learned, *weighted], axis=1), ((0, 0), (0, 1))), axis=1)
+    return ops.normalize(ops.pad(weighted(ops, parts, weights), ((0, 0), (0, 1))), axis=1)
+
+
+def weighted(ops: Any, parts: Sequence[Array], weights: Array) -> Array:
+    """Return the same before it is normalised, `[batch, joined_dim - 1]`: its product with a movie's is the score."""
+    learned, *others = parts
+    taste, genres, popularity, popularity_of_new = (values * weights[place] for place, values in enumerate(others))
+    return ops.concatenate([learned, taste, genres, popularity + popularity_of_new], axis=1)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-PARTS = ("co_rating", "genre", "popularity")
+PARTS = ("co_rating", "genre", "popularity", "new_user_popularity")
 """Parts with a weight, beside the learned one, whose weight is 1."""
 _STANDARD_ERRORS = 3.0
-_FACTORS = {"genre": (0.5, 0.0), "popularity": (0.5, 0.0), "co_rating": (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.06, 0.0)}
-"""What the configured weights are multiplied with, one part after the other."""
+FACTORS = {"genre": (0.5, 0.0), "popularity": (0.5, 0.0), "co_rating": (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.06, 0.0)}
+"""What the weights are multiplied with, one part after the other, to rank better for users of whom much is known."""
+FACTORS_OF_NEW = {"new_user_popularity": (2.0, 4.0)}
+"""The same for somebody new."""
 
 
 def search(
-    ndcg: Callable[[np.ndarray], np.ndarray], configured: np.ndarray, least_gain: float
+    ndcg: Callable[[np.ndarray], np.ndarray],
+    configured: np.ndarray,
+    least_gain: float,
+    factors: Mapping[str, Sequence[float]] = FACTORS,
 ) -> tuple[np.ndarray, float]:
     """Search for weights that rank better for eval users.
 
@@ -26,15 +31,16 @@ def search(
       ndcg: Weights, in the order of `PARTS` -> NDCG@10 of every user, `[users]`.
       configured: `[parts]` float32, the weights to start from.
       least_gain: Share by which NDCG@10 must be higher for other weights.
+      factors: What is tried, until it is no better.
 
     Returns:
       The weights, and their mean NDCG@10.
     """
     at_first = highest = ndcg(configured)
     best = configured
-    for part, factors in _FACTORS.items():
+    for part, tries in factors.items():
         place = PARTS.index(part)
-        for factor in factors:
+        for factor in tries:
             tried = best.copy()
             tried[place] = configured[place] * factor
             found = ndcg(tried)

@@ -27,7 +27,7 @@ class TrainerConfig:
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of the movie ids that training replaces by the unknown movie's."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Share of the hidden activations that training drops."""
+    """Share of the rating perceptrons' hidden activations that training drops."""
     l2: Annotated[float, Field(ge=0)] = 0.0
     """Factor of the squared kernel weights in the loss."""
     retrieval_weight: Annotated[float, Field(ge=0)] = 0.5
@@ -49,9 +49,13 @@ class TrainerConfig:
     popularity_weight: float = -4.0
     """How much log(1 + likes of a movie), of that of the most liked one, counts for a user of whom much is known; an
     eighth of that with ten ratings. Below 0, movies that many liked give way to others."""
+    new_user_popularity_weight: float = 24.0
+    """The same of whom nothing is known; a quarter of that with ten ratings, and less for who dislikes what they rate,
+    or keeps to some genres."""
     least_blend_gain: Annotated[float, Field(ge=0)] = 0.1
-    """Share by which NDCG@10 of eval users must rise with other weights of these three, for training to take them: the
-    given ones also serve what held-out ratings do not show, that niches get niches and lists are not all famous."""
+    """Share by which NDCG@10 of eval users must rise with other weights of these four, for training to take them; of
+    the last one, of eval users after their first ratings, three tenths of it suffice. The given ones also serve what
+    held-out ratings do not show, that niches get niches and lists are not all famous."""
     softmax_rows: Annotated[int, Field(ge=1)] = 1024
     """Rows a step that the softmax looks at, at most. A batch of 1,024 has some 350 that were liked."""
     thinned_share: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -103,7 +107,7 @@ class TrainerConfig:
     @property
     def blend(self) -> tuple[float, ...]:
         """The weights of the embedding's parts, in the order of `components.trainer.blend.PARTS`."""
-        return self.co_rating_weight, self.genre_weight, self.popularity_weight
+        return self.co_rating_weight, self.genre_weight, self.popularity_weight, self.new_user_popularity_weight
 
     def joined_dim(self, categories: int) -> int:
         """Length of what movies are ranked by: learned embedding, co-ratings, genres, popularity and what fills up."""

@@ -5,6 +5,9 @@ The softmax's loss on eval rows is no substitute: it is lowest long before the r
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -12,23 +15,32 @@ import tensorflow as tf
 from components import ranking_metrics
 from components.dataset import Dataset
 from components.embedding import movie_inputs
-from components.ranking_metrics import Ranking
+from components.ranking_metrics import Ranking, RankingTask
 from components.trainer import blend
 from components.trainer.config import TrainerConfig
 from components.trainer.row_inputs import Transform
+from components.trainer.towers import UserTower
 from schemas import keys
 from schemas import signatures as s
+from schemas.numpy_tower import OPS
+from schemas.user_vectors import weighted
 
 _SEARCH_ROUNDS = 4
 """Of the later rounds every so many look for weights."""
 MAX_USERS = 2000
 """Users that are ranked for; more tell little more and take longer."""
+_KNOWN_OF_NEW = (1, 3, 5, 10)
+"""How many ratings are known of somebody new: each of these of as many users."""
+_OF_NEW = 0.3
+"""Share of `least_blend_gain` that is enough for somebody new: what they liked later is trained on, which speaks
+against popularity, and whoever keeps to a genre is spared it anyway."""
 
 
 class RankingMetrics(keras.callbacks.Callback):
     """Adds recall@10 and NDCG@10 over all unseen movies of the catalogue to a round's logs, and weighs the parts.
 
-    The weights of the embedding's parts are looked for after the first rounds, and then now and again.
+    The weights of the embedding's parts are looked for after the first rounds, and then now and again: by what eval
+    users liked in eval, and that of somebody new by what the same users liked after the first ratings that they gave.
     """
 
     def __init__(self, data: Dataset, inputs: Transform, config: TrainerConfig, weighs: bool = True) -> None:
@@ -42,37 +54,64 @@ class RankingMetrics(keras.callbacks.Callback):
         """
         super().__init__()
         self._config, self._weighs = config, weighs
-        self._task = ranking_metrics.ranking_task(
-            *(data.user, data.movie, data.stars, data.train, data.catalog.height, data.num_users),
-            seed=0,
-            liked=data.constants.domain.scale.liked_stars,
-        )
-        self._users, self._movies = (
-            inputs({name: tf.constant(value) for name, value in raw.items()})
-            for raw in (data.user_tower_inputs(slice(None)), movie_inputs(data.catalog))
-        )
+        self._known, self._new = (_Users.of(users, inputs) for users in (data, _new_users(data)))
+        self._movies = inputs({name: tf.constant(value) for name, value in movie_inputs(data.catalog).items()})
 
     @property
     def has_users(self) -> bool:
         """Whether anyone liked a movie in eval."""
-        return bool(len(self._task.users))
+        return bool(len(self._known.task.users))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Rank for every user; the callbacks behind this one read what is added to the logs."""
         if logs is None:
             return
         tower, rounds = self.model.user_tower, epoch + 1
-        learned, *others = (np.asarray(part) for part in tower.parts(self._users))
         movies = np.asarray(self.model.movie_tower(self._movies)[s.MOVIE_EMBEDDING])[:, :-1]
-
-        def ranking(weights: np.ndarray) -> Ranking:
-            weighted = [values * weight for values, weight in zip(others, weights, strict=True)]
-            users = np.concatenate([learned, *weighted], axis=1)
-            return ranking_metrics.rank(self._task, lambda rows: users[self._task.users[rows]] @ movies.T)
-
+        ranking = self._known.ranking(tower, movies)
         if self._weighs and (rounds < _SEARCH_ROUNDS or rounds % _SEARCH_ROUNDS == 0):
+            gain, of_new = self._config.least_blend_gain, self._new.ranking(tower, movies)
             configured = np.array(self._config.blend, np.float32)
-            found, _ = blend.search(lambda weights: ranking(weights).ndcg, configured, self._config.least_blend_gain)
+            found, _ = blend.search(lambda weights: ranking(weights).ndcg, configured, gain)
+            of_new_gain = gain * _OF_NEW
+            found, _ = blend.search(lambda weights: of_new(weights).ndcg, found, of_new_gain, blend.FACTORS_OF_NEW)
             tower.blend.assign(found)
         summary = ranking(np.asarray(tower.blend)).summary()
         logs |= {keys.VAL_NDCG: summary.ndcg, keys.VAL_RECALL: summary.recall}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Users:
+    """Users that are ranked for, as what is known of them."""
+
+    task: RankingTask
+    inputs: dict[str, tf.Tensor]
+    """What the user tower reads, `[users, n]` each, of all users of the data set."""
+
+    @classmethod
+    def of(cls, data: Dataset, inputs: Transform) -> _Users:
+        """Rank for the users of a data set by its train ratings."""
+        task = ranking_metrics.ranking_task(
+            *(data.user, data.movie, data.stars, data.train, data.catalog.height, data.num_users),
+            seed=0,
+            liked=data.constants.domain.scale.liked_stars,
+        )
+        raw = data.user_tower_inputs(slice(None))
+        return cls(task, inputs({name: tf.constant(value) for name, value in raw.items()}))
+
+    def ranking(self, tower: UserTower, movies: np.ndarray) -> Callable[[np.ndarray], Ranking]:
+        """Return what ranks by weights of the embedding's parts; `movies`: `[movies, joined_dim - 1]`."""
+        parts = [np.asarray(part) for part in tower.parts(self.inputs)]
+
+        def by(weights: np.ndarray) -> Ranking:
+            users = weighted(OPS, parts, weights)
+            return ranking_metrics.rank(self.task, lambda rows: users[self.task.users[rows]] @ movies.T)
+
+        return by
+
+
+def _new_users(data: Dataset) -> Dataset:
+    """Show the users of a data set as they were after the first ratings that they gave."""
+    first = np.searchsorted(data.user, data.user)
+    known = np.array(_KNOWN_OF_NEW)[data.user % len(_KNOWN_OF_NEW)]
+    return dataclasses.replace(data, train=np.arange(len(data.user)) - first < known)

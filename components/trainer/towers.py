@@ -115,7 +115,7 @@ class Tower(Configured):
         layers = []
         for units in config.hidden_units:
             layers.append(keras.layers.Dense(units, "relu", kernel_regularizer=penalty))
-            if config.dropout:
+            if name == RATING:  # Lists are better without it.
                 layers.append(ByteDropout(config.dropout))
         layers.append(keras.layers.Dense(config.embedding_dim, None, True, last, kernel_regularizer=penalty))
         stack = keras.Sequential(layers, name=name)
@@ -226,10 +226,9 @@ class UserTower(Tower):
         tokens, stars = _places(inputs[f.USER_HISTORY_TOKENS]), inputs[f.USER_HISTORY_RATINGS]
         stars = ops.where(tokens > 0, stars, 0.0)
         taste = self.tastes.weighted_sum(ops.take(self.factors, tokens, axis=0), stars)
-        genres = self.tastes.genre_affinity(ops.take(self.genres, tokens, axis=0), stars, self.genre_shares)
+        affinity = self.tastes.genre_affinity(ops.take(self.genres, tokens, axis=0), stars, self.genre_shares)
         learned = self.learned(inputs, training) / self.config.temperature
-        genres = genres * math.sqrt(self.domain.num_categories)
-        return ranking_parts(self.tastes, learned, taste * self.longest, genres, stars)
+        return ranking_parts(self.tastes, learned, taste * self.longest, affinity, stars)
 
     def _of_movies(
         self, inputs: _Tensors, training: bool | None, own: keras.KerasTensor | None

@@ -5,7 +5,7 @@ import pytest
 
 from components.trainer import blend
 
-CONFIGURED = np.array([4.0, 2.0, -3.0], np.float32)
+CONFIGURED = np.array([4.0, 2.0, -3.0, 5.0], np.float32)
 
 
 def peak_at(*best, height=0.2, slope=0.01):
@@ -14,15 +14,21 @@ def peak_at(*best, height=0.2, slope=0.01):
 
 
 def test_what_is_clearly_better_is_taken():
-    found, ndcg = blend.search(peak_at(1.0, 0.0, -3.0), CONFIGURED, 0.1)
-    assert found.tolist() == [1.0, 0.0, -3.0]
+    found, ndcg = blend.search(peak_at(1.0, 0.0, -3.0, 5.0), CONFIGURED, 0.1)
+    assert found.tolist() == [1.0, 0.0, -3.0, 5.0]
     assert ndcg == pytest.approx(0.2)
 
 
 def test_what_is_a_little_better_is_not():
-    found, ndcg = blend.search(peak_at(1.0, 0.0, -3.0, slope=0.001), CONFIGURED, 0.1)
+    found, ndcg = blend.search(peak_at(1.0, 0.0, -3.0, 5.0, slope=0.001), CONFIGURED, 0.1)
     assert found.tolist() == CONFIGURED.tolist()
     assert ndcg == pytest.approx(0.195)
+
+
+@pytest.mark.parametrize(("best", "taken"), [(20.0, 20.0), (9.0, 10.0), (0.0, 5.0)])
+def test_for_somebody_new_more_popularity_is_tried_and_nothing_else(best, taken):
+    found, _ = blend.search(peak_at(0.0, 0.0, 0.0, best, height=0.5, slope=0.03), CONFIGURED, 0.1, blend.FACTORS_OF_NEW)
+    assert found.tolist() == [4.0, 2.0, -3.0, taken]
 
 
 @pytest.mark.parametrize(("users", "taken"), [(40, False), (4_000, True)])
@@ -37,8 +43,8 @@ def test_what_is_better_for_a_few_users_by_chance_is_not(users, taken):
 
 
 def test_the_configured_weights_are_left_alone():
-    blend.search(peak_at(0.0, 0.0, 0.0), CONFIGURED, 0.1)
-    assert CONFIGURED.tolist() == [4.0, 2.0, -3.0]
+    blend.search(peak_at(0.0, 0.0, 0.0, 0.0), CONFIGURED, 0.1)
+    assert CONFIGURED.tolist() == [4.0, 2.0, -3.0, 5.0]
 
 
 def test_without_hits_the_configured_weights_stay():

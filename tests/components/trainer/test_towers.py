@@ -258,7 +258,7 @@ def test_perceptrons_are_shown_no_more_of_a_history_in_serving_than_in_training(
 
 def test_dislikes_push_away_and_the_genres_that_are_liked_throughout_come_up():
     """Of four movies of two genres: likes of the one kind and dislikes of the other order them."""
-    plain = model(temperature=1e6)  # The learned part does not count.
+    plain = model(temperature=1e6, new_user_popularity_weight=0.0)  # Neither what is learned nor popularity counts.
     genres = np.zeros((5, movielens().num_categories), np.float32)
     genres[[1, 2], movielens().categories.index("Horror")] = genres[
         [3, 4], movielens().categories.index("Children")
@@ -279,11 +279,12 @@ def test_dislikes_push_away_and_the_genres_that_are_liked_throughout_come_up():
     assert scores[0, 1] > scores[1, 1] + 0.2
 
 
-def test_the_weight_of_popularity_orders_by_it_if_it_is_large():
+@pytest.mark.parametrize("name", ["popularity_weight", "new_user_popularity_weight"])
+def test_the_weight_of_popularity_orders_by_it_if_it_is_large(name):
     inputs, _ = batch(rows=4)
     inputs |= {f.MOVIE_TOKEN: np.array([[1], [2], [3], [4]])}
     for weight, order in ((1e6, [3, 2, 1, 0]), (-1e6, [0, 1, 2, 3])):
-        plain = model(popularity_weight=weight)
+        plain = model(**{name: weight})
         scores = embed(plain.user_tower, inputs) @ embed(plain.movie_tower, inputs).T
         assert np.argsort(-scores, axis=1).tolist() == [order] * 4
 
