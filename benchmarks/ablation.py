@@ -62,7 +62,7 @@ class Variant:
 _DEFAULT = Variant("default")
 _WITHOUT_REFIT = "without the refit on eval ratings"
 """No training of its own: it is where the default's refit begins."""
-_WEIGHTS = ("co_rating_weight", "genre_weight", "popularity_weight")
+_WEIGHTS = ("co_rating_weight", "genre_weight", "popularity_weight", "new_user_popularity_weight")
 _STATISTICS = [name for name in f.USER_INPUTS if name != f.USER_TIME]
 
 VARIANTS = (
@@ -84,10 +84,11 @@ VARIANTS = (
     Variant("without thinned histories", {"thinned_share": 0.0}),
     Variant("ranking without co-ratings", {"co_rating_weight": 0.0}),
     Variant("ranking without genres and dislikes of them", {"genre_weight": 0.0}),
-    Variant("ranking without popularity", {"popularity_weight": 0.0}),
+    Variant("ranking without popularity's weight against it", {"popularity_weight": 0.0}),
+    Variant("ranking without that for somebody new", {"new_user_popularity_weight": 0.0}),
     Variant("ranking by the learned part alone", dict.fromkeys(_WEIGHTS, 0.0)),
     Variant("without dropout of ids", {"id_dropout": 0.0}),
-    Variant("without dropout", {"dropout": 0.0}),
+    Variant("without dropout of hidden activations", {"dropout": 0.0}),
     Variant("without moving average", {"ema_momentum": 0.0}),
 )
 

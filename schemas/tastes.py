@@ -30,7 +30,7 @@ _WELL_KNOWN_RATINGS = 10.0
 _PRIOR_DISLIKES = 2.0
 """Ratings that are no dislikes, which every user starts from: one dislike says little of what everybody likes."""
 _ONE_SIDED_AFFINITY = 0.45
-"""Length of a user's affinity to genres, in nats, with which what everybody likes counts a half."""
+"""Length of a user's affinity to genres, in nats, from about which on what everybody likes counts no more."""
 _TRAINED_RATINGS, _ASKED_RATINGS = 10.0, 15.0
 """Ratings of a user with which what the perceptrons say of their stars counts a quarter: while they are trained, and
 when they are asked, as they say too much of whom they have not been trained with."""
@@ -95,8 +95,8 @@ class Tastes:
         ops = self._ops
         _, liked, disliked = self._kinds(stars)
         balance = ops.sum(liked - disliked, axis=1, keepdims=True) / (self._number(stars) + _PRIOR_DISLIKES)
-        one_sided = ops.sum(ops.square(affinity), axis=1, keepdims=True) / _ONE_SIDED_AFFINITY**2
-        return ops.square(1 - self.known(stars)) * (1 + ops.minimum(balance, 0.0)) / (1 + one_sided)
+        one_sided = ops.square(ops.sum(ops.square(affinity), axis=1, keepdims=True) / _ONE_SIDED_AFFINITY**2)
+        return ops.square(1 - self.known(stars)) * (1 + ops.minimum(balance, 0.0)) * ops.exp(-one_sided)
 
     def fondness(self, stars: Array) -> Array:
         """Return the share of likes less that of dislikes, `[batch, 1]` in [-1, 1]; `stars` as for `pools`."""

@@ -66,8 +66,8 @@ def test_nothing_is_expected_of_who_has_rated_nothing(movies):
 
 def test_what_everybody_likes_is_for_who_is_new_and_neither_dislikes_it_nor_keeps_to_a_genre():
     nothing = np.zeros((1, movielens().num_categories), np.float32)
-    one_sided = nothing.copy()
-    one_sided[0, 3] = 2.0
+    a_bit, one_sided = nothing.copy(), nothing.copy()
+    a_bit[0, 3], one_sided[0, 3] = 0.2, 0.6
 
     def newness(ratings, affinity=nothing):
         return float(TASTES.newness(np.array([[*ratings, 0]], np.float32), affinity)[0, 0])
@@ -76,4 +76,5 @@ def test_what_everybody_likes_is_for_who_is_new_and_neither_dislikes_it_nor_keep
     assert newness([5]) > newness([5, 4, 3]) > newness([5] * 20) > newness([5] * 200) > 0
     assert newness([5, 4, 4]) == newness([3, 3, 3]) == newness([5, 5, 0.5])
     assert newness([5]) > newness([0.5]) > newness([0.5] * 5) > 0
-    assert newness([5] * 3) > 10 * newness([5] * 3, one_sided) == 10 * newness([5] * 3, -one_sided) > 0
+    assert newness([5] * 3, a_bit) > 0.9 * newness([5] * 3)
+    assert newness([5] * 3) > 20 * newness([5] * 3, one_sided) == 20 * newness([5] * 3, -one_sided) > 0

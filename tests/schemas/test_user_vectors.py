@@ -26,7 +26,7 @@ def test_of_whom_little_is_known_what_is_learned_leads_unless_they_dislike(ratin
     affinity[0, 1] = 0.45
     parts = ranking_parts(Tastes(OPS, movielens()), one, one, affinity, stars)
     parts[2] = parts[2][:, 1:2] / (0.45 * 2)  # The root of four genres.
-    parts[4] = parts[4] * 2  # Half of it is left to somebody with this affinity.
+    parts[4] = parts[4] * np.e  # What is left to somebody with this affinity.
     np.testing.assert_allclose(np.concatenate(parts, axis=1)[0], expected, rtol=1e-5)
 
 
