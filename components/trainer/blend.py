@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 PARTS = ("co_rating", "genre", "popularity", "new_user_popularity")
 """Parts with a weight, beside the learned one, whose weight is 1."""
-_STANDARD_ERRORS = 3.0
-FACTORS = {"genre": (0.5, 0.0), "popularity": (0.5, 0.0), "co_rating": (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.06, 0.0)}
-"""What the weights are multiplied with, one part after the other, to rank better for users of whom much is known."""
-FACTORS_OF_NEW = {"new_user_popularity": (2.0, 4.0)}
-"""The same for somebody new."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tries:
+    """Which other weights are tried, and when they are taken."""
+
+    factors: Mapping[str, Sequence[float]]
+    """What the weights are multiplied with, one part after the other."""
+    gain_share: float
+    """Share of the least gain that is enough."""
+    standard_errors: float
+    """How many of the difference's it must be as well."""
+
+
+OF_KNOWN = Tries(
+    {"genre": (0.5, 0.0), "popularity": (0.5, 0.0), "co_rating": (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.06, 0.0)},
+    1.0,
+    3.0,
+)
+"""To rank better for users of whom much is known."""
+OF_NEW = Tries({"new_user_popularity": (2.0, 4.0)}, 0.2, 2.0)
+"""To rank better for somebody new. What eval users liked after their first ratings is trained on, which speaks against
+popularity; and it spares whoever keeps to a genre anyway. So less is enough."""
 
 
 def search(
     ndcg: Callable[[np.ndarray], np.ndarray],
     configured: np.ndarray,
     least_gain: float,
-    factors: Mapping[str, Sequence[float]] = FACTORS,
+    tries: Tries = OF_KNOWN,
 ) -> tuple[np.ndarray, float]:
     """Search for weights that rank better for eval users.
 
@@ -31,16 +50,16 @@ def search(
       ndcg: Weights, in the order of `PARTS` -> NDCG@10 of every user, `[users]`.
       configured: `[parts]` float32, the weights to start from.
       least_gain: Share by which NDCG@10 must be higher for other weights.
-      factors: What is tried, until it is no better.
+      tries: What is tried, until it is no better.
 
     Returns:
       The weights, and their mean NDCG@10.
     """
     at_first = highest = ndcg(configured)
     best = configured
-    for part, tries in factors.items():
+    for part, factors in tries.factors.items():
         place = PARTS.index(part)
-        for factor in tries:
+        for factor in factors:
             tried = best.copy()
             tried[place] = configured[place] * factor
             found = ndcg(tried)
@@ -50,6 +69,6 @@ def search(
                 break  # What is further away is not better either.
     gain = highest - at_first
     error = gain.std() / np.sqrt(max(len(gain), 1))
-    if gain.mean() >= max(at_first.mean() * least_gain, _STANDARD_ERRORS * error):
+    if gain.mean() >= max(at_first.mean() * least_gain * tries.gain_share, tries.standard_errors * error):
         return best, float(highest.mean())
     return configured, float(at_first.mean())

@@ -54,7 +54,7 @@ class TrainerConfig:
     or keeps to some genres."""
     least_blend_gain: Annotated[float, Field(ge=0)] = 0.1
     """Share by which NDCG@10 of eval users must rise with other weights of these four, for training to take them; of
-    the last one, of eval users after their first ratings, three tenths of it suffice. The given ones also serve what
+    the last one, of eval users after their first ratings, a fifth of it suffices. The given ones also serve what
     held-out ratings do not show, that niches get niches and lists are not all famous."""
     softmax_rows: Annotated[int, Field(ge=1)] = 1024
     """Rows a step that the softmax looks at, at most. A batch of 1,024 has some 350 that were liked."""

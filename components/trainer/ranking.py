@@ -31,9 +31,6 @@ MAX_USERS = 2000
 """Users that are ranked for; more tell little more and take longer."""
 _KNOWN_OF_NEW = (1, 3, 5, 10)
 """How many ratings are known of somebody new: each of these of as many users."""
-_OF_NEW = 0.3
-"""Share of `least_blend_gain` that is enough for somebody new: what they liked later is trained on, which speaks
-against popularity, and whoever keeps to a genre is spared it anyway."""
 
 
 class RankingMetrics(keras.callbacks.Callback):
@@ -73,8 +70,7 @@ class RankingMetrics(keras.callbacks.Callback):
             gain, of_new = self._config.least_blend_gain, self._new.ranking(tower, movies)
             configured = np.array(self._config.blend, np.float32)
             found, _ = blend.search(lambda weights: ranking(weights).ndcg, configured, gain)
-            of_new_gain = gain * _OF_NEW
-            found, _ = blend.search(lambda weights: of_new(weights).ndcg, found, of_new_gain, blend.FACTORS_OF_NEW)
+            found, _ = blend.search(lambda weights: of_new(weights).ndcg, found, gain, blend.OF_NEW)
             tower.blend.assign(found)
         summary = ranking(np.asarray(tower.blend)).summary()
         logs |= {keys.VAL_NDCG: summary.ndcg, keys.VAL_RECALL: summary.recall}

@@ -27,7 +27,7 @@ def test_what_is_a_little_better_is_not():
 
 @pytest.mark.parametrize(("best", "taken"), [(20.0, 20.0), (9.0, 10.0), (0.0, 5.0)])
 def test_for_somebody_new_more_popularity_is_tried_and_nothing_else(best, taken):
-    found, _ = blend.search(peak_at(0.0, 0.0, 0.0, best, height=0.5, slope=0.03), CONFIGURED, 0.1, blend.FACTORS_OF_NEW)
+    found, _ = blend.search(peak_at(0.0, 0.0, 0.0, best, height=0.5, slope=0.03), CONFIGURED, 0.1, blend.OF_NEW)
     assert found.tolist() == [4.0, 2.0, -3.0, taken]
 
 

@@ -34,9 +34,8 @@ def test_only_a_training_from_the_start_looks_for_weights_of_known_users_and_the
 ):
     calls = []
 
-    def search(ndcg, weights, least_gain, factors=blend.FACTORS):
-        users = len(ndcg(weights))
-        calls.append((weights.tolist(), least_gain, factors, users))
+    def search(ndcg, weights, least_gain, tries=blend.OF_KNOWN):
+        calls.append((weights.tolist(), least_gain, tries, len(ndcg(weights))))
         return weights + 1, 0.0
 
     monkeypatch.setattr(blend, "search", search)
@@ -48,8 +47,8 @@ def test_only_a_training_from_the_start_looks_for_weights_of_known_users_and_the
     metrics.on_epoch_end(0, {})
     known, new = len(metrics._known.task.users), len(metrics._new.task.users)
     looked = [
-        ([1.0, 2.0, 3.0, 4.0], 0.5, blend.FACTORS, known),
-        ([2.0, 3.0, 4.0, 5.0], 0.15, blend.FACTORS_OF_NEW, new),
+        ([1.0, 2.0, 3.0, 4.0], 0.5, blend.OF_KNOWN, known),
+        ([2.0, 3.0, 4.0, 5.0], 0.5, blend.OF_NEW, new),
     ]
     assert calls == (looked if weighs else [])
     assert np.asarray(model.user_tower.blend).tolist() == ([3.0, 4.0, 5.0, 6.0] if weighs else [1.0, 2.0, 3.0, 4.0])
