@@ -47,15 +47,19 @@ def export_model(model: TwoTower, inputs: TowerInputs, directory: str) -> None:
     """Write the model with its four signatures; see `schemas.signatures`."""
     of_user, of_movie = _user_specs(model.domain), _movie_specs(model.domain)
     both = of_user | of_movie
+    # The towers are traced once, and what else there is calls them.
+    user = _of_tensors(_embed(model.user_tower, inputs), of_user)
+    movie = _of_tensors(_embed(model.movie_tower, inputs), of_movie)
 
     def predict(features: _Tensors) -> _Tensors:
-        outputs = model(inputs(features), training=False)
+        vectors = user(**{name: features[name] for name in of_user}) | movie(**{n: features[n] for n in of_movie})
+        outputs = model.compared(vectors)
         return {s.COSINE: outputs[s.COSINE], s.RATING: f.to_stars(outputs[s.SCALED_RATING])}
 
     signatures = {
         s.SERVING_DEFAULT: _of_examples(predict, both),
-        s.EMBED_USER: _of_tensors(_embed(model.user_tower, inputs), of_user),
-        s.EMBED_MOVIE: _of_tensors(_embed(model.movie_tower, inputs), of_movie),
+        s.EMBED_USER: user,
+        s.EMBED_MOVIE: movie,
         s.PREDICT: _of_tensors(predict, both),
     }
     _save(model, inputs, directory, signatures)
@@ -72,11 +76,9 @@ def export_user_tower(model: TwoTower, inputs: TowerInputs, directory: str) -> N
 
     Beside the directory its weights are written, for serving without TensorFlow.
     """
-    embed, specs = _embed(model.user_tower, inputs), _user_specs(model.domain)
-    signatures = {
-        s.SERVING_DEFAULT: _of_examples(embed, specs),
-        s.EMBED_USER: _of_tensors(embed, specs),
-    }
+    specs = _user_specs(model.domain)
+    embed = _of_tensors(_embed(model.user_tower, inputs), specs)
+    signatures = {s.SERVING_DEFAULT: _of_examples(lambda features: embed(**features), specs), s.EMBED_USER: embed}
     _save(model.user_tower, inputs, directory, signatures)
     with tf.io.gfile.GFile(f"{directory.rsplit('/', 1)[0]}/{USER_TOWER_FILE}", "wb") as file:
         file.write(numpy_tower.dump(numpy_user_tower(model, inputs)))

@@ -94,9 +94,13 @@ class TwoTower(Configured):
             vectors = [tower.rating_vector(inputs, training) for tower in (self.user_tower, self.movie_tower)]
             return {s.SCALED_RATING: _cosine(*vectors) * f.RATING_REACH}
         outputs = self.user_tower(inputs, training=training) | self.movie_tower(inputs, training=training)
-        return outputs | {
-            s.COSINE: _cosine(outputs[s.USER_EMBEDDING], outputs[s.MOVIE_EMBEDDING]),
-            s.SCALED_RATING: _cosine(outputs[s.USER_RATING_VECTOR], outputs[s.MOVIE_RATING_VECTOR]) * f.RATING_REACH,
+        return outputs | self.compared(outputs)
+
+    def compared(self, vectors: _Tensors) -> _Tensors:
+        """Compare both towers' vectors: `cosine` and `scaled_rating`, `[batch, 1]`."""
+        return {
+            s.COSINE: _cosine(vectors[s.USER_EMBEDDING], vectors[s.MOVIE_EMBEDDING]),
+            s.SCALED_RATING: _cosine(vectors[s.USER_RATING_VECTOR], vectors[s.MOVIE_RATING_VECTOR]) * f.RATING_REACH,
         }
 
     def compute_loss(
