@@ -186,6 +186,7 @@ def main(
     if size is not None:
         run_size(work / f"{size}m", size * 1_000_000, RunConfig())
         return
+    work.mkdir(parents=True, exist_ok=True)
     sizes, curves = {}, {}
     for each in map(int, millions.split(",")):
         _LOG.print(f"{each} million ratings")
