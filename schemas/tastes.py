@@ -96,7 +96,8 @@ class Tastes:
         _, liked, disliked = self._kinds(stars)
         balance = ops.sum(liked - disliked, axis=1, keepdims=True) / (self._number(stars) + _PRIOR_DISLIKES)
         one_sided = ops.square(ops.sum(ops.square(affinity), axis=1, keepdims=True) / _ONE_SIDED_AFFINITY**2)
-        return ops.square(1 - self.known(stars)) * (1 + ops.minimum(balance, 0.0)) * ops.exp(-one_sided)
+        unless_disliked = ops.clip(1 + 2 * balance, 0.0, 1.0)
+        return ops.square(1 - self.known(stars)) * unless_disliked * ops.exp(-one_sided)
 
     def fondness(self, stars: Array) -> Array:
         """Return the share of likes less that of dislikes, `[batch, 1]` in [-1, 1]; `stars` as for `pools`."""

@@ -105,8 +105,8 @@ def test_the_best_epoch_is_kept(train_data, row_inputs, ema_momentum):
 
 def test_early_stopping_looks_at_the_ranking(train_data):
     """What is kept ranks as it did after its epoch; the gate, which has the embeddings alone, measures the same."""
-    # Without a weight against what is popular, and of a seed with a hit: with so few ratings most lists have none.
-    ranked = {"retrieval_weight": 1.0, "popularity_weight": 0.0, "seed": 3}
+    # Without weights of what is popular, and of a seed with a hit: with so few ratings most lists have none.
+    ranked = {"retrieval_weight": 1.0, "popularity_weight": 0.0, "new_user_popularity_weight": 0.0, "seed": 3}
     config = dataclasses.replace(CONFIG, **ranked, learning_rate=0.01, epochs=8, patience=3)
     trained = train(config, train_data)
     model, history = trained.evaluated, trained.history
