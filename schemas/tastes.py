@@ -92,9 +92,8 @@ class Tastes:
           stars: As for `pools`.
           affinity: `[batch, genres]` float32, what `genre_affinity` returns.
         """
-        ops = self._ops
-        _, liked, disliked = self._kinds(stars)
-        balance = ops.sum(liked - disliked, axis=1, keepdims=True) / (self._number(stars) + _PRIOR_DISLIKES)
+        ops, number = self._ops, self._number(stars)
+        balance = self.fondness(stars) * number / (number + _PRIOR_DISLIKES)
         one_sided = ops.square(ops.sum(ops.square(affinity), axis=1, keepdims=True) / _ONE_SIDED_AFFINITY**2)
         unless_disliked = ops.clip(1 + 2 * balance, 0.0, 1.0)
         return ops.square(1 - self.known(stars)) * unless_disliked * ops.exp(-one_sided)

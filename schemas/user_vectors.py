@@ -89,7 +89,7 @@ def joined(ops: Any, parts: Sequence[Array], weights: Array) -> Array:
 
 
 def weighted(ops: Any, parts: Sequence[Array], weights: Array) -> Array:
-    """Return the same before it is normalised, `[batch, joined_dim - 1]`: its product with a movie's is the score."""
+    """Return a user's embedding before it is normalised, `[batch, joined_dim - 1]`, without the filling's zero."""
     learned, *others = parts
     taste, genres, popularity, popularity_of_new = (values * weights[place] for place, values in enumerate(others))
     return ops.concatenate([learned, taste, genres, popularity + popularity_of_new], axis=1)

@@ -25,11 +25,11 @@ class Tries:
 
 OF_KNOWN = Tries(
     {"genre": (0.5, 0.0), "popularity": (0.5, 0.0), "co_rating": (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.06, 0.0)},
-    1.0,
-    3.0,
+    gain_share=1.0,
+    standard_errors=3.0,
 )
 """To rank better for users of whom much is known."""
-OF_NEW = Tries({"new_user_popularity": (2.0, 4.0)}, 0.2, 2.0)
+OF_NEW = Tries({"new_user_popularity": (2.0, 4.0)}, gain_share=0.2, standard_errors=2.0)
 """To rank better for somebody new. What eval users liked after their first ratings is trained on, which speaks against
 popularity; and it spares whoever keeps to a genre anyway. So less is enough."""
 

@@ -6,6 +6,7 @@ The softmax's loss on eval rows is no substitute: it is lowest long before the r
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import keras
@@ -50,14 +51,19 @@ class RankingMetrics(keras.callbacks.Callback):
           weighs: Whether weights are looked for at all; a training that goes on keeps those that it has.
         """
         super().__init__()
-        self._config, self._weighs = config, weighs
-        self._known, self._new = (_Users.of(users, inputs) for users in (data, _new_users(data)))
+        self._data, self._inputs, self._config, self._weighs = data, inputs, config, weighs
+        self._known = _Users.of(data, inputs)
         self._movies = inputs({name: tf.constant(value) for name, value in movie_inputs(data.catalog).items()})
 
     @property
     def has_users(self) -> bool:
         """Whether anyone liked a movie in eval."""
         return bool(len(self._known.task.users))
+
+    @functools.cached_property
+    def _new(self) -> _Users:
+        """The same users when they were new; a training that goes on does not ask for them."""
+        return _Users.of(_new_users(self._data), self._inputs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Rank for every user; the callbacks behind this one read what is added to the logs."""
