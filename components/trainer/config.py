@@ -49,7 +49,7 @@ class TrainerConfig:
     popularity_weight: float = -4.0
     """How much log(1 + likes of a movie), of that of the most liked one, counts for a user of whom much is known; an
     eighth of that with ten ratings. Below 0, movies that many liked give way to others."""
-    new_user_popularity_weight: float = 24.0
+    new_user_popularity_weight: float = 12.0
     """The same of whom nothing is known; a quarter of that with ten ratings, and less for who dislikes what they rate,
     or keeps to some genres."""
     least_blend_gain: Annotated[float, Field(ge=0)] = 0.1

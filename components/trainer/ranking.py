@@ -75,8 +75,8 @@ class RankingMetrics(keras.callbacks.Callback):
         if self._weighs and (rounds < _SEARCH_ROUNDS or rounds % _SEARCH_ROUNDS == 0):
             gain, of_new = self._config.least_blend_gain, self._new.ranking(tower, movies)
             configured = np.array(self._config.blend, np.float32)
-            found, _ = blend.search(lambda weights: ranking(weights).ndcg, configured, gain)
-            found, _ = blend.search(lambda weights: of_new(weights).ndcg, found, gain, blend.OF_NEW)
+            found = blend.search(lambda weights: ranking(weights).ndcg, configured, gain)
+            found = blend.search(lambda weights: of_new(weights).ndcg, found, gain, blend.OF_NEW)
             tower.blend.assign(found)
         summary = ranking(np.asarray(tower.blend)).summary()
         logs |= {keys.VAL_NDCG: summary.ndcg, keys.VAL_RECALL: summary.recall}

@@ -14,20 +14,18 @@ def peak_at(*best, height=0.2, slope=0.01):
 
 
 def test_what_is_clearly_better_is_taken():
-    found, ndcg = blend.search(peak_at(1.0, 0.0, -3.0, 5.0), CONFIGURED, 0.1)
+    found = blend.search(peak_at(1.0, 0.0, -3.0, 5.0), CONFIGURED, 0.1)
     assert found.tolist() == [1.0, 0.0, -3.0, 5.0]
-    assert ndcg == pytest.approx(0.2)
 
 
 def test_what_is_a_little_better_is_not():
-    found, ndcg = blend.search(peak_at(1.0, 0.0, -3.0, 5.0, slope=0.001), CONFIGURED, 0.1)
+    found = blend.search(peak_at(1.0, 0.0, -3.0, 5.0, slope=0.001), CONFIGURED, 0.1)
     assert found.tolist() == CONFIGURED.tolist()
-    assert ndcg == pytest.approx(0.195)
 
 
-@pytest.mark.parametrize(("best", "taken"), [(20.0, 20.0), (9.0, 10.0), (0.0, 5.0)])
+@pytest.mark.parametrize(("best", "taken"), [(40.0, 40.0), (20.0, 20.0), (9.0, 10.0), (0.0, 5.0)])
 def test_for_somebody_new_more_popularity_is_tried_and_nothing_else(best, taken):
-    found, _ = blend.search(peak_at(0.0, 0.0, 0.0, best, height=0.5, slope=0.03), CONFIGURED, 0.1, blend.OF_NEW)
+    found = blend.search(peak_at(0.0, 0.0, 0.0, best, height=2.0, slope=0.03), CONFIGURED, 0.1, blend.OF_NEW)
     assert found.tolist() == [4.0, 2.0, -3.0, taken]
 
 
@@ -38,7 +36,7 @@ def test_what_is_better_for_a_few_users_by_chance_is_not(users, taken):
     def ndcg(weights):
         return 0.1 + (noise + 0.03 - noise.mean()) * float(np.abs(weights - CONFIGURED).sum() > 0)
 
-    found, _ = blend.search(ndcg, CONFIGURED, 0.1)
+    found = blend.search(ndcg, CONFIGURED, 0.1)
     assert (found.tolist() != CONFIGURED.tolist()) == taken
 
 
@@ -48,5 +46,4 @@ def test_the_configured_weights_are_left_alone():
 
 
 def test_without_hits_the_configured_weights_stay():
-    found, ndcg = blend.search(lambda weights: np.zeros(50), CONFIGURED, 0.1)
-    assert (found.tolist(), ndcg) == (CONFIGURED.tolist(), 0.0)
+    assert blend.search(lambda weights: np.zeros(50), CONFIGURED, 0.1).tolist() == CONFIGURED.tolist()

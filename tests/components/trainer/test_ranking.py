@@ -36,7 +36,7 @@ def test_only_a_training_from_the_start_looks_for_weights_of_known_users_and_the
 
     def search(ndcg, weights, least_gain, tries=blend.OF_KNOWN):
         calls.append((weights.tolist(), least_gain, tries, len(ndcg(weights))))
-        return weights + 1, 0.0
+        return weights + 1
 
     monkeypatch.setattr(blend, "search", search)
     weights = {"co_rating_weight": 1.0, "genre_weight": 2.0, "popularity_weight": 3.0}
