@@ -11,7 +11,8 @@ from schemas.vectors import Vectors
 from serving.answers import Id, MovieFilter, MovieList, Profile, Recommendation, Request, SimilarMovie
 from serving.catalogue import PreparedIndex
 from serving.index import EmbeddingIndex, read_index
-from serving.ranker import BareList, Ranker, Ratings
+from serving.profiles import Ratings
+from serving.ranker import BareList, Ranker
 from serving.store import ServingStore
 from serving.user_tower import UserEmbedder, tower_of
 
@@ -58,14 +59,14 @@ class Recommender(Ranker):
         return f"Recommender(version={self.model_version}, {counts})"
 
     def profile(self, user_id: Id | None = None, ratings: Ratings | None = None) -> Profile:
-        """As `Ranker.profile`; a movie may be named by its title."""
+        """As `Profiles.profile`; a movie may be named by its title."""
         if ratings is not None:
             pairs = ratings.items() if isinstance(ratings, Mapping) else ratings
             ratings = [(self._id_of(movie), rating) for movie, rating in pairs]
         return super().profile(user_id, ratings)
 
     def similar_movies(self, movie_id: Id, n: int = 10) -> MovieList[SimilarMovie]:
-        """As `Ranker.similar_movies`; the movie may be named by its title."""
+        """As `Lookup.similar_movies`; the movie may be named by its title."""
         return super().similar_movies(self._id_of(movie_id), n)
 
     def _id_of(self, name: Id) -> Id:

@@ -51,7 +51,7 @@ class ServedVersion:
         return self.ranker.model_version
 
     def known(self, user_id: Id, changes: Changes | None = None) -> Profile:
-        """Look up a known user; see `Ranker.changed`."""
+        """Look up a known user; see `Profiles.changed`."""
         known_as = user_id if changes is None else (user_id, changes.until)
         profile = self._profiles.get(known_as)
         if profile is None:
