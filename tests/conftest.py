@@ -1,5 +1,6 @@
 """Fixtures that several tests share."""
 
+import multiprocessing.util
 import os
 import pathlib
 import shutil
@@ -24,6 +25,7 @@ MOVIES_HEADER = "movieId,title,genres\n"
 @pytest.fixture(scope="session", autouse=True)
 def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Leave no file behind in the machine's directory of temporary ones, not even where a process was killed."""
+    multiprocessing.util.get_temp_dir()  # Elsewhere: it is removed at exit, when pytest has removed its own.
     directory = tmp_path_factory.mktemp("t", numbered=False)
     os.environ["TMPDIR"] = tempfile.tempdir = str(directory)
 
