@@ -23,6 +23,7 @@ from starlette.middleware.cors import CORSMiddleware
 from serving import api_models as api
 from serving.answers import UnknownIdError
 from serving.api_key import HEADER, ApiKey, KeyRequired
+from serving.asked import MODEL_VERSION_HEADER, NotReadyError, RequestError
 from serving.canary import Canary
 from serving.config import ServiceConfig, TowerConfig
 from serving.event_routes import router as event_router
@@ -32,7 +33,7 @@ from serving.member import Member
 from serving.metrics import Metrics
 from serving.middleware import REQUEST_ID_HEADER, Observed
 from serving.rating_file import DamagedError
-from serving.routes import MODEL_VERSION_HEADER, NotReadyError, RequestError, operations, router
+from serving.routes import operations, router
 from serving.store import ServingStore
 from serving.tf_serving import connect
 from serving.tracing import flushed, tracing

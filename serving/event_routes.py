@@ -11,9 +11,9 @@ from fastapi import APIRouter, Header, Request, Response
 
 from serving import api_models as api
 from serving.answers import Id
+from serving.asked import MoviePath, RequestError, Served, UserPath, check_rating, problems, version_of
 from serving.events import model as m
 from serving.events.service import Events
-from serving.routes import MoviePath, RequestError, Served, UserPath, check_rating, problems, version_of
 from serving.versions import ServedVersion
 
 router = APIRouter(prefix="/v1")
