@@ -67,6 +67,8 @@ PIPELINE = [
     "apache-beam",
     "google-crc32c",
     "isal",
+    # How many cores a container has.
+    "joblib",
     "tensorflow-transform",
     "pyarrow",
     # Tables that are packed with it.

@@ -22,7 +22,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from pipeline import config as run_config
-from pipeline import cores, options, queries
+from pipeline import options, queries
 from pipeline.artifacts import DEFAULT_OUTPUT, DEFAULT_SERVING, SERVING_FOLDER, newest
 from pipeline.data_sample import SampleConfig, write_sample
 from schemas import keys
@@ -46,7 +46,7 @@ _STATUSES = (
 _EXTRAS = {
     "serving": "faiss fastapi rapidfuzz structlog uvicorn prometheus_client httpx tenacity".split(),
     "pipeline": "tfx tensorflow tensorflow_transform tensorflow_serving apache_beam ml_metadata tfx_bsl keras scipy "
-    "plotly jinja2 pyarrow google isal dill".split(),
+    "plotly jinja2 pyarrow google isal dill joblib".split(),
 }
 _PANELS = {
     "data": "Reading the data",
@@ -91,7 +91,6 @@ def main() -> None:
     """Run the command line."""
     # Before TensorFlow is imported: its C++ notices would go between the lines of the output.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    cores.share_out()
     warnings.simplefilter("ignore")
     # Whoever is told to end cleans up as whoever is interrupted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -182,9 +181,11 @@ app.command("run", epilog=_STATUSES)(options.with_options(_run, _RUN_SECTIONS, _
 def _run_pipeline(
     settings: run_config.RunConfig, data: str, output: str, serving_dir: str, cache: bool, user: str | None
 ) -> None:
+    from pipeline import cores
     from pipeline.terminal import RunView, elapsed, redirected_to
 
     begin = time.monotonic()
+    cores.share_out()
     log = pathlib.Path(output) / "logs" / f"run-{datetime.datetime.now():%Y%m%d-%H%M%S}.log"
     with redirected_to(log) as console:
         console.print(f"Data    {data}\nOutput  {output}\nLog     {log}\n", soft_wrap=True)
