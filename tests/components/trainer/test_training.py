@@ -13,13 +13,14 @@ import tensorflow as tf
 from components.embedding import movie_inputs
 from components.evaluation_gate.evaluate import Model, evaluate
 from components.progress import LOGGER
+from components.trainer.callbacks import BestOfBoth
 from components.trainer.config import TrainerConfig
 from components.trainer.input import Order, batches, shard_paths
 from components.trainer.multi_worker import Worker
 from components.trainer.row_inputs import RowInputs
 from components.trainer.source import eval_batches
 from components.trainer.towers import LEANING
-from components.trainer.training import BestOfBoth, train
+from components.trainer.training import train
 from schemas import keys
 from schemas.vectors import Vectors
 from tests import forked
