@@ -5,35 +5,24 @@ A built-in specification is tried first. Otherwise two tables are looked for, on
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import dataclasses
-import datetime
-import io
 import itertools
-import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import fsspec
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components.polars_example_gen import checks
 from components.polars_example_gen.cells import seconds
-from components.polars_example_gen.csv_records import records
-from components.polars_example_gen.source import dialect_of, packed_as, table_matches
+from components.polars_example_gen.heads import Head, is_table, read, sniff
+from components.polars_example_gen.source import table_matches
 from schemas.data_spec import ISO, CategoriesSpec, DataSpec, ItemsSpec, RatingsSpec, TableSpec, built_in, named
 from schemas.domain import Scale
 
-_HEAD_BYTES = 4 << 20
-_ROWS = 5_000
-_ENDINGS = (".csv", ".tsv", ".dat", ".txt", ".data", ".item", ".psv", ".parquet", ".pq")
-_SEPARATORS = ("::", "\t", ";", ",", "|")
-_CONSISTENT = 0.9
-_MOSTLY = 0.98
+_CONSISTENT, _MOSTLY = 0.9, 0.98
+"""Shares of a column's values that must be what it is taken for: categories and years, and all else."""
 _MOST_RATINGS = 101
 """Different values that a column of ratings has, at most."""
 _SCALES = (
@@ -58,38 +47,6 @@ _CATEGORY_SEPARATORS = ("|", ";", ",", "/")
 _MOST_CATEGORIES = 200
 
 
-@dataclasses.dataclass(frozen=True)
-class _Table:
-    """The beginning of a table."""
-
-    file: str
-    spec: TableSpec
-    columns: pl.DataFrame
-    """Text, by the columns' names."""
-
-    def numbers(self, name: str) -> pl.Series:
-        """What stands in a column as numbers; null where it is none."""
-        return self.values(name).str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
-
-    def values(self, name: str) -> pl.Series:
-        """What stands in a column, without empty cells and spaces around."""
-        values = self.columns[name].str.strip_chars()
-        return values.filter(values != "")
-
-
-def tables_among(names: list[str]) -> list[str] | None:
-    """Return the files of an archive that may be tables: of the folder with most of them, the uppermost of such."""
-    folders: dict[str, list[str]] = {}
-    for name in names:
-        folder, _, base = name.rpartition("/")
-        if _is_table(base) and "__MACOSX" not in folder.split("/"):
-            folders.setdefault(folder, []).append(name)
-    folders = {folder: found for folder, found in folders.items() if len(found) > 1}
-    if not folders:
-        return None
-    return max(folders.items(), key=lambda pair: (len(pair[1]), -pair[0].count("/")))[1]
-
-
 def guess(fs: fsspec.AbstractFileSystem, root: str, data: str) -> DataSpec:
     """Find out the specification of a directory.
 
@@ -106,7 +63,7 @@ def guess(fs: fsspec.AbstractFileSystem, root: str, data: str) -> DataSpec:
         spec = named(name)
         if _is_written_so(fs, paths, spec):
             return spec
-    tables = [_sniffed(fs, path, name) for name, path in sorted(paths.items()) if _is_table(name)]
+    tables = [sniff(fs, path, name) for name, path in sorted(paths.items()) if is_table(name)]
     found = _pair([table for table in tables if table is not None])
     guessed = None if found is None else _spec_of(*found)
     if guessed is None:
@@ -119,17 +76,12 @@ def guess(fs: fsspec.AbstractFileSystem, root: str, data: str) -> DataSpec:
     return guessed
 
 
-def _is_table(name: str) -> bool:
-    packed = packed_as(name)
-    return not name.startswith((".", "_")) and name.removesuffix(packed[1] if packed else "").lower().endswith(_ENDINGS)
-
-
 def _is_written_so(fs: fsspec.AbstractFileSystem, paths: dict[str, str], spec: DataSpec) -> bool:
     """Whether there are files of both tables as a specification describes them."""
     tables = []
     for wanted in (spec.ratings, spec.items):
         found = table_matches(paths, wanted)
-        table = _read(fs, paths[found[0]], found[0], wanted) if len(found) == 1 else None
+        table = read(fs, paths[found[0]], found[0], wanted) if len(found) == 1 else None
         if table is None or not set(wanted.columns).issubset(table.columns.columns):
             return False
         tables.append(table)
@@ -137,7 +89,7 @@ def _is_written_so(fs: fsspec.AbstractFileSystem, paths: dict[str, str], spec: D
     return _fits(of_ratings, spec) and _names_known(of_items, spec)
 
 
-def _fits(table: _Table, spec: DataSpec) -> bool:
+def _fits(table: Head, spec: DataSpec) -> bool:
     """Whether ratings and times of a table are what a specification says."""
     columns, scale = spec.ratings, spec.scale
     if columns.rating:
@@ -154,7 +106,7 @@ def _fits(table: _Table, spec: DataSpec) -> bool:
     return all(_are_numbers(table.values(name)) for name in numbers)
 
 
-def _names_known(table: _Table, spec: DataSpec) -> bool:
+def _names_known(table: Head, spec: DataSpec) -> bool:
     """Whether nearly all categories of a table of items are what a specification names, if it names any."""
     column, names = spec.items.categories, spec.categories.names
     if not isinstance(column, str) or not names:
@@ -163,117 +115,14 @@ def _names_known(table: _Table, spec: DataSpec) -> bool:
     return bool(len(found)) and _share(found.is_in([*names, spec.categories.none])) >= _CONSISTENT
 
 
-def _sniffed(fs: fsspec.AbstractFileSystem, path: str, name: str) -> _Table | None:
-    """Read the beginning of a file, however it is written; None where it is no table."""
-    packed = packed_as(name)
-    plain = name.removesuffix(packed[1] if packed else "")
-    spec = TableSpec((plain,), format="parquet" if plain.endswith((".parquet", ".pq")) else "csv")
-    if spec.format == "parquet":
-        return _read(fs, path, name, spec)
-    text, encoding = _decoded(_head(fs, path, name))
-    best: tuple[float, int, TableSpec] | None = None
-    for separator, quote in itertools.product(_SEPARATORS, ('"', "")):
-        tried = dataclasses.replace(spec, separator=separator, quote=quote, encoding=encoding)
-        lines = io.StringIO(_joined(text[: 1 << 16], tried), newline="\n")
-        lengths = [len(record.fields or ()) for record in records(lines, dialect_of(tried))][:-1]
-        if not lengths:
-            continue
-        length, count = collections.Counter(lengths).most_common(1)[0]
-        rank = round(count / len(lengths), 2), length
-        if length > 1 and rank[0] >= _CONSISTENT and (best is None or rank > best[:2]):
-            best = *rank, tried
-    if best is None:
-        return None
-    spec = best[2]
-    first = next(records(io.StringIO(_joined(text, spec), newline="\n"), dialect_of(spec)), None)
-    if first is None or not first.fields:
-        return None
-    if not _is_header(first.fields):
-        spec = dataclasses.replace(spec, header=tuple(f"column {i}" for i in range(1, len(first.fields) + 1)))
-    return _read(fs, path, name, spec)
-
-
 def _share(condition: pl.Series) -> float:
     """Return of how many values a condition holds, of one; null is no."""
     return int(condition.fill_null(False).sum()) / max(len(condition), 1)
 
 
-def _is_header(fields: Sequence[str]) -> bool:
-    """Whether a first line names columns: no number is among its fields, and none is twice or empty."""
-    names = [field.strip() for field in fields]
-    return all(names) and len(set(names)) == len(names) and not any(_is_number(name) for name in names)
-
-
-def _is_number(text: str) -> bool:
-    with contextlib.suppress(ValueError):
-        float(text)
-        return True
-    return False
-
-
-def _read(fs: fsspec.AbstractFileSystem, path: str, name: str, spec: TableSpec) -> _Table | None:
-    """Read the beginning of a table as a specification says; None where it is not written so."""
-    if fs.isdir(path):
-        parts = sorted(part for part in fs.ls(path, detail=False) if _is_table(part.rsplit("/", 1)[-1]))
-        return _read(fs, parts[0], parts[0].rsplit("/", 1)[-1], spec) if parts else None
-    if name.endswith((".parquet", ".pq")):
-        try:
-            with fs.open(path, "rb") as file:
-                batch = next(pq.ParquetFile(file).iter_batches(_ROWS), None)
-        except (pa.ArrowException, OSError):
-            return None
-        if batch is None:
-            return None
-        lists = {column: [_text(value) for value in values] for column, values in batch.to_pydict().items()}
-        return _Table(name, spec, pl.DataFrame(lists, schema=dict.fromkeys(lists, pl.String)))
-    text = _joined(_head(fs, path, name).decode(spec.encoding, "replace").removeprefix("\ufeff"), spec)
-    found = list(itertools.islice(records(io.StringIO(text, newline="\n"), dialect_of(spec)), _ROWS))
-    header = spec.header or (tuple(field.strip() for field in found.pop(0).fields or ()) if found else ())
-    if len(set(header)) < len(header) or not header:
-        return None
-    rows = [record.fields for record in found if record.fields and len(record.fields) == len(header)]
-    if len(rows) < _CONSISTENT * (len(found) - 1):
-        return None
-    return _Table(name, spec, pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row"))
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime.date):
-        day = datetime.datetime.combine(value, datetime.time())
-        moment = value if isinstance(value, datetime.datetime) else day
-        return str(int(moment.replace(tzinfo=moment.tzinfo or datetime.timezone.utc).timestamp()))
-    return json.dumps(value) if isinstance(value, list) else str(value)
-
-
-def _joined(text: str, spec: TableSpec) -> str:
-    return text.replace(spec.separator, dialect_of(spec).separator)
-
-
-def _head(fs: fsspec.AbstractFileSystem, path: str, name: str) -> bytes:
-    packed = packed_as(name)
-    with fsspec.core.OpenFile(fs, path, "rb", compression=packed[0] if packed else None) as file:
-        head: bytes = file.read(_HEAD_BYTES)
-    if b"\r" in head and b"\n" not in head:
-        head = head.replace(b"\r", b"\n")
-    # Without a line that is cut off; a multi-byte encoding has its own line ends.
-    return head if len(head) < _HEAD_BYTES else head[: head.rfind(b"\n") + 1]
-
-
-def _decoded(head: bytes) -> tuple[str, str]:
-    """Return a text and its encoding."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return head.decode("utf-16", "replace"), "utf-16"
-    try:
-        return head.decode("utf-8-sig"), "utf-8"
-    except UnicodeDecodeError:
-        return head.decode("latin-1"), "latin-1"
-
-
-def _pair(tables: list[_Table]) -> tuple[_Table, str, _Table, str] | None:
+def _pair(tables: list[Head]) -> tuple[Head, str, Head, str] | None:
     """Find ratings and items: the two tables, and in each the column of the items' ids."""
-    best: tuple[float, tuple[_Table, str, _Table, str]] | None = None
+    best: tuple[float, tuple[Head, str, Head, str]] | None = None
     for of_ratings, of_items in itertools.permutations(tables, 2):
         if len(of_ratings.columns.columns) < 2 or _title(of_items, "") is None:
             continue
@@ -299,7 +148,7 @@ def _pair(tables: list[_Table]) -> tuple[_Table, str, _Table, str] | None:
     return None if best is None else best[1]
 
 
-def _spec_of(of_ratings: _Table, item_column: str, of_items: _Table, item: str) -> DataSpec | None:
+def _spec_of(of_ratings: Head, item_column: str, of_items: Head, item: str) -> DataSpec | None:
     """Say what the columns of both tables are; None where nothing says who rates."""
     left = [name for name in of_ratings.columns.columns if name != item_column]
     time = _best(left, _TIME, lambda name: _time_format(of_ratings.values(name)) is not None)
@@ -413,7 +262,7 @@ def _time_format(values: pl.Series) -> str | None:
     return None
 
 
-def _title(table: _Table, item: str) -> str | None:
+def _title(table: Head, item: str) -> str | None:
     """Return the column of the titles: named so, or of the longest texts."""
     texts = [
         name
@@ -429,7 +278,7 @@ def _title(table: _Table, item: str) -> str | None:
     return max(texts, key=lambda name: int(table.values(name).str.len_chars().sum()), default=None)
 
 
-def _categories(table: _Table, names: list[str]) -> tuple[str | tuple[str, ...] | None, str]:
+def _categories(table: Head, names: list[str]) -> tuple[str | tuple[str, ...] | None, str]:
     """Return the column or columns of the categories, and what lies between two of them."""
     flags = tuple(name for name in names if set(table.values(name).unique()) <= {"0", "1"} and len(table.values(name)))
     if len(flags) > 2:
