@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from schemas.configuration import FROZEN
 from schemas.domain import Domain
 
-FORMAT = 8
+FORMAT = 9
 """Number of the published format: manifest, files, and what the towers take and answer. It is raised with every change
 that an older reader does not understand."""
 

@@ -83,6 +83,8 @@ class Retrieval:
     """`[genres]` float32 among all likes."""
     blend: np.ndarray
     """`[4]` float32, the weights of the parts behind the learned one."""
+    user_variance: np.ndarray
+    """`[]` float32, of how users differ throughout from the movies' averages, in squares of stars."""
     temperature: np.ndarray
     """`[]` float32."""
     perceptron: Perceptron
@@ -171,7 +173,7 @@ class NumpyTower:
         if self.retrieval is not None:
             of_genres = self._tastes.genre_direction(genres, self.retrieval.genre_shares)
             of_factors = self._tastes.factor_direction(self.retrieval.factors[tokens], self.retrieval.residuals[tokens])
-            leaning = self._tastes.leaning(stars, averages, of_genres, of_factors)
+            leaning = self._tastes.leaning(stars, averages, of_genres, of_factors, self.retrieval.user_variance)
         acquaintance = self._tastes.acquaintance(stars)
         vector: np.ndarray = rating_vector(OPS, answer, acquaintance, bias.of_user, leaning)
         return vector.astype(np.float32, copy=False)
@@ -260,7 +262,7 @@ def load(blob: bytes, domain: Domain) -> NumpyTower:
 
 _RATING, _EMBEDDING = "rating_perceptron", "embedding_perceptron"
 _TABLES = ("movie_ids", "means", "deviations", "averages", "genres")
-_RETRIEVAL_TABLES = ("factors", "residuals", "ids", "longest", "genre_shares", "blend", "temperature")
+_RETRIEVAL_TABLES = ("factors", "residuals", "ids", "longest", "genre_shares", "blend", "user_variance", "temperature")
 
 
 def _layers(name: str, perceptron: Perceptron) -> dict[str, np.ndarray]:
@@ -320,6 +322,7 @@ def _problems(tower: NumpyTower) -> Iterator[str]:
             "longest": (of.longest, ()),
             "genre_shares": (of.genre_shares, (genres,)),
             "blend": (of.blend, (4,)),
+            "user_variance": (of.user_variance, ()),
             "temperature": (of.temperature, ()),
         }
         perceptrons[_EMBEDDING] = (of.perceptron, width + f.TIME_POINTS + NUMBERS + POOLS * (factors + ids))

@@ -39,9 +39,11 @@ _PRIOR_RATINGS = 8.0
 _PRIOR_VARIANCE = 0.3
 _MOST_DIFFERENT = 2.0
 """Stars that a single rating counts as differing at most: one film that somebody detests says little of the others."""
-_USER_VARIANCE, _GENRE_VARIANCE, _FACTOR_VARIANCE, _RESIDUAL_VARIANCE, _NOISE_VARIANCE = 0.1, 0.05, 0.15, 0.1, 0.9
-"""Of how users differ from the movies' averages, in squares of stars: throughout, by genres, by what the same people
-like, by what they rate better than others do, and from one rating to the next."""
+USER_VARIANCE = 0.1
+"""Of how users differ throughout from the movies' averages, in squares of stars, where training finds no other."""
+_GENRE_VARIANCE, _FACTOR_VARIANCE, _RESIDUAL_VARIANCE, _NOISE_VARIANCE = 0.05, 0.15, 0.1, 0.9
+"""The same by genres, by what the same people like, by what they rate better than others do, and from one rating to
+the next."""
 
 
 Array = Any
@@ -125,11 +127,11 @@ class Tastes:
         of_genres = sums[:, 1] / (sums[:, 0] + _PRIOR_RATINGS)
         return Bias(of_user, ops.log1p(number), ops.sqrt(variance), of_genres)
 
-    def leaning(self, stars: Array, averages: Array, genres: Array, factors: Array) -> Array:
+    def leaning(self, stars: Array, averages: Array, genres: Array, factors: Array, user_variance: Array) -> Array:
         """Say what a history's ratings let expect of other movies: Gaussian process regression.
 
         A user's differences from the movies' averages are taken for a sample of a Gaussian process over movies. Two of
-        them have the covariance `_USER_VARIANCE`, and as much of the others as the cosine of their directions says. The
+        them have the covariance `user_variance`, and as much of the others as the cosine of their directions says. The
         mean, given the ratings, is a sum of products of the user's and the movie's vectors.
 
         Args:
@@ -137,6 +139,7 @@ class Tastes:
           averages: `[batch, n]` float32 of the movies, in stars.
           genres: `[batch, n, genres]` float32; see `genre_direction`.
           factors: `[batch, n, dim]` float32; see `factor_direction`.
+          user_variance: `[]` float32; see `USER_VARIANCE`.
 
         Returns:
           `[batch, 1 + genres + dim]` float32, in stars beyond the averages: what is expected of any movie, and what
@@ -150,7 +153,7 @@ class Tastes:
         place = ops.cumsum(ops.ones_like(stars), axis=1)
         itself = ops.cast(ops.equal(place[:, :, None], place[:, None]), "float32")
         covariance = (
-            _USER_VARIANCE * rated[:, :, None] * rated[:, None]
+            user_variance * rated[:, :, None] * rated[:, None]
             + _GENRE_VARIANCE * ops.matmul(genres, ops.swapaxes(genres, 1, 2))
             + _FACTOR_VARIANCE * ops.matmul(factors, ops.swapaxes(factors, 1, 2))
             + _NOISE_VARIANCE * itself
@@ -159,7 +162,7 @@ class Tastes:
         exact = ops.solve(ops.cast(covariance, "float64"), ops.cast(differences, "float64")[:, :, None])
         weights = ops.cast(exact, "float32")[:, :, 0]
         parts = [
-            _USER_VARIANCE * ops.sum(weights, axis=1, keepdims=True),
+            user_variance * ops.sum(weights, axis=1, keepdims=True),
             _GENRE_VARIANCE * ops.matmul(weights[:, None], genres)[:, 0],
             _FACTOR_VARIANCE * ops.matmul(weights[:, None], factors)[:, 0],
         ]

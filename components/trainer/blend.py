@@ -67,8 +67,11 @@ def search(
                 best, highest = tried, found
             else:
                 break  # What is further away is not better either.
-    gain = highest - at_first
+    least = at_first.mean() * least_gain * tries.gain_share
+    return best if is_clear(highest - at_first, least, tries.standard_errors) else configured
+
+
+def is_clear(gain: np.ndarray, least: float, standard_errors: float) -> bool:
+    """Return whether what users gain, `[users]`, is enough in the mean, and more than chance."""
     error = gain.std() / np.sqrt(max(len(gain), 1))
-    if gain.mean() >= max(at_first.mean() * least_gain * tries.gain_share, tries.standard_errors * error):
-        return best
-    return configured
+    return bool(gain.mean() >= max(least, standard_errors * error))

@@ -63,7 +63,7 @@ class RankingMetrics(keras.callbacks.Callback):
     @functools.cached_property
     def _new(self) -> _Users:
         """The same users when they were new; a training that goes on does not ask for them."""
-        return _Users.of(_new_users(self._data), self._inputs)
+        return _Users.of(when_new(self._data), self._inputs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Rank for every user; the callbacks behind this one read what is added to the logs."""
@@ -112,8 +112,8 @@ class _Users:
         return by
 
 
-def _new_users(data: Dataset) -> Dataset:
-    """Show the users of a data set as they were after the first ratings that they gave."""
+def when_new(data: Dataset) -> Dataset:
+    """Show the users of a data set as they were after the first ratings that they gave: these are its train ratings."""
     first = np.searchsorted(data.user, data.user)
     known = np.array(_KNOWN_OF_NEW)[data.user % len(_KNOWN_OF_NEW)]
     return dataclasses.replace(data, train=np.arange(len(data.user)) - first < known)

@@ -15,7 +15,7 @@ from components.trainer.configured import PACKAGE, Configured
 from schemas import features as f
 from schemas import signatures as s
 from schemas.domain import Domain
-from schemas.tastes import NUMBERS, POOLS, Tastes
+from schemas.tastes import NUMBERS, POOLS, USER_VARIANCE, Tastes
 from schemas.user_vectors import (
     BIAS_LENGTH,
     LEANING_LENGTH,
@@ -177,6 +177,7 @@ class UserTower(Tower):
         if self.retrieval:
             self.blend = self.add_weight((len(blend.PARTS),), "zeros", trainable=False)
             self.blend.assign(config.blend)
+            self.user_variance = self.add_weight((), keras.initializers.Constant(USER_VARIANCE), trainable=False)
 
     def rating_vector(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give the rating vector alone, `[batch, embedding_dim + 4]`; see `schemas.user_vectors.rating_vector`."""
@@ -197,17 +198,17 @@ class UserTower(Tower):
           inputs: The user's features.
           tables: Copies of `tables`, where the tower's own cannot be read.
         """
-        averages, of_movies, shares, factors, residuals = tables or self.tables
+        averages, of_movies, shares, factors, residuals, variance = tables or self.tables
         tokens, stars = _latest(inputs)
         genres = self.tastes.genre_direction(ops.take(of_movies, tokens, axis=0), shares)
         of_history = (ops.take(table, tokens, axis=0) for table in (factors, residuals))
         directions = self.tastes.factor_direction(*of_history)
-        return self.tastes.leaning(stars, ops.take(averages, tokens, axis=0), genres, directions)
+        return self.tastes.leaning(stars, ops.take(averages, tokens, axis=0), genres, directions, variance)
 
     @property
     def tables(self) -> _Tables:
-        """What `leaning` looks up in: the movies' averages and genres, the genres' shares, both kinds of factors."""
-        return self.averages, self.genres, self.genre_shares, self.factors, self.residuals
+        """What `leaning` follows from: averages, genres and their shares, both kinds of factors, how users differ."""
+        return self.averages, self.genres, self.genre_shares, self.factors, self.residuals, self.user_variance
 
     @property
     def _rating_width(self) -> int:
@@ -283,11 +284,15 @@ class MovieTower(Tower):
         quality = average + found[:, :1]
         parts = [quality, ops.full_like(quality, BIAS_LENGTH), found]
         if self.retrieval and not training:
-            places = _places(inputs[f.MOVIE_TOKEN][:, 0])
-            of_factors = (ops.take(table, places, axis=0) for table in (self.factors, self.residuals))
-            of_genres = self.tastes.genre_direction(inputs[f.MOVIE_GENRES], self.genre_shares)
-            parts += [part * LEANING_LENGTH for part in (of_genres, self.tastes.factor_direction(*of_factors))]
+            parts.append(self.directions(inputs) * LEANING_LENGTH)
         return unit(ops, ops.concatenate(parts, axis=1), (1, 0))
+
+    def directions(self, inputs: _Tensors) -> keras.KerasTensor:
+        """Return what a leaning is multiplied with, `[batch, genres + factors]`; see `Tastes.leaning`."""
+        places = _places(inputs[f.MOVIE_TOKEN][:, 0])
+        of_factors = (ops.take(table, places, axis=0) for table in (self.factors, self.residuals))
+        of_genres = self.tastes.genre_direction(inputs[f.MOVIE_GENRES], self.genre_shares)
+        return ops.concatenate([of_genres, self.tastes.factor_direction(*of_factors)], axis=1)
 
     def embedding(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give what movies are ranked by, `[batch, joined_dim]`."""

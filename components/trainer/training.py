@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.trainer import co_ratings, devices, residual_factors
+from components.trainer import co_ratings, devices, residual_factors, user_variance
 from components.trainer.callbacks import BestOfBoth, Clock, StepProgress
 from components.trainer.config import TrainerConfig
 from components.trainer.devices import Device
@@ -179,6 +179,8 @@ def _learn(
         factors = co_ratings.fit(table, config.co_rating_dim, near)
         residuals = residual_factors.fit(table, averages)
     model.learn_movies(data.genres, averages.of_movies, table.likes, factors, residuals)
+    if config.retrieval_weight and not aligned:
+        model.user_tower.user_variance.assign(user_variance.fit(model, data.ranking, data.inputs))
     source = training_source(config, data, worker, device, averages, factors, with_eval)
     source.give(model)
     return source

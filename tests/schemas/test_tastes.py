@@ -43,14 +43,14 @@ def test_it_is_the_mean_of_a_gaussian_process(movies):
     rated = np.array([rng.permutation(MOVIES)[:5] for _ in range(3)])
     stars = (rng.integers(1, 11, (3, 5)) / 2).astype(np.float32)
     stars[1, 2:] = 0  # Of two ratings alone.
-    found = TASTES.leaning(stars, averages[rated].astype(np.float32), genres[rated], factors[rated])
+    found = TASTES.leaning(stars, averages[rated].astype(np.float32), genres[rated], factors[rated], np.float32(0.2))
     assert found.dtype == np.float32
     expected = found[:, :1] + found[:, 1:] @ np.concatenate([genres, factors], axis=1).T
     for user in range(3):
         given = stars[user] > 0
         places, differences = rated[user][given], 2 * np.tanh((stars[user][given] - averages[rated[user][given]]) / 2)
         features = np.concatenate([np.sqrt(0.05) * genres, np.sqrt(0.15) * factors], axis=1)
-        kernel = ConstantKernel(0.1, "fixed") + DotProduct(0.0, "fixed")
+        kernel = ConstantKernel(0.2, "fixed") + DotProduct(0.0, "fixed")
         process = GaussianProcessRegressor(kernel, alpha=0.9, optimizer=None)
         process.fit(features[places], differences)
         np.testing.assert_allclose(expected[user], process.predict(features), atol=1e-5)
@@ -58,9 +58,9 @@ def test_it_is_the_mean_of_a_gaussian_process(movies):
 
 def test_nothing_is_expected_of_who_has_rated_nothing(movies):
     averages, genres, factors = movies
-    found = TASTES.leaning(np.zeros((1, 2), np.float32), averages[None, :2], genres[None, :2], factors[None, :2])
+    found = TASTES.leaning(np.zeros((1, 2), np.float32), averages[None, :2], genres[None, :2], factors[None, :2], 0.1)
     np.testing.assert_array_equal(found, 0)
-    nobody = TASTES.leaning(np.zeros((1, 0), np.float32), averages[None, :0], genres[None, :0], factors[None, :0])
+    nobody = TASTES.leaning(np.zeros((1, 0), np.float32), averages[None, :0], genres[None, :0], factors[None, :0], 0.1)
     np.testing.assert_array_equal(nobody, 0)
 
 

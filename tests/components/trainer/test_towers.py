@@ -228,9 +228,10 @@ def test_the_rating_starts_from_average_and_what_the_history_lets_expect(retriev
         np.testing.assert_allclose(found(False), average + bias, atol=1e-4)
         return
     user, tastes = plain.user_tower, Tastes(OPS, movielens())
-    _, genres, shares, factors, residuals = (np.asarray(table) for table in user.tables)
+    _, genres, shares, factors, residuals, variance = (np.asarray(table) for table in user.tables)
     of_factors = tastes.factor_direction(factors, residuals)[tokens]
-    leaning = tastes.leaning(stars, averages[tokens], tastes.genre_direction(genres, shares)[tokens], of_factors)
+    of_genres = tastes.genre_direction(genres, shares)[tokens]
+    leaning = tastes.leaning(stars, averages[tokens], of_genres, of_factors, variance)
     of_movie = (np.asarray(table)[token] for table in (plain.movie_tower.factors, plain.movie_tower.residuals))
     direction = [tastes.genre_direction(inputs[f.MOVIE_GENRES], shares), tastes.factor_direction(*of_movie)]
     beyond = leaning[:, 0] - bias + (leaning[:, 1:] * np.concatenate(direction, axis=1)).sum(axis=1)

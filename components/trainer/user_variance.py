@@ -1,0 +1,66 @@
+"""How much users differ throughout from the movies' averages: as on MovieLens, or as eval ratings clearly want it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from components.dataset import Dataset
+from components.embedding import movie_inputs
+from components.trainer.blend import is_clear
+from components.trainer.ranking import when_new
+from components.trainer.row_inputs import Transform
+from components.trainer.two_tower import TwoTower
+from schemas import features as f
+from schemas.tastes import USER_VARIANCE
+
+_FACTORS = 2.0, 4.0, 8.0
+"""What is tried, until it is no better. Less than the default changes next to nothing: it is cautious."""
+_LEAST_GAIN, _STANDARD_ERRORS = 0.02, 2.0
+"""Share of the squared error by which another variance must be better, and standard errors of the difference."""
+
+
+def fit(model: TwoTower, data: Dataset, inputs: Transform) -> float:
+    """Find the variance by which users' first ratings let expect the best how they rate in eval.
+
+    Args:
+      model: Which has learned its movies; its perceptrons do not count.
+      data: The users that are ranked for, with their train and eval ratings.
+      inputs: Raw features -> the towers' inputs.
+
+    Returns:
+      The variance, in squares of stars.
+    """
+    errors = _errors(model, data, inputs)
+    best, at_first = USER_VARIANCE, errors(USER_VARIANCE)
+    lowest = at_first
+    for factor in _FACTORS:
+        found = errors(USER_VARIANCE * factor)
+        if found.sum() >= lowest.sum():
+            break
+        best, lowest = USER_VARIANCE * factor, found
+    is_better = len(at_first) and is_clear(at_first - lowest, _LEAST_GAIN * at_first.mean(), _STANDARD_ERRORS)
+    return best if is_better else USER_VARIANCE
+
+
+def _errors(model: TwoTower, data: Dataset, inputs: Transform) -> Callable[[float], np.ndarray]:
+    """Return what computes each user's mean squared error, in stars, by a variance: `[users]`, of those with any."""
+    new, tower = when_new(data), model.user_tower
+    asked = ~(data.train | new.train)
+    user, stars = data.user[asked], data.stars[asked]
+    features = inputs({name: tf.constant(values) for name, values in new.user_tower_inputs(slice(None)).items()})
+    movies = inputs({name: tf.constant(values) for name, values in movie_inputs(data.catalog).items()})
+    directions = np.asarray(model.movie_tower.directions(movies))[data.movie[asked]]
+    averages = np.asarray(tower.averages)[np.asarray(movies[f.MOVIE_TOKEN])[:, 0]][data.movie[asked]]
+    tables, number = tower.tables[:-1], np.bincount(user, minlength=data.num_users)
+
+    def errors(variance: float) -> np.ndarray:
+        leaning = np.asarray(tower.leaning(features, (*tables, np.float32(variance))))[user]
+        expected = averages + leaning[:, 0] + np.einsum("ij,ij->i", leaning[:, 1:], directions)
+        squares = np.bincount(user, np.square(np.clip(expected, f.RATING_MIN, f.RATING_MAX) - stars), data.num_users)
+        found: np.ndarray = squares[number > 0] / number[number > 0]
+        return found
+
+    return errors
