@@ -111,8 +111,8 @@ def test_only_weights_are_saved(exported):
 
     User: its inputs but the time's 33, and 23 of the history -> 16 -> 8 for the rating; its inputs and 3 + 4 * (64 + 4)
     of the history -> 16 -> 8 for the embedding; 4 of the id, 64 and 8 factors, average and 20 genres of each of the 60
-    movies and the unknown one; the genres' shares, the weights of four parts, the longest factors' length,
-    and the state of the dropout's random generator.
+    movies and the unknown one; the genres' shares, the weights of four parts, how users differ, the longest
+    factors' length, and the state of the dropout's random generator.
 
     Movie: its inputs -> 16 -> 8, these and 64 + 4 -> 16 -> 8, the same of each movie but popularity for genres, the
     genres' shares, and the states of two random generators. The model has one more.
@@ -126,7 +126,7 @@ def test_only_weights_are_saved(exported):
         sizes[name] = sum(int(np.prod(shape)) for key, shape in shapes.items() if not key.startswith("_"))
     outer = 2 * (16 + 16 * 8 + 8) + 61 * (4 + 64 + 8 + 1) + 1
     user, movie = (sum(x.width(20) for x in f.FEATURES if x.side is side) for side in (f.Side.USER, f.Side.MOVIE))
-    user_weights = (2 * user - 33 + 23 + 3 + 4 * (64 + 4)) * 16 + outer + 61 * 20 + 20 + 4 + 2
+    user_weights = (2 * user - 33 + 23 + 3 + 4 * (64 + 4)) * 16 + outer + 61 * 20 + 20 + 4 + 1 + 2
     movie_weights = (2 * movie + 64 + 4) * 16 + outer + 61 + 2 * 2 + 20
     assert sizes == {"model": user_weights + movie_weights + 2, "tower": user_weights}
 
