@@ -83,8 +83,6 @@ class Retrieval:
     """`[genres]` float32 among all likes."""
     blend: np.ndarray
     """`[4]` float32, the weights of the parts behind the learned one."""
-    user_variance: np.ndarray
-    """`[]` float32, of how users differ throughout from the movies' averages, in squares of stars."""
     temperature: np.ndarray
     """`[]` float32."""
     perceptron: Perceptron
@@ -107,6 +105,8 @@ class NumpyTower:
     """`[movies + 1]` float32, in stars."""
     genres: np.ndarray
     """`[movies + 1, genres]` float32 indicators."""
+    user_variance: np.ndarray
+    """`[]` float32, of how users differ throughout from the movies' averages, in squares of stars."""
     perceptron: Perceptron
     """The rating perceptron."""
     domain: Domain
@@ -168,12 +168,12 @@ class NumpyTower:
 
     def _rating_vector(self, statistics: np.ndarray, tokens: np.ndarray, stars: np.ndarray) -> np.ndarray:
         averages, genres = self.averages[tokens], self.genres[tokens]
-        bias = self._tastes.bias(stars, averages, genres)
+        bias = self._tastes.bias(stars, averages, genres, self.user_variance)
         answer, leaning = self.perceptron(rating_inputs(OPS, statistics, bias)), None
         if self.retrieval is not None:
             of_genres = self._tastes.genre_direction(genres, self.retrieval.genre_shares)
             of_factors = self._tastes.factor_direction(self.retrieval.factors[tokens], self.retrieval.residuals[tokens])
-            leaning = self._tastes.leaning(stars, averages, of_genres, of_factors, self.retrieval.user_variance)
+            leaning = self._tastes.leaning(stars, averages, of_genres, of_factors, self.user_variance)
         acquaintance = self._tastes.acquaintance(stars)
         vector: np.ndarray = rating_vector(OPS, answer, acquaintance, bias.of_user, leaning)
         return vector.astype(np.float32, copy=False)
@@ -261,8 +261,8 @@ def load(blob: bytes, domain: Domain) -> NumpyTower:
 
 
 _RATING, _EMBEDDING = "rating_perceptron", "embedding_perceptron"
-_TABLES = ("movie_ids", "means", "deviations", "averages", "genres")
-_RETRIEVAL_TABLES = ("factors", "residuals", "ids", "longest", "genre_shares", "blend", "user_variance", "temperature")
+_TABLES = ("movie_ids", "means", "deviations", "averages", "genres", "user_variance")
+_RETRIEVAL_TABLES = ("factors", "residuals", "ids", "longest", "genre_shares", "blend", "temperature")
 
 
 def _layers(name: str, perceptron: Perceptron) -> dict[str, np.ndarray]:
@@ -310,6 +310,7 @@ def _problems(tower: NumpyTower) -> Iterator[str]:
         "deviations": (tower.deviations, (width + 1,)),
         "averages": (tower.averages, (rows,)),
         "genres": (tower.genres, (rows, genres)),
+        "user_variance": (tower.user_variance, ()),
     }
     perceptrons = {_RATING: (tower.perceptron, width + 3 + genres)}
     if of := tower.retrieval:
@@ -322,7 +323,6 @@ def _problems(tower: NumpyTower) -> Iterator[str]:
             "longest": (of.longest, ()),
             "genre_shares": (of.genre_shares, (genres,)),
             "blend": (of.blend, (4,)),
-            "user_variance": (of.user_variance, ()),
             "temperature": (of.temperature, ()),
         }
         perceptrons[_EMBEDDING] = (of.perceptron, width + f.TIME_POINTS + NUMBERS + POOLS * (factors + ids))

@@ -35,7 +35,7 @@ _TRAINED_RATINGS, _ASKED_RATINGS = 10.0, 15.0
 """Ratings of a user with which what the perceptrons say of their stars counts a quarter: while they are trained, and
 when they are asked, as they say too much of whom they have not been trained with."""
 _PRIOR_RATINGS = 8.0
-"""Ratings without a difference that every bias starts from."""
+"""Ratings without a difference that every bias starts from, where users differ by `USER_VARIANCE`."""
 _PRIOR_VARIANCE = 0.3
 _MOST_DIFFERENT = 2.0
 """Stars that a single rating counts as differing at most: one film that somebody detests says little of the others."""
@@ -106,19 +106,21 @@ class Tastes:
         _, liked, disliked = self._kinds(stars)
         return ops.sum(liked - disliked, axis=1, keepdims=True) / ops.maximum(self._number(stars), 1.0)
 
-    def bias(self, stars: Array, averages: Array, genres: Array) -> Bias:
+    def bias(self, stars: Array, averages: Array, genres: Array, user_variance: Array) -> Bias:
         """Compare a history's ratings with the movies' averages.
 
         Args:
           stars: `[batch, n]` float32 ratings in stars; 0 where there is none.
           averages: `[batch, n]` float32 of the movies, in stars.
           genres: `[batch, n, genres]` float32 indicators.
+          user_variance: `[]` float32; see `USER_VARIANCE`.
         """
         ops = self._ops
         rated = ops.cast(stars > 0, "float32")
         number = ops.sum(rated, axis=1, keepdims=True)
         differences = (stars - averages) * rated
-        of_user = ops.sum(self._limited(differences), axis=1, keepdims=True) / (number + _PRIOR_RATINGS)
+        prior = _PRIOR_RATINGS * USER_VARIANCE / user_variance
+        of_user = ops.sum(self._limited(differences), axis=1, keepdims=True) / (number + prior)
         total = ops.sum(differences, axis=1, keepdims=True)
         mean = total / ops.maximum(number, 1.0)
         squares = ops.sum(ops.square(differences - mean * rated), axis=1, keepdims=True)

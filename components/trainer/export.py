@@ -102,7 +102,6 @@ def numpy_user_tower(model: TwoTower, inputs: TowerInputs) -> NumpyTower:
             longest=np.asarray(tower.longest),
             genre_shares=np.asarray(tower.genre_shares),
             blend=np.asarray(tower.blend),
-            user_variance=np.asarray(tower.user_variance),
             temperature=np.array(model.config.temperature, np.float32),
             perceptron=_perceptron(tower.embedding_stack),
         )
@@ -112,6 +111,7 @@ def numpy_user_tower(model: TwoTower, inputs: TowerInputs) -> NumpyTower:
         deviations=deviations,
         averages=np.asarray(tower.averages),
         genres=np.asarray(tower.genres),
+        user_variance=np.asarray(tower.user_variance),
         perceptron=_perceptron(tower.rating_stack),
         domain=domain,
         retrieval=retrieval,

@@ -174,17 +174,17 @@ class UserTower(Tower):
         """Create the layers; see `Tower`."""
         super().__init__(config, vocabulary_size, domain, **kwargs)
         self.genres = self.add_weight((vocabulary_size + 1, self.domain.num_categories), "zeros", trainable=False)
+        self.user_variance = self.add_weight((), keras.initializers.Constant(USER_VARIANCE), trainable=False)
         if self.retrieval:
             self.blend = self.add_weight((len(blend.PARTS),), "zeros", trainable=False)
             self.blend.assign(config.blend)
-            self.user_variance = self.add_weight((), keras.initializers.Constant(USER_VARIANCE), trainable=False)
 
     def rating_vector(self, inputs: _Tensors, training: bool | None = None) -> keras.KerasTensor:
         """Give the rating vector alone, `[batch, embedding_dim + 4]`; see `schemas.user_vectors.rating_vector`."""
         tokens, stars = _latest(inputs)
         averages, genres = ops.take(self.averages, tokens, axis=0), ops.take(self.genres, tokens, axis=0)
         # The average of a movie that the vocabulary lacks is the mean.
-        bias = self.tastes.bias(stars, averages, genres)
+        bias = self.tastes.bias(stars, averages, genres, self.user_variance)
         read = rating_inputs(ops, self._statistics(inputs, f.USER_TIME), bias)
         answer, leaning = self.rating_stack(read, training=training), None
         if self.retrieval and not training:  # It is not trained, and would take as long as all that is.
