@@ -56,6 +56,14 @@ def test_it_is_the_mean_of_a_gaussian_process(movies):
         np.testing.assert_allclose(expected[user], process.predict(features), atol=1e-5)
 
 
+@pytest.mark.parametrize(("variance", "prior"), [(0.1, 8), (0.8, 1)])
+def test_a_bias_is_shrunken_by_how_little_users_differ(movies, variance, prior):
+    _, genres, _ = movies
+    bias = TASTES.bias(np.array([[4, 3.5, 0]], np.float32), np.full((1, 3), 3.0), genres[None, :3], variance)
+    expected = 2 * (np.tanh(0.5) + np.tanh(0.25)) / (2 + prior)
+    np.testing.assert_allclose(bias.of_user, [[expected]], atol=1e-6)
+
+
 def test_nothing_is_expected_of_who_has_rated_nothing(movies):
     averages, genres, factors = movies
     found = TASTES.leaning(np.zeros((1, 2), np.float32), averages[None, :2], genres[None, :2], factors[None, :2], 0.1)
