@@ -331,6 +331,8 @@ def _problems(tower: NumpyTower) -> Iterator[str]:
             yield f"{name} are {values.shape}, expected {shape}"
         elif not np.isfinite(values).all():
             yield f"{name} are not finite"
+    if not tower.user_variance > 0:
+        yield f"user_variance is {tower.user_variance}, expected more than 0"
     if tower.movie_ids.ndim != 1 or tower.movie_ids.dtype != np.int64:
         yield "movie_ids are no list of int64"
     for name, (perceptron, read) in perceptrons.items():

@@ -1,5 +1,6 @@
 """Every signature through the session loader, which is what TensorFlow Serving's C++ loader does."""
 
+import dataclasses
 import zipfile
 
 import keras
@@ -85,6 +86,15 @@ def test_the_user_tower_in_numpy_gives_the_same(exported, user, session_run):
     np.testing.assert_allclose(
         tower.embed({n: v[:1] for n, v in user.items()}).embeddings, found.embeddings[:1], atol=1e-6
     )
+
+
+@pytest.mark.parametrize("variance", [0.0, -1.0, np.nan, np.zeros(2)])
+def test_a_variance_that_is_none_is_refused(exported, variance):
+    root, _ = exported
+    tower = numpy_tower.load((root / USER_TOWER_FILE).read_bytes(), movielens())
+    damaged = dataclasses.replace(tower, user_variance=np.asarray(variance, np.float32))
+    with pytest.raises(ValueError, match="the user tower's weights do not fit: user_variance"):
+        numpy_tower.load(numpy_tower.dump(damaged), movielens())
 
 
 def test_the_user_towers_signatures(exported, user, session_run):
