@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from components.trainer.climbing import climb, is_clear
+
 PARTS = ("co_rating", "genre", "popularity", "new_user_popularity")
 """Parts with a weight, beside the learned one, whose weight is 1."""
 
@@ -55,23 +57,17 @@ def search(
     Returns:
       The weights.
     """
-    at_first = highest = ndcg(configured)
-    best = configured
+    best, highest = configured, ndcg(configured)
+    at_first = highest
     for part, factors in tries.factors.items():
         place = PARTS.index(part)
-        for factor in factors:
-            tried = best.copy()
-            tried[place] = configured[place] * factor
-            found = ndcg(tried)
-            if found.mean() > highest.mean():
-                best, highest = tried, found
-            else:
-                break  # What is further away is not better either.
+        weights = (_with(best, place, configured[place] * factor) for factor in factors)
+        best, highest = climb(ndcg, best, highest, weights)
     least = at_first.mean() * least_gain * tries.gain_share
     return best if is_clear(highest - at_first, least, tries.standard_errors) else configured
 
 
-def is_clear(gain: np.ndarray, least: float, standard_errors: float) -> bool:
-    """Return whether what users gain, `[users]`, is enough in the mean, and more than chance."""
-    error = gain.std() / np.sqrt(max(len(gain), 1))
-    return bool(gain.mean() >= max(least, standard_errors * error))
+def _with(weights: np.ndarray, place: int, weight: float) -> np.ndarray:
+    changed = weights.copy()
+    changed[place] = weight
+    return changed

@@ -164,7 +164,7 @@ def _threads() -> int:
 
 
 def movie_columns(catalog: pl.DataFrame, inputs: Transform) -> Tensors:
-    """Return what training reads of every movie of a catalogue: `[movies, n]` each.
+    """Return what the movie tower and the loss read of every movie of a catalogue: `[movies, n]` each.
 
     Args:
       catalog: The movies.

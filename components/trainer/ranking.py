@@ -15,10 +15,10 @@ import tensorflow as tf
 
 from components import ranking_metrics
 from components.dataset import Dataset
-from components.embedding import movie_inputs
 from components.ranking_metrics import Ranking, RankingTask
 from components.trainer import blend
 from components.trainer.config import TrainerConfig
+from components.trainer.input import movie_columns
 from components.trainer.row_inputs import Transform
 from components.trainer.towers import UserTower
 from schemas import keys
@@ -53,7 +53,7 @@ class RankingMetrics(keras.callbacks.Callback):
         super().__init__()
         self._data, self._inputs, self._config, self._weighs = data, inputs, config, weighs
         self._known = _Users.of(data, inputs)
-        self._movies = inputs({name: tf.constant(value) for name, value in movie_inputs(data.catalog).items()})
+        self._movies = movie_columns(data.catalog, inputs)
 
     @property
     def has_users(self) -> bool:

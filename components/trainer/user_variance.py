@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from components.dataset import Dataset
-from components.embedding import movie_inputs
-from components.trainer.blend import is_clear
+from components.trainer.climbing import climb, is_clear
+from components.trainer.input import movie_columns
 from components.trainer.ranking import when_new
 from components.trainer.row_inputs import Transform
 from components.trainer.two_tower import TwoTower
@@ -33,34 +33,31 @@ def fit(model: TwoTower, data: Dataset, inputs: Transform) -> float:
     Returns:
       The variance, in squares of stars.
     """
-    errors = _errors(model, data, inputs)
-    best, at_first = USER_VARIANCE, errors(USER_VARIANCE)
-    lowest = at_first
-    for factor in _FACTORS:
-        found = errors(USER_VARIANCE * factor)
-        if found.sum() >= lowest.sum():
-            break
-        best, lowest = USER_VARIANCE * factor, found
-    is_better = len(at_first) and is_clear(at_first - lowest, _LEAST_GAIN * at_first.mean(), _STANDARD_ERRORS)
+    score = _score(model, data, inputs)
+    at_first = score(USER_VARIANCE)
+    if not len(at_first):
+        return USER_VARIANCE
+    best, highest = climb(score, USER_VARIANCE, at_first, (USER_VARIANCE * factor for factor in _FACTORS))
+    is_better = is_clear(highest - at_first, -_LEAST_GAIN * at_first.mean(), _STANDARD_ERRORS)
     return best if is_better else USER_VARIANCE
 
 
-def _errors(model: TwoTower, data: Dataset, inputs: Transform) -> Callable[[float], np.ndarray]:
-    """Return what computes each user's mean squared error, in stars, by a variance: `[users]`, of those with any."""
+def _score(model: TwoTower, data: Dataset, inputs: Transform) -> Callable[[float], np.ndarray]:
+    """Return what computes 0 less each user's mean squared error by a variance: `[users]`, of those with ratings."""
     new, tower = when_new(data), model.user_tower
     asked = ~(data.train | new.train)
     user, stars = data.user[asked], data.stars[asked]
     features = inputs({name: tf.constant(values) for name, values in new.user_tower_inputs(slice(None)).items()})
-    movies = inputs({name: tf.constant(values) for name, values in movie_inputs(data.catalog).items()})
+    movies = movie_columns(data.catalog, inputs)
     directions = np.asarray(model.movie_tower.directions(movies))[data.movie[asked]]
     averages = np.asarray(tower.averages)[np.asarray(movies[f.MOVIE_TOKEN])[:, 0]][data.movie[asked]]
     tables, number = tower.tables[:-1], np.bincount(user, minlength=data.num_users)
 
-    def errors(variance: float) -> np.ndarray:
+    def score(variance: float) -> np.ndarray:
         leaning = np.asarray(tower.leaning(features, (*tables, np.float32(variance))))[user]
         expected = averages + leaning[:, 0] + np.einsum("ij,ij->i", leaning[:, 1:], directions)
         squares = np.bincount(user, np.square(np.clip(expected, f.RATING_MIN, f.RATING_MAX) - stars), data.num_users)
-        found: np.ndarray = squares[number > 0] / number[number > 0]
+        found: np.ndarray = -squares[number > 0] / number[number > 0]
         return found
 
-    return errors
+    return score

@@ -4,11 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from components.embedding import movie_inputs
 from components.trainer import user_variance
 from components.trainer.config import TrainerConfig
+from components.trainer.input import movie_columns
 from components.trainer.two_tower import TwoTower
 from schemas import features as f
 from schemas.tastes import USER_VARIANCE
@@ -25,8 +24,7 @@ def model(train_data):
 def rated(train_data, model, offset, noise):
     """The data set with ratings of their movies' averages, what a user gives more or less, and chance."""
     data, rng = train_data.ranking, np.random.default_rng(1)
-    movies = {name: tf.constant(values) for name, values in movie_inputs(data.catalog).items()}
-    tokens = np.asarray(train_data.inputs(movies)[f.MOVIE_TOKEN])[:, 0]
+    tokens = np.asarray(movie_columns(data.catalog, train_data.inputs)[f.MOVIE_TOKEN])[:, 0]
     stars = np.asarray(model.user_tower.averages)[tokens][data.movie] + offset * (data.user % 2 * 2 - 1)
     stars = np.clip(stars + noise * rng.normal(size=len(stars)), f.RATING_MIN, f.RATING_MAX)
     return dataclasses.replace(data, stars=stars.astype(np.float32))
@@ -46,8 +44,8 @@ def test_the_errors_are_those_of_what_is_expected_beyond_the_averages(train_data
     """Without genres and factors in the ratings: of two ratings of one star more, what a bias so shrunken expects."""
     data = rated(train_data, model, 0.5, 0.0)
     model.user_tower.genre_shares.assign(np.zeros(train_data.domain.num_categories))
-    errors = user_variance._errors(model, data, train_data.inputs)
-    nothing, all_of_it = errors(1e-6), errors(1e6)
+    score = user_variance._score(model, data, train_data.inputs)
+    nothing, all_of_it = -score(1e-6), -score(1e6)
     assert nothing.mean() > all_of_it.mean()
     assert all_of_it.mean() == pytest.approx(0, abs=0.02)
 
