@@ -16,7 +16,7 @@ import polars as pl
 
 from components.polars_example_gen import checks
 from components.polars_example_gen.cells import seconds
-from components.polars_example_gen.heads import Head, is_table, read, sniff
+from components.polars_example_gen.sniffing import Head, is_table, read, sniff
 from components.polars_example_gen.source import table_matches
 from schemas.data_spec import ISO, CategoriesSpec, DataSpec, ItemsSpec, RatingsSpec, TableSpec, built_in, named
 from schemas.domain import Scale

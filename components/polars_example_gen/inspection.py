@@ -11,7 +11,7 @@ import tempfile
 import fsspec
 import polars as pl
 
-from components.polars_example_gen import archive, checks, guess, heads, ratings, source
+from components.polars_example_gen import archive, checks, guess, ratings, sniffing, source
 from components.polars_example_gen.catalog import Catalogue, read_movies
 from components.polars_example_gen.chunks import even_chunks, rows_of
 from components.polars_example_gen.config import ExampleGenConfig
@@ -102,7 +102,7 @@ def find_spec(data: str, directory: str) -> tuple[DataSpec, str]:
         raise ValueError(f"no data at {data!r}; pass a directory or an archive with tables of ratings and items")
     if fs.isfile(root):
         most = ExampleGenConfig.max_unpacked_ratio * fs.size(root)
-        archive.unpack(data, f"{directory}/all", most, heads.tables_among)
+        archive.unpack(data, f"{directory}/all", most, sniffing.tables_among)
         place = f"{directory}/all"
         return guess.guess(fsspec.filesystem("file"), place, data), place
     return guess.guess(fs, root, data), data

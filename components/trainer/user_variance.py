@@ -51,7 +51,8 @@ def _score(model: TwoTower, data: Dataset, inputs: Transform) -> Callable[[float
     movies = movie_columns(data.catalog, inputs)
     directions = np.asarray(model.movie_tower.directions(movies))[data.movie[asked]]
     averages = np.asarray(tower.averages)[np.asarray(movies[f.MOVIE_TOKEN])[:, 0]][data.movie[asked]]
-    tables, number = tower.tables[:-1], np.bincount(user, minlength=data.num_users)
+    *tables, _ = tower.tables
+    number = np.bincount(user, minlength=data.num_users)
 
     def score(variance: float) -> np.ndarray:
         leaning = np.asarray(tower.leaning(features, (*tables, np.float32(variance))))[user]
