@@ -54,7 +54,7 @@ class TrainerConfig:
     or keeps to some genres."""
     least_blend_gain: Annotated[float, Field(ge=0)] = 0.1
     """Share by which NDCG@10 of eval users must rise with other weights of these four, for training to take them; with
-    popularity in favour of a movie instead of against it, twice the share; of the last one, of eval users after their
+    popularity in favour of a movie instead of against it, a quarter more; of the last one, of eval users after their
     first ratings, a fifth of it suffices. The given ones also serve what held-out ratings do not show, that niches get
     niches and lists are not all famous."""
     softmax_rows: Annotated[int, Field(ge=1)] = 1024
