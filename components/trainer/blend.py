@@ -33,8 +33,8 @@ OF_KNOWN = (
     ),
     Tries({"popularity": (-0.5, -1.0, -1.5, -2.0, -3.0)}, gain_share=1.25, standard_errors=3.0),
 )
-"""To rank better for users of whom much is known. The other way about, popularity makes lists of what everybody knows:
-that must be worth a quarter more."""
+"""To rank better for users of whom much is known: less of each, and from there popularity with the other sign, which by
+default is in a movie's favour. That makes lists of what everybody knows, and must be worth a quarter more."""
 OF_NEW = (Tries({"new_user_popularity": (2.0, 4.0, 8.0)}, gain_share=0.2, standard_errors=2.0),)
 """To rank better for somebody new. What eval users liked after their first ratings is trained on, which speaks against
 popularity; and it spares whoever keeps to a genre anyway. So less is enough."""
