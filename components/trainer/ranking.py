@@ -69,8 +69,7 @@ class RankingMetrics(keras.callbacks.Callback):
         """Rank for every user; the callbacks behind this one read what is added to the logs."""
         if logs is None:
             return
-        tower, rounds = self.model.user_tower, epoch + 1
-        movies = np.asarray(self.model.movie_tower(self._movies)[s.MOVIE_EMBEDDING])[:, :-1]
+        tower, rounds, movies = self.model.user_tower, epoch + 1, self._movie_vectors()
         ranking = self._known.ranking(tower, movies)
         if self._weighs and (rounds < _SEARCH_ROUNDS or rounds % _SEARCH_ROUNDS == 0):
             gain, of_new = self._config.least_blend_gain, self._new.ranking(tower, movies)
@@ -80,6 +79,26 @@ class RankingMetrics(keras.callbacks.Callback):
             tower.blend.assign(found)
         summary = ranking(np.asarray(tower.blend)).summary()
         logs |= {keys.VAL_NDCG: summary.ndcg, keys.VAL_RECALL: summary.recall}
+
+    def weigh_kept(self, logs: dict[str, float] | None = None) -> None:
+        """Look for weights once more, with the model that is kept: see `blend.OF_KEPT`.
+
+        Not at every look: what a list gains by what everybody knows, is not learned, and training would wait for more.
+        """
+        del logs
+        if not self._weighs:
+            return
+        tower = self.model.user_tower
+        ranking = self._known.ranking(tower, self._movie_vectors())
+        configured = np.array([*self._config.blend[:-1], tower.blend[-1]], np.float32)
+        gain = self._config.least_blend_gain
+        found = blend.search(lambda weights: ranking(weights).ndcg, configured, gain, blend.OF_KEPT)
+        if found is not configured:
+            tower.blend.assign(found)
+
+    def _movie_vectors(self) -> np.ndarray:
+        """Return the catalogue's embeddings without what fills them up, `[movies, joined_dim - 1]`."""
+        return np.asarray(self.model.movie_tower(self._movies)[s.MOVIE_EMBEDDING])[:, :-1]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -216,7 +216,8 @@ def _early_stopping(
     ranking = RankingMetrics(data.ranking, data.inputs, config, weighs) if config.retrieval_weight else None
     if ranking is None or not ranking.has_users:
         return [keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]
-    return [ranking, BestOfBoth(patience, first)]
+    at_last = keras.callbacks.LambdaCallback(on_train_end=ranking.weigh_kept)
+    return [ranking, BestOfBoth(patience, first), at_last]
 
 
 def _outside_strategy(model: TwoTower) -> TwoTower:

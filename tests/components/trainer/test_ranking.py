@@ -52,3 +52,27 @@ def test_only_a_training_from_the_start_looks_for_weights_of_known_users_and_the
     ]
     assert calls == (looked if weighs else [])
     assert np.asarray(model.user_tower.blend).tolist() == ([3.0, 4.0, 5.0, 6.0] if weighs else [1.0, 2.0, 3.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    ("weighs", "found"), [(True, [1.0, 2.0, 6.0, 5.0]), (True, None), (False, [1.0, 2.0, 6.0, 5.0])]
+)
+def test_once_training_is_over_weights_are_looked_for_with_the_model_that_is_kept(
+    train_data, monkeypatch, weighs, found
+):
+    config = TrainerConfig(hidden_units=(8,), co_rating_weight=1.0, genre_weight=2.0, popularity_weight=-3.0)
+    model = TwoTower(config, len(train_data.vocabulary), train_data.domain)
+    model.user_tower.blend.assign([0.5, 0.0, 0.0, 5.0])
+    calls = []
+
+    def search(ndcg, weights, least_gain, tries):
+        calls.append((weights.tolist(), least_gain, tries, len(ndcg(weights))))
+        return weights if found is None else np.array(found, np.float32)
+
+    monkeypatch.setattr(blend, "search", search)
+    metrics = RankingMetrics(train_data.ranking, train_data.inputs, config, weighs)
+    metrics.set_model(model)
+    metrics.weigh_kept()
+    known = len(metrics._known.task.users)
+    assert calls == ([([1.0, 2.0, -3.0, 5.0], 0.1, blend.OF_KEPT, known)] if weighs else [])
+    assert np.asarray(model.user_tower.blend).tolist() == (found if weighs and found else [0.5, 0.0, 0.0, 5.0])
